@@ -1,0 +1,176 @@
+"""Any Gymnasium ``VectorEnv`` as a Stable-Baselines3 ``VecEnv``.
+
+The two differ in when an episode starts again and in where its last observation lies. SB3 resets within the step and
+looks for ``infos[row]["terminal_observation"]``, so the vector env must run with ``AutoresetMode.SAME_STEP``, which
+leaves it in ``infos["final_obs"]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from stable_baselines3.common.env_util import is_wrapped
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from lm.errors import InvalidValueError
+
+
+class VectorEnvToSB3(VecEnv):
+    """Adapter to SB3's ``VecEnv``; works under ``VecMonitor`` and ``VecNormalize``.
+
+    What SB3 keeps or changes in place is copied: observations, terminal observations, rewards (SB3 adds the bootstrap
+    value of a truncated episode to them). ``infos`` holds a fresh dictionary per row; that of a row whose episode ended
+    has the entries of its ``final_info``, ``terminal_observation`` and ``TimeLimit.truncated``, the others are empty.
+    The infos of every row lie in :attr:`vector_infos` as the env's arrays, which costs nothing.
+
+    Args:
+        vector_env: env with SAME_STEP autoreset.
+
+    Raises:
+        InvalidValueError: another autoreset mode.
+    """
+
+    vector_infos: dict[str, Any]
+    """Infos of the newest reset or step, as the vector env gave them."""
+
+    def __init__(self, vector_env: VectorEnv) -> None:
+        mode = vector_env.metadata.get("autoreset_mode")
+        if mode is None or AutoresetMode(mode) is not AutoresetMode.SAME_STEP:
+            hint = "Make the env with `autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP`."
+            raise InvalidValueError("autoreset_mode", "of the vector env must be SAME_STEP", mode, hint)
+        self.vector_env = vector_env
+        self.vector_infos = {}
+        self._actions: np.ndarray | None = None
+        super().__init__(vector_env.num_envs, vector_env.single_observation_space, vector_env.single_action_space)
+
+    def reset(self) -> VecEnvObs:
+        """Start every episode, with the seed and options last given to :meth:`seed` and :meth:`set_options`."""
+        options = self._options[0]
+        if any(other != options for other in self._options):
+            raise InvalidValueError("options", "must be the same for every row of a vector env", self._options)
+        # SB3's seeds are seed, seed + 1, ...: what Gymnasium makes of the first one.
+        observations, self.vector_infos = self.vector_env.reset(seed=self._seeds[0], options=options or None)
+        self.reset_infos = [_row_infos(self.vector_infos, row) for row in range(self.num_envs)]
+        self._reset_seeds()
+        self._reset_options()
+        return deepcopy(observations)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Keep the actions for :meth:`step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step every row. Returns observations (N, ...), rewards (N,), dones (N,), infos (N dictionaries)."""
+        observations, rewards, terminations, truncations, infos = self.vector_env.step(self._actions)
+        dones = np.logical_or(terminations, truncations)
+        row_infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for row in np.flatnonzero(dones):
+            row_infos[row] = _row_infos(infos.get("final_info", {}), row)
+            row_infos[row]["terminal_observation"] = deepcopy(_row(infos["final_obs"], row))
+            row_infos[row]["TimeLimit.truncated"] = bool(truncations[row] and not terminations[row])
+        self.vector_infos = infos
+        return deepcopy(observations), np.array(rewards, dtype=np.float32), dones, row_infos
+
+    def close(self) -> None:
+        """Close the vector env."""
+        self.vector_env.close()
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Values of an attribute: of the sub-environments where there are some, else the vector env's for every row."""
+        values = self._attribute_rows(attr_name)
+        return [values[row] for row in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set an attribute of the sub-environments, or of the vector env itself (for all rows only)."""
+        rows = list(self._get_indices(indices))
+        base = self.vector_env.unwrapped
+        if hasattr(base, "set_attr"):
+            values = list(base.get_attr(attr_name)) if len(rows) < self.num_envs else [value] * self.num_envs
+            for row in rows:
+                values[row] = value
+            base.set_attr(attr_name, values)
+        else:
+            self._require_all_rows(rows)
+            setattr(base, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list:
+        """Call a method of the sub-environments, or once of the vector env; its result is then split into rows."""
+        rows = list(self._get_indices(indices))
+        base = self.vector_env.unwrapped
+        if hasattr(base, "envs"):
+            methods = [base.envs[row].get_wrapper_attr(method_name) for row in rows]
+            return [method(*method_args, **method_kwargs) for method in methods]
+        self._require_all_rows(rows)
+        if hasattr(base, "call"):  # sub-environments in other processes
+            return list(base.call(method_name, *method_args, **method_kwargs))
+        result = self._vector_attribute(method_name)(*method_args, **method_kwargs)
+        is_per_row = isinstance(result, (list, tuple, np.ndarray)) and len(result) == self.num_envs
+        return list(result) if is_per_row else [result] * self.num_envs
+
+    def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
+        """Whether the rows are wrapped, each by itself or all together by a vector wrapper."""
+        rows = list(self._get_indices(indices))
+        if any(isinstance(layer, wrapper_class) for layer in self._layers()):
+            return [True] * len(rows)
+        environments = getattr(self.vector_env.unwrapped, "envs", None)
+        return [environments is not None and is_wrapped(environments[row], wrapper_class) for row in rows]
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """Frames of the rows; an env that draws all rows into one frame gives that one."""
+        frames: Any = self.vector_env.render()
+        return list(frames) if isinstance(frames, (list, tuple)) else [frames]
+
+    def _layers(self) -> Iterator[VectorEnv]:
+        layer = self.vector_env
+        while isinstance(layer, VectorWrapper):
+            yield layer
+            layer = layer.env
+        yield layer
+
+    def _vector_attribute(self, name: str) -> Any:
+        for layer in self._layers():
+            if hasattr(layer, name):
+                return getattr(layer, name)
+        raise AttributeError(f"{self.vector_env} has no attribute {name!r}")
+
+    def _attribute_rows(self, name: str) -> Sequence[Any]:
+        base = self.vector_env.unwrapped
+        if hasattr(base, "get_attr"):
+            try:
+                return base.get_attr(name)
+            except AttributeError:
+                pass  # an attribute of the vector env, not of its sub-environments
+        return [self._vector_attribute(name)] * self.num_envs
+
+    def _require_all_rows(self, rows: list[int]) -> None:
+        if len(rows) < self.num_envs:
+            raise InvalidValueError("indices", "must cover all rows of a vector env that has no sub-environments", rows)
+
+
+def _row(batch: Any, row: int) -> Any:
+    """Row of a batch that may be an array, an object array, or a nest of dictionaries and tuples of them."""
+    if isinstance(batch, dict):
+        return {key: _row(value, row) for key, value in batch.items()}
+    if isinstance(batch, tuple):
+        return tuple(_row(value, row) for value in batch)
+    return batch[row]
+
+
+def _row_infos(infos: dict[str, Any], row: int) -> dict[str, Any]:
+    """The entries that a row has in Gymnasium's vector infos, where the mask ``_key`` tells which rows have ``key``."""
+    selected: dict[str, Any] = {}
+    for key, values in infos.items():
+        mask = infos.get(f"_{key}")
+        is_mask = key.startswith("_") and key[1:] in infos
+        if is_mask or (mask is not None and not mask[row]):
+            continue
+        selected[key] = _row_infos(values, row) if isinstance(values, dict) else values[row]
+    return selected

@@ -1,0 +1,93 @@
+"""Small vector envs with known answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+
+class CountingVectorEnv(VectorEnv):
+    """Observation (row, step of the episode); reward 100 row + step; row 0 terminates at 3, row r truncates at 2 + r.
+
+    It reuses its arrays between steps, which a VectorEnv may do and SB3 cannot bear.
+    """
+
+    def __init__(self, num_envs: int = 3, autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP) -> None:
+        self.num_envs = num_envs
+        self.metadata = {"autoreset_mode": autoreset_mode}
+        self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+        self.single_action_space = gymnasium.spaces.Box(0.0, 1.0, (1,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.label = "counting"
+        self.seed_seen: int | None = None
+        self._observations = np.zeros((num_envs, 2), np.float32)
+        self._rewards = np.zeros(num_envs)
+        self._steps = np.zeros(num_envs, int)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.seed_seen = seed
+        self._steps[:] = 0
+        self._observe()
+        rows = np.arange(self.num_envs)
+        return self._observations, {"row": rows, "_row": np.ones(self.num_envs, bool)}
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
+        rows = np.arange(self.num_envs)
+        self._steps += 1
+        self._rewards[:] = 100 * rows + self._steps
+        terminations = (rows == 0) & (self._steps == 3)
+        truncations = (rows > 0) & (self._steps == 2 + rows)
+        dones = terminations | truncations
+        infos: dict[str, Any] = {"steps": self._steps.copy(), "_steps": np.ones(self.num_envs, bool)}
+        if dones.any():
+            self._observe()
+            infos["final_obs"], infos["_final_obs"] = self._observations.copy(), dones
+            infos["final_info"] = {"steps": self._steps.copy(), "_steps": dones}
+            infos["_final_info"] = dones
+            self._steps[dones] = 0
+        self._observe()
+        return self._observations, self._rewards, terminations, truncations, infos
+
+    def scaled_label(self, factor: int) -> str:
+        return self.label * factor
+
+    def render(self) -> Any:
+        return tuple(np.full((4, 4, 3), row, np.uint8) for row in range(self.num_envs))
+
+    def _observe(self) -> None:
+        self._observations[:, 0] = np.arange(self.num_envs)
+        self._observations[:, 1] = self._steps
+
+
+class TargetVectorEnv(VectorEnv):
+    """One-step episodes: observe x in [-1, 1], reward -|a - (x + 1) / 2| summed over two action dimensions."""
+
+    def __init__(self, num_envs: int = 32) -> None:
+        self.num_envs = num_envs
+        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        self.single_observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.single_action_space = gymnasium.spaces.Box(np.zeros(2, np.float32), np.array([1, 4], np.float32))
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self._states = self._draw()
+        return self._states.copy(), {}
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
+        target = (self._states + 1) / 2
+        rewards = -np.abs(actions / np.array([1, 4]) - target).sum(axis=1)
+        done = np.ones(self.num_envs, bool)
+        infos = {"final_obs": self._states.copy(), "_final_obs": done}
+        self._states = self._draw()
+        return self._states.copy(), rewards, done, np.zeros(self.num_envs, bool), infos
+
+    def _draw(self) -> np.ndarray:
+        return self.np_random.uniform(-1, 1, (self.num_envs, 2)).astype(np.float32)
