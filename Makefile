@@ -1,0 +1,49 @@
+# Set-up needs Python 3.11 or newer with its venv module, and nothing else: everything goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+TORCH := $(shell grep '^torch==' requirements.lock)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check lint types contract pytest clean
+
+help:
+	@echo "make demo      train a controller for the bundled model, compare it with the baselines, write a report"
+	@echo "make test      linter, types, import contract and tests (make check is the same)"
+	@echo "make install   set up $(VENV) only"
+	@echo "make clean     remove $(VENV) and the caches"
+
+install: $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/tidal demo
+
+test check: lint types contract pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+contract: $(INSTALLED)
+	$(BIN)/lint-imports
+
+pytest: $(INSTALLED)
+	$(BIN)/pytest -n 2 --durations 10
+
+# torch comes first, alone and by exact version: a resolver left to choose may fetch gigabytes of another build.
+$(INSTALLED): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Tidal Gym needs Python 3.11 or newer. $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+			"Name a newer one: make PYTHON=python3.12 $(or $(MAKECMDGOALS),install)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --constraint requirements.lock $(TORCH)
+	$(BIN)/python -m pip install --constraint requirements.lock hatchling setuptools
+	$(BIN)/python -m pip install --constraint requirements.lock --use-pep517 --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,24 @@
+"""Settings that must stand before torch or transformers are imported: few threads, no network, no display."""
+
+import os
+import tempfile
+
+from hypothesis import settings
+
+# Two workers share the processors; a tiny model gains nothing from more threads.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+# Downloads and processed data sets belong to this run alone; the folder goes when the run ends.
+_hub_cache = tempfile.TemporaryDirectory(prefix="tidal-gym-hub-")
+os.environ["HF_HOME"] = _hub_cache.name
+
+# The same examples every time, and no deadline: a busy machine must not fail a test.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
