@@ -1,0 +1,148 @@
+"""Bundles: a model folder with weights, tokenizer and reference statistics, loaded once per process by name."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+import lm.gated_transformer  # noqa: F401 - registers the model type with the Auto classes
+from lm import reference_statistics
+from lm.errors import InvalidValueError, ModelFolderError
+from lm.reference_statistics import ReferenceStatistics
+from lm.tokenization import load_tokenizer
+
+BUNDLED_FOLDER = Path(__file__).parent / "bundled"
+"""Models that ship with the package, a folder each."""
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A frozen model and what belongs to it."""
+
+    name: str
+    """As it was asked for: a bundled name, a folder or a hub id."""
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    statistics: ReferenceStatistics
+
+    @property
+    def vocab_size(self) -> int:
+        """V: number of logits."""
+        return self.model.config.vocab_size
+
+    @property
+    def context_length(self) -> int:
+        """Longest sequence that the model takes [tokens]."""
+        return self.model.config.max_position_embeddings
+
+    @property
+    def width(self) -> int:
+        """D: size of the hidden state."""
+        return self.model.config.hidden_size
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """Token that ends a text, if the tokenizer has one."""
+        return self.tokenizer.eos_token_id
+
+
+def bundled_models() -> list[str]:
+    """Names of the models that ship with the package."""
+    return sorted(path.name for path in BUNDLED_FOLDER.iterdir() if path.is_dir()) if BUNDLED_FOLDER.is_dir() else []
+
+
+def resolve(model: str) -> str:
+    """Folder of a bundled model, or the name itself: a folder or a hub id."""
+    return str(BUNDLED_FOLDER / model) if model in bundled_models() else model
+
+
+def load_bundle(
+    model: str = "tidal-tiny", *, statistics: str | None = None, dtype: str = "auto", device: str = "cpu"
+) -> Bundle:
+    """Load a bundle, or give back the one that this process already has.
+
+    Args:
+        model: a bundled name, a folder or a hub id of any causal LM that transformers knows.
+        statistics: file of reference statistics, for a model whose folder has none.
+        dtype: ``"auto"`` (float32), ``"float32"``, ``"bfloat16"`` or ``"float64"``.
+        device: where the model lives, as torch names it.
+
+    Raises:
+        ModelFolderError: the model, its tokenizer or its statistics are missing; says how to make them.
+        InvalidValueError: an unknown `dtype`.
+    """
+    if dtype not in ("auto", *DTYPES):
+        raise InvalidValueError("dtype", f"must be one of {('auto', *DTYPES)}", repr(dtype))
+    return _load(str(model), statistics, "float32" if dtype == "auto" else dtype, device)
+
+
+@functools.cache
+def _load(name: str, statistics: str | None, dtype: str, device: str) -> Bundle:
+    source = resolve(name)
+    if _looks_like_folder(source) and not Path(source, "config.json").is_file():
+        raise ModelFolderError(
+            f"No model named '{name}': it is not bundled ({', '.join(bundled_models())}), and {source} is no folder with "
+            "a config.json."
+        )
+    model = load_model(source, DTYPES[dtype], device)
+    tokenizer = load_tokenizer(source)
+    path = Path(statistics) if statistics else Path(source) / reference_statistics.FILE_NAME
+    if not path.is_file():
+        raise ModelFolderError(
+            f"The model '{name}' has no reference statistics ({path} does not exist). Make them with `tidal statistics "
+            f"--model {name} --data TEXT_FILE --output {path.name}`, and give the file as `statistics` if it lies elsewhere."
+        )
+    loaded = ReferenceStatistics.load(path).to(device)
+    if loaded.vocab_size != model.config.vocab_size:
+        raise ModelFolderError(
+            f"The reference statistics {path} are of another model: they count {loaded.vocab_size} tokens, "
+            f"and '{name}' has a vocabulary of {model.config.vocab_size}."
+        )
+    return Bundle(name, model, tokenizer, loaded)
+
+
+def load_model(source: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> PreTrainedModel:
+    """Load a causal LM for inference: evaluation mode, no gradients.
+
+    Raises:
+        ModelFolderError: it cannot be loaded.
+    """
+    try:
+        config = AutoConfig.from_pretrained(source)
+        model = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=dtype)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelFolderError(f"No model could be loaded from '{source}': {error}") from error
+    return model.to(device).eval().requires_grad_(False)
+
+
+def save_bundle(
+    folder: str | Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    statistics: ReferenceStatistics,
+    *,
+    save_dtype: str = "float32",
+    facts: Mapping[str, object] | None = None,
+) -> None:
+    """Write a bundle beside its place and rename it there; `facts` go into its model card."""
+    folder = Path(folder)
+    partial = folder.with_name(folder.name + ".partial")
+    copy.deepcopy(model).to(getattr(torch, save_dtype)).save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    statistics.save(partial / reference_statistics.FILE_NAME)
+    lines = [f"# {folder.name}", "", "A causal language model trained by `tidal pretrain`.", ""]
+    lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in (facts or {}).items()), ""]
+    (partial / "README.md").write_text("\n".join(lines), encoding="utf-8")
+    partial.rename(folder)
+
+
+def _looks_like_folder(source: str) -> bool:
+    return source.startswith((".", "/", "~")) or source.count("/") != 1 or Path(source).exists()

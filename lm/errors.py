@@ -1,0 +1,41 @@
+"""The exceptions that Tidal Gym raises on purpose.
+
+::
+
+    TidalGymError
+    ├── InvalidValueError    (also a ValueError)    a parameter that breaks its rule
+    ├── ModelFolderError     (also a ValueError)    a model folder that lacks something
+    ├── OutputExistsError    (also a RuntimeError)  an output folder that already holds a run
+    └── CheckpointError      (also a RuntimeError)  a checkpoint that is damaged or of another model
+"""
+
+from __future__ import annotations
+
+
+class TidalGymError(Exception):
+    """Root of all errors raised by this project."""
+
+
+class InvalidValueError(TidalGymError, ValueError):
+    """A parameter breaks its rule. The message names the parameter, the rule and the value received."""
+
+    def __init__(self, parameter: str, rule: str, received: object, hint: str = "") -> None:
+        message = f"`{parameter}` {rule}. Received {received}."
+        super().__init__(f"{message} {hint}" if hint else message)
+        self.arguments = (parameter, rule, received, hint)
+
+    def __reduce__(self) -> tuple[type[InvalidValueError], tuple[str, str, object, str]]:
+        # Vector environments and data workers send exceptions between processes, and the default rebuilds from `args`.
+        return type(self), self.arguments
+
+
+class ModelFolderError(TidalGymError, ValueError):
+    """A model folder lacks its tokenizer, its reference statistics, or is not a model folder."""
+
+
+class OutputExistsError(TidalGymError, RuntimeError):
+    """An output folder already holds a run, and overwriting was not asked for."""
+
+
+class CheckpointError(TidalGymError, RuntimeError):
+    """A checkpoint is damaged, or belongs to another model or configuration."""

@@ -1,0 +1,419 @@
+"""The gated transformer: a causal LM whose residual branches can be turned up and down by three gate signals.
+
+The file reads from the parts to the whole: configuration, gate, attention, block, model. The model is an ordinary
+transformers model (``from_pretrained``, ``generate``, ``Trainer``, peft, TRL), registered with the Auto classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.cache_utils import Cache, DynamicCache
+from transformers.masking_utils import create_causal_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils.generic import can_return_tuple
+
+from lm.errors import InvalidValueError
+
+NEUTRAL_GATES = (0.5, 0.0, 0.0)
+"""Creativity, focus, stability that ask for nothing: the model computes exactly what it computes without gates."""
+
+
+class GatedTransformerConfig(PreTrainedConfig):
+    """Shape of a :class:`GatedTransformer`.
+
+    Args:
+        vocab_size: V, number of tokens.
+        hidden_size: D, width of the residual stream.
+        num_hidden_layers: number of blocks.
+        num_attention_heads: heads per block; must divide `hidden_size`.
+        intermediate_size: width of the feed-forward layer.
+        max_position_embeddings: context length [tokens].
+        position_embedding_type: ``"rotary"`` or ``"learned"``.
+        hidden_act: feed-forward activation, a name that transformers knows.
+        gated: whether blocks have :class:`DynamicGate`; without, gate signals are an error.
+        gate_hidden_size: hidden width of a gate's network.
+        dropout: dropout rate on embeddings and on both residual branches.
+        head_bias: whether the output layer has a bias.
+        tie_word_embeddings: whether the output layer shares the embedding matrix.
+    """
+
+    model_type = "gated_transformer"
+    keys_to_ignore_at_inference = ["past_key_values"]  # noqa: RUF012 - transformers reads a plain list
+
+    vocab_size: int = 50257
+    hidden_size: int = 256
+    num_hidden_layers: int = 6
+    num_attention_heads: int = 8
+    intermediate_size: int = 1024
+    max_position_embeddings: int = 256
+    position_embedding_type: str = "learned"
+    hidden_act: str = "gelu"
+    gated: bool = True
+    gate_hidden_size: int = 32
+    dropout: float = 0.0
+    head_bias: bool = True
+    tie_word_embeddings: bool = False
+    rope_theta: float = 10000.0
+    layer_norm_eps: float = 1e-5
+    initializer_range: float = 0.02
+    use_cache: bool = True
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+    pad_token_id: int | None = None
+
+    def validate(self) -> None:
+        """Raise :class:`InvalidValueError` where sizes do not fit each other (called when a model is built)."""
+        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
+            if getattr(self, name) < 1:
+                raise InvalidValueError(name, "must be at least 1", getattr(self, name))
+        if self.hidden_size % self.num_attention_heads:
+            rule = f"must be divisible by `num_attention_heads` ({self.num_attention_heads})"
+            raise InvalidValueError("hidden_size", rule, self.hidden_size)
+        if self.position_embedding_type not in ("rotary", "learned"):
+            rule = "must be 'rotary' or 'learned'"
+            raise InvalidValueError("position_embedding_type", rule, self.position_embedding_type)
+        if self.position_embedding_type == "rotary" and self.head_dim % 2:
+            raise InvalidValueError("hidden_size", "must give an even head size with rotary positions", self.hidden_size)
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+
+class BranchOutput(nn.Linear):
+    """Last layer of a residual branch: initialised smaller, as in GPT-2, so that the stream's variance holds over depth."""
+
+
+class GateInput(nn.Linear):
+    """First layer of a gate: initialised by its fan-in of three, not by the model's `initializer_range`."""
+
+
+class GateOutput(nn.Linear):
+    """Last layer of a gate: weight 0 and bias 2 at initialisation, so that a new gate passes everything."""
+
+
+class DynamicGate(nn.Module):
+    """Per-channel scale of a residual branch, set by the gate signals.
+
+    ``scale = sigmoid(W2 relu(W1 (g - neutral)) + b2) / sigmoid(b2)`` with W2 zero and b2 = 2 at initialisation. At the
+    neutral gates the inner product vanishes, so the quotient is exactly 1: neutral gates and absent gates are one
+    computation, and the scale leaves 1 continuously.
+    """
+
+    def __init__(self, width: int, hidden_size: int) -> None:
+        super().__init__()
+        self.expand = GateInput(len(NEUTRAL_GATES), hidden_size, bias=False)
+        self.project = GateOutput(hidden_size, width)
+
+    def forward(self, gate_signals: Tensor) -> Tensor:
+        """Map gate signals (..., G) in [0, 1] to scales (..., D)."""
+        neutral = gate_signals.new_tensor(NEUTRAL_GATES)
+        scale = torch.sigmoid(self.project(F.relu(self.expand(gate_signals - neutral))))
+        return scale / torch.sigmoid(self.project.bias).to(scale.dtype)
+
+
+def rotary_cos_sin(position_ids: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (B, 1, T, head_dim) of rotary embeddings (arXiv:2104.09864) for position_ids (B, T)."""
+    exponents = torch.arange(0, head_dim, 2, device=position_ids.device, dtype=torch.float64) / head_dim
+    angles = position_ids[..., None].to(torch.float64) / theta**exponents  # (B, T, head_dim / 2)
+    angles = torch.cat((angles, angles), dim=-1)[:, None]
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def apply_rotary(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate states (B, H, T, head_dim) by position; channel c pairs with c + head_dim / 2."""
+    first, second = states.chunk(2, dim=-1)
+    return states * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def focus_position_bias(focus_bias: Tensor, position_ids: Tensor, num_keys: int) -> Tensor:
+    """Attention bias (B, 1, T, S) that favours near keys: ``-focus_bias (i - j) / max(i, 1)``, query i, key j.
+
+    Args:
+        focus_bias: (B,) or (B, T), gate times strength, at least 0.
+        position_ids: (B, T) position of each query; its own key is at slot S - T + t.
+        num_keys: S, cached and new keys together.
+    """
+    if focus_bias.dim() == 1:
+        focus_bias = focus_bias[:, None]
+    num_queries = position_ids.shape[1]
+    query_slots = torch.arange(num_keys - num_queries, num_keys, device=position_ids.device)
+    distance = query_slots[:, None] - torch.arange(num_keys, device=position_ids.device)  # (T, S)
+    slope = -focus_bias / position_ids.clamp(min=1)  # (B, T)
+    return (slope[..., None] * distance)[:, None]
+
+
+def eager_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    position_bias: Tensor | None = None,
+    **kwargs: object,
+) -> tuple[Tensor, Tensor]:
+    """Attention written out, for when the weights (B, H, T, S) are wanted. Returns (B, T, H, head_dim) and weights."""
+    scores = query @ key.transpose(2, 3) * scaling
+    if position_bias is not None:
+        scores = scores + position_bias
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    weights = F.dropout(scores.softmax(dim=-1), p=dropout, training=module.training)
+    return (weights @ value).transpose(1, 2), weights
+
+
+class SelfAttention(nn.Module):
+    """Causal multi-head attention with an optional bias by distance."""
+
+    is_causal = True
+
+    def __init__(self, config: GatedTransformerConfig, layer_index: int) -> None:
+        super().__init__()
+        self.config = config
+        self.layer_index = layer_index
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.out = BranchOutput(config.hidden_size, config.hidden_size)
+
+    def forward(
+        self,
+        hidden: Tensor,
+        rotary: tuple[Tensor, Tensor] | None,
+        attention_mask: Tensor | None,
+        position_bias: Tensor | None,
+        past_key_values: Cache | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend from hidden (B, T, D) to all keys so far; returns (B, T, D) and, if eager, the weights."""
+        batch, length, width = hidden.shape
+        # (B, T, 3D) -> 3 x (B, H, T, head_dim)
+        query, key, value = self.qkv(hidden).view(batch, length, 3, -1, self.config.head_dim).permute(2, 0, 3, 1, 4)
+        if rotary is not None:
+            query, key = apply_rotary(query, *rotary), apply_rotary(key, *rotary)
+        if past_key_values is not None:
+            key, value = past_key_values.update(key, value, self.layer_index)
+        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
+        mixed, weights = attend(
+            self,
+            query,
+            key,
+            value,
+            attention_mask,
+            scaling=self.config.head_dim**-0.5,
+            dropout=0.0,
+            position_bias=position_bias,
+        )
+        return self.out(mixed.reshape(batch, length, width)), weights
+
+
+class FeedForward(nn.Module):
+    """Two layers with an activation between them."""
+
+    def __init__(self, config: GatedTransformerConfig) -> None:
+        super().__init__()
+        self.expand = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.project = BranchOutput(config.intermediate_size, config.hidden_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map (..., D) to (..., D)."""
+        return self.project(self.activation(self.expand(hidden)))
+
+
+class Block(GradientCheckpointingLayer):
+    """Pre-norm block: x + gate_a(g) attention(norm(x)), then x + gate_f(g) ffn(norm(x))."""
+
+    def __init__(self, config: GatedTransformerConfig, layer_index: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.attention = SelfAttention(config, layer_index)
+        self.ffn_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.ffn = FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout)
+        if config.gated:
+            self.attention_gate = DynamicGate(config.hidden_size, config.gate_hidden_size)
+            self.ffn_gate = DynamicGate(config.hidden_size, config.gate_hidden_size)
+
+    def forward(
+        self,
+        hidden: Tensor,
+        gate_signals: Tensor | None,
+        rotary: tuple[Tensor, Tensor] | None,
+        attention_mask: Tensor | None,
+        position_bias: Tensor | None,
+        past_key_values: Cache | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Map hidden (B, T, D) to (B, T, D); gate_signals (B, S, G), S dividing T, or None for unit scaling."""
+        branch, weights = self.attention(
+            self.attention_norm(hidden), rotary, attention_mask, position_bias, past_key_values
+        )
+        if gate_signals is not None:
+            branch = _scale_segments(branch, self.attention_gate(gate_signals))
+        hidden = hidden + self.dropout(branch)
+        branch = self.ffn(self.ffn_norm(hidden))
+        if gate_signals is not None:
+            branch = _scale_segments(branch, self.ffn_gate(gate_signals))
+        return hidden + self.dropout(branch), weights
+
+
+def _scale_segments(branch: Tensor, scale: Tensor) -> Tensor:
+    """Scale each of S equal segments of branch (B, T, D) by its row of scale (B, S, D)."""
+    segments = branch.unflatten(1, (scale.shape[1], -1))  # (B, S, T / S, D)
+    return (segments * scale[:, :, None]).flatten(1, 2)
+
+
+class GatedTransformer(PreTrainedModel, GenerationMixin):
+    """A decoder-only causal LM with gates. See :meth:`forward` for what it takes."""
+
+    config_class = GatedTransformerConfig
+    base_model_prefix = ""
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["Block"]  # noqa: RUF012
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _tied_weights_keys = {"lm_head.weight": "token_embedding.weight"}  # noqa: RUF012
+
+    def __init__(self, config: GatedTransformerConfig) -> None:
+        config.validate()
+        super().__init__(config)
+        self.loss_type = "ForCausalLM"
+        self.token_embedding = nn.Embedding(config.vocab_size, config.hidden_size)
+        if config.position_embedding_type == "learned":
+            self.position_embedding = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config, index) for index in range(config.num_hidden_layers))
+        self.final_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=config.head_bias)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The token embedding."""
+        return self.token_embedding
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the token embedding."""
+        self.token_embedding = value
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The output layer."""
+        return self.lm_head
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Replace the output layer."""
+        self.lm_head = new_embeddings
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        # By leaf type: transformers skips `_init_weights` for modules of custom models that own no parameters directly.
+        if isinstance(module, GateInput):
+            init.kaiming_uniform_(module.weight, nonlinearity="relu")
+        if isinstance(module, GateOutput):
+            init.zeros_(module.weight)
+            init.constant_(module.bias, 2.0)
+        if isinstance(module, BranchOutput):
+            init.normal_(module.weight, std=self.config.initializer_range / (2 * self.config.num_hidden_layers) ** 0.5)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        gate_signals: Tensor | None = None,
+        focus_bias: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **kwargs: object,
+    ) -> CausalLMOutputWithPast:
+        """Compute logits (B, T, V), and the loss [nats per token] where `labels` are given.
+
+        Args:
+            input_ids: (B, T) token ids, or `inputs_embeds` (B, T, D) in their place.
+            attention_mask: (B, S) 1 for real tokens, 0 for padding; S counts cached tokens too.
+            position_ids: (B, T); counted from the attention mask's length by default.
+            past_key_values: transformers cache of the tokens before these.
+            gate_signals: (B, G) for the whole sequence, or (B, S, G) for S segments of equal length (S = T: per token),
+                in [0, 1]; None is unit scaling.
+            focus_bias: (B,) or (B, T), strength of the bias towards near keys (see :func:`focus_position_bias`).
+            labels: (B, T) token ids, shifted inside; -100 is ignored.
+            use_cache: whether to return a cache; `config.use_cache` by default.
+            logits_to_keep: compute logits only for the last so many positions, or for these positions (0: all).
+
+        Raises:
+            InvalidValueError: gate signals for a model that has no gates, or a sequence longer than the context.
+        """
+        if gate_signals is not None and not self.config.gated:
+            raise InvalidValueError("gate_signals", "must be None for a model without gates", tuple(gate_signals.shape))
+        if (input_ids is None) == (inputs_embeds is None):
+            raise InvalidValueError("input_ids", "or else `inputs_embeds` must be given, one of the two", input_ids)
+        hidden = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
+        if use_cache is None:
+            use_cache = self.config.use_cache and not self.training
+        if use_cache and past_key_values is None:
+            past_key_values = DynamicCache(config=self.config)
+
+        past_length = past_key_values.get_seq_length() if past_key_values is not None else 0
+        num_keys = past_length + hidden.shape[1]
+        if self.config.position_embedding_type == "learned" and num_keys > self.config.max_position_embeddings:
+            rule = f"must have at most `max_position_embeddings` ({self.config.max_position_embeddings}) tokens"
+            raise InvalidValueError("input_ids", rule, num_keys)
+        if position_ids is None:
+            position_ids = torch.arange(past_length, num_keys, device=hidden.device)[None]
+        mask = create_causal_mask(
+            config=self.config,
+            inputs_embeds=hidden,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            position_ids=position_ids,
+        )
+        rotary = position_bias = None
+        if self.config.position_embedding_type == "learned":
+            hidden = hidden + self.position_embedding(position_ids)
+        else:
+            rotary = rotary_cos_sin(position_ids, self.config.head_dim, self.config.rope_theta, hidden.dtype)
+        if focus_bias is not None:
+            position_bias = focus_position_bias(focus_bias, position_ids, num_keys).to(hidden.dtype)
+        if gate_signals is not None:
+            gate_signals = gate_signals.to(hidden.dtype)
+            if gate_signals.dim() == 2:
+                gate_signals = gate_signals[:, None]
+
+        hidden = self.dropout(hidden)
+        all_hidden, all_weights = [hidden], []
+        for block in self.blocks:
+            hidden, weights = block(hidden, gate_signals, rotary, mask, position_bias, past_key_values)
+            all_hidden.append(hidden)
+            all_weights.append(weights)
+        all_hidden[-1] = hidden = self.final_norm(hidden)
+
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(hidden[:, kept])
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=past_key_values if use_cache else None,
+            hidden_states=tuple(all_hidden) if output_hidden_states else None,
+            attentions=tuple(all_weights) if output_attentions else None,
+        )
+
+
+AutoConfig.register(GatedTransformerConfig.model_type, GatedTransformerConfig)
+AutoModelForCausalLM.register(GatedTransformerConfig, GatedTransformer)

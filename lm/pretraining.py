@@ -1,0 +1,406 @@
+"""Pretraining a causal LM with transformers' Trainer, ending in a model folder that everything else can use."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import (
+    EarlyStoppingCallback,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+
+from lm import run_folder
+from lm.bundle import save_bundle
+from lm.control_codes import ControlCodeConfig, ControlCodes
+from lm.errors import InvalidValueError
+from lm.gated_transformer import GatedTransformer, GatedTransformerConfig
+from lm.optimizers import MuonWithAdamW
+from lm.reference_statistics import ReferenceStatistics
+from lm.scoring import TextScore, score_tokens, summarize
+from lm.text_data import TokenStream, TokenWindows, cached_token_stream, read_documents
+from lm.tokenization import load_tokenizer, train_bpe
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Architecture and size."""
+
+    family: Literal["gated", "gpt2"] = "gated"
+    """`gated` is the GatedTransformer; `gpt2` is transformers' GPT-2, for comparison (no gates)."""
+
+    hidden_size: int = 192
+    """Width of the residual stream."""
+
+    num_hidden_layers: int = 4
+    """Number of blocks."""
+
+    num_attention_heads: int = 6
+    """Heads per block; must divide `hidden_size`."""
+
+    intermediate_size: int = 768
+    """Width of the feed-forward layers."""
+
+    context_length: int = 256
+    """Longest sequence [tokens], also the length of training windows."""
+
+    position_embedding_type: Literal["rotary", "learned"] = "rotary"
+    """How positions enter a `gated` model (`gpt2` learns them)."""
+
+    hidden_act: str = "gelu"
+    """Activation of the feed-forward layers, a name that transformers knows."""
+
+    gated: bool = True
+    """Whether a `gated` model has its gates; without, it is the plain transformer of the same shape."""
+
+    tie_word_embeddings: bool = True
+    """Whether the output layer shares the embedding matrix."""
+
+    head_bias: bool = False
+    """Whether the output layer of a `gated` model has a bias."""
+
+    dropout: float = 0.0
+    """Dropout rate on embeddings and residual branches, in [0, 1)."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Text to train and validate on."""
+
+    train: str = "roneneldan/TinyStories"
+    """A .txt file (documents separated by a line <|endoftext|>), .jsonl, .parquet, or a dataset id on the hub."""
+
+    validation: str | None = None
+    """The same for validation; None cuts the last `validation_fraction` of the training documents off for it.
+    `split:NAME` names another split of the training dataset."""
+
+    validation_fraction: float = 0.02
+    """Share of the training documents kept for validation when `validation` is None, in (0, 1)."""
+
+    text_field: str = "text"
+    """Column that holds the text, for all sources but .txt."""
+
+    cache_dir: str = ".cache/tokens"
+    """Folder of the tokenised copies."""
+
+    tokenizer: str | None = None
+    """Folder or hub id of a tokenizer; None trains a byte-level BPE on the training text."""
+
+    vocab_size: int = 4096
+    """Vocabulary of the tokenizer trained here [tokens]."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Optimisation."""
+
+    epochs: float = 1.0
+    """Passes over the training text."""
+
+    max_steps: int = -1
+    """Optimizer steps; overrides `epochs` when positive."""
+
+    batch_size: int = 32
+    """Windows per forward pass."""
+
+    gradient_accumulation: int = 1
+    """Forward passes per optimizer step."""
+
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """`muon` is Muon on the blocks' matrices and AdamW on the rest."""
+
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+
+    min_learning_rate: float = 1e-6
+    """Learning rate at the end of the cosine."""
+
+    warmup_ratio: float = 0.1
+    """Share of the steps over which the learning rate rises linearly, in [0, 1)."""
+
+    weight_decay: float = 0.1
+    """Decoupled weight decay of matrices."""
+
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
+
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Automatic mixed precision; `auto` is bfloat16 where the hardware multiplies it fast, else float32."""
+
+    evaluate_every: int = 500
+    """Optimizer steps between validations, each followed by a checkpoint."""
+
+    patience: int = 5
+    """Validations without improvement after which training stops; 0 never stops early."""
+
+    compile: bool = False
+    """Whether to use torch.compile."""
+
+    seed: int = 0
+    """Seed of initialisation, order of windows and gate dropping."""
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Everything that defines a pretraining run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    control_codes: ControlCodeConfig = field(default_factory=ControlCodeConfig)
+    save_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Type of the weights on disk."""
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """What a run leaves."""
+
+    model_folder: Path
+    """The finished bundle: weights, tokenizer, reference statistics, model card."""
+    validation: TextScore
+    num_parameters: int
+    steps: int
+
+
+def pretrain(
+    config: PretrainConfig,
+    output_dir: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> PretrainResult:
+    """Train a model and save it as a bundle in ``output_dir/model``; checkpoints and logs lie beside it.
+
+    Args:
+        config: the run.
+        output_dir: its folder.
+        resume: continue from the last whole checkpoint in `output_dir`, if there is one.
+        overwrite: replace what `output_dir` holds.
+        callbacks: additional transformers callbacks (progress, for one).
+
+    Raises:
+        OutputExistsError: `output_dir` holds a run, and neither resuming nor overwriting was asked for.
+        CheckpointError: to be resumed with another configuration.
+        InvalidValueError: a value of `config` breaks its rule.
+    """
+    folder = run_folder.claim(output_dir, config, resume=resume, overwrite=overwrite)
+    set_seed(config.training.seed)
+    tokenizer = _tokenizer(config.data, folder)
+    train, validation = _streams(config.data, tokenizer)
+    model = build_model(config.model, tokenizer)
+    codes = ControlCodes(train.tokens, model.config.vocab_size, config.control_codes, config.training.seed)
+    has_gates = config.model.family == "gated" and config.model.gated
+    trainer = _PretrainTrainer(
+        model=model,
+        args=_training_arguments(config, folder, len(train.tokens)),
+        train_dataset=TokenWindows(train, config.model.context_length, config.training.seed),
+        eval_dataset=validation,
+        data_collator=codes if has_gates else codes.plain_batch,
+        callbacks=[*callbacks, *_early_stopping(config.training)],
+        optimizer_cls_and_kwargs=_optimizer(config.training),
+    )
+    trainer.context_length = config.model.context_length
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder / "checkpoints") if resume else None)
+
+    score = trainer.score_validation()
+    result = PretrainResult(
+        model_folder=folder / "model",
+        validation=score,
+        num_parameters=model.num_parameters(),
+        steps=trainer.state.global_step,
+    )
+    statistics = ReferenceStatistics.from_tokens(train.tokens, model.config.vocab_size, human_entropy=score.entropy)
+    facts = {
+        "parameters": result.num_parameters,
+        "steps": result.steps,
+        "training tokens in the data": len(train.tokens),
+        "training tokens seen": result.steps * tokens_per_step(config),
+        "validation loss [nats per token]": round(score.loss, 4),
+        "validation bits per byte": round(score.bits_per_byte, 4),
+        "mean entropy on validation text [nats]": round(score.entropy, 4),
+    }
+    save_bundle(result.model_folder, model, tokenizer, statistics, save_dtype=config.save_dtype, facts=facts)
+    run_folder.write_json(folder / "metrics.json", facts)
+    return result
+
+
+def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """A new model of the configured family for a tokenizer's vocabulary."""
+    special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    if config.family == "gpt2":
+        return GPT2LMHeadModel(
+            GPT2Config(
+                vocab_size=len(tokenizer),
+                n_positions=config.context_length,
+                n_embd=config.hidden_size,
+                n_layer=config.num_hidden_layers,
+                n_head=config.num_attention_heads,
+                n_inner=config.intermediate_size,
+                activation_function=config.hidden_act,
+                resid_pdrop=config.dropout,
+                embd_pdrop=config.dropout,
+                attn_pdrop=0.0,
+                tie_word_embeddings=config.tie_word_embeddings,
+                **special,
+            )
+        )
+    return GatedTransformer(
+        GatedTransformerConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=config.hidden_size,
+            num_hidden_layers=config.num_hidden_layers,
+            num_attention_heads=config.num_attention_heads,
+            intermediate_size=config.intermediate_size,
+            max_position_embeddings=config.context_length,
+            position_embedding_type=config.position_embedding_type,
+            hidden_act=config.hidden_act,
+            gated=config.gated,
+            dropout=config.dropout,
+            head_bias=config.head_bias,
+            tie_word_embeddings=config.tie_word_embeddings,
+            pad_token_id=tokenizer.pad_token_id,
+            **special,
+        )
+    )
+
+
+def last_whole_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint whose state, which the Trainer writes last, can be read; None where there is none."""
+    for candidate in sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1])):
+        try:
+            json.loads((candidate / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # the run died while it wrote this one
+        return str(candidate)
+    return None
+
+
+def tokens_per_step(config: PretrainConfig) -> int:
+    """Tokens of one optimizer step."""
+    return config.training.batch_size * config.training.gradient_accumulation * config.model.context_length
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16 matrices faster than float32 ones."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+class _PretrainTrainer(Trainer):
+    """The Trainer, with validation by `lm.scoring`: whole documents, bits per byte."""
+
+    eval_dataset: TokenStream
+    context_length: int
+
+    def score_validation(self) -> TextScore:
+        """Score the validation documents without gates."""
+        documents = [self.eval_dataset.document(index) for index in range(self.eval_dataset.num_documents)]
+        scores = score_tokens(self.model, documents, context_length=self.context_length)
+        return summarize(scores, int(self.eval_dataset.document_bytes.sum()))
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """Validation loss [nats per token], bits per byte and mean entropy [nats]."""
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
+            score = self.score_validation()
+        metrics = {
+            f"{metric_key_prefix}_loss": score.loss,
+            f"{metric_key_prefix}_bits_per_byte": score.bits_per_byte,
+            f"{metric_key_prefix}_entropy": score.entropy,
+        }
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+def _tokenizer(config: DataConfig, folder: Path) -> PreTrainedTokenizerBase:
+    if config.tokenizer is not None:
+        return load_tokenizer(config.tokenizer)
+    trained = folder / "tokenizer"
+    if not trained.is_dir():  # else an interrupted run has trained it
+        tokenizer = train_bpe(read_documents(config.train, text_field=config.text_field), config.vocab_size)
+        partial = folder / "tokenizer.partial"
+        tokenizer.save_pretrained(partial)
+        partial.rename(trained)
+    return load_tokenizer(str(trained))
+
+
+def _streams(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[TokenStream, TokenStream]:
+    def stream(source: str, split: str = "train") -> TokenStream:
+        return cached_token_stream(source, tokenizer, config.cache_dir, text_field=config.text_field, split=split)
+
+    if config.validation is None:
+        if not 0 < config.validation_fraction < 1:
+            raise InvalidValueError("validation_fraction", "must lie between 0 and 1", config.validation_fraction)
+        return stream(config.train).split(config.validation_fraction)
+    if config.validation.startswith("split:"):
+        return stream(config.train), stream(config.train, config.validation.removeprefix("split:"))
+    return stream(config.train), stream(config.validation)
+
+
+def _training_arguments(config: PretrainConfig, folder: Path, num_tokens: int) -> TrainingArguments:
+    training = config.training
+    precision = training.precision
+    if precision == "auto":
+        precision = "bfloat16" if has_fast_bfloat16() else "float32"
+    steps = training.max_steps
+    if steps <= 0:
+        steps = math.ceil(training.epochs * (num_tokens / tokens_per_step(config)))
+    return TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        max_steps=steps,
+        per_device_train_batch_size=training.batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr": training.min_learning_rate},
+        warmup_steps=round(training.warmup_ratio * steps),
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        adam_beta2=0.95,
+        bf16=precision == "bfloat16",
+        fp16=precision == "float16",
+        use_cpu=not torch.cuda.is_available(),
+        torch_compile=training.compile,
+        eval_strategy="steps",
+        eval_steps=training.evaluate_every,
+        save_strategy="steps",
+        save_steps=training.evaluate_every,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_bits_per_byte",
+        greater_is_better=False,
+        logging_steps=max(1, min(50, training.evaluate_every // 5)),
+        report_to=["tensorboard"],
+        disable_tqdm=True,
+        dataloader_drop_last=True,
+        remove_unused_columns=False,
+        seed=training.seed,
+        data_seed=training.seed,
+    )
+
+
+def _optimizer(config: TrainingConfig) -> tuple[Any, dict[str, Any]] | None:
+    if config.optimizer == "adamw":
+        return None
+    # The Trainer calls what is no Optimizer class as `factory()(model, **kwargs)`.
+    arguments = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    return (lambda: MuonWithAdamW), arguments
+
+
+def _early_stopping(config: TrainingConfig) -> list[TrainerCallback]:
+    return [EarlyStoppingCallback(config.patience)] if config.patience > 0 else []

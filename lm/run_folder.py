@@ -1,0 +1,60 @@
+"""Folders that hold a run: claimed once, never overwritten unasked, every file in them written whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from lm.errors import CheckpointError, OutputExistsError
+
+CONFIG_FILE = "config.json"
+
+
+def claim(folder: str | Path, config: Any, *, resume: bool, overwrite: bool) -> Path:
+    """Make a run's folder and write its configuration, a dataclass, as JSON.
+
+    Raises:
+        OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` was asked for.
+        CheckpointError: to be resumed, but the folder's run had another configuration; names what differs.
+    """
+    folder = Path(folder)
+    ours = json.loads(json.dumps(dataclasses.asdict(config)))
+    if folder.exists() and any(folder.iterdir()):
+        if overwrite:
+            shutil.rmtree(folder)
+        elif not resume:
+            raise OutputExistsError(
+                f"The output folder {folder} already holds a run. Choose another, continue it with `--resume`, "
+                "or replace it with `--overwrite`."
+            )
+        elif (folder / CONFIG_FILE).exists():
+            theirs = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+            if differing := sorted(_differences(theirs, ours)):
+                raise CheckpointError(
+                    f"The run in {folder} cannot be resumed with another configuration: {'; '.join(differing)}."
+                )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / CONFIG_FILE, ours)
+    return folder
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON beside `path` and rename it into place."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _differences(theirs: Any, ours: Any, name: str = "") -> list[str]:
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        keys = theirs.keys() | ours.keys()
+        return [
+            difference
+            for key in keys
+            for difference in _differences(theirs.get(key), ours.get(key), f"{name}.{key}" if name else key)
+        ]
+    return [] if theirs == ours else [f"`{name}` was {theirs} and is {ours}"]

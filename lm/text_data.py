@@ -1,0 +1,188 @@
+"""Text as training data: documents from files or the hub, tokenised once into a cache on disk, cut into windows."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from lm.errors import InvalidValueError
+from lm.tokenization import END_OF_TEXT, beginning_of_text_id
+
+
+def read_documents(source: str, *, text_field: str = "text", split: str = "train") -> Iterator[str]:
+    """Yield the documents of a data source, empty ones left out.
+
+    Args:
+        source: a ``.txt`` file (documents separated by a line ``<|endoftext|>``), a ``.jsonl`` or ``.parquet`` file
+            (one document a row), or a dataset id on the hub.
+        text_field: column that holds the text, for all but ``.txt``.
+        split: split of a hub dataset.
+
+    Raises:
+        InvalidValueError: a file that does not exist, is not UTF-8, or lacks `text_field`.
+    """
+    path = Path(source)
+    if path.suffix == ".txt":
+        if not path.is_file():
+            raise InvalidValueError("source", "must be an existing file", source)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise InvalidValueError("source", "must be UTF-8 text", f"{source}: {error}") from error
+        rows: Iterable[str] = text.split(f"\n{END_OF_TEXT}\n")
+    else:
+        rows = _read_dataset(source, text_field, split)
+    for row in rows:
+        document = row.strip().removesuffix(END_OF_TEXT).rstrip()
+        if document:
+            yield document
+
+
+def _read_dataset(source: str, text_field: str, split: str) -> Iterator[str]:
+    import datasets
+
+    builders = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+    builder = builders.get(Path(source).suffix)
+    if builder is not None:
+        if not Path(source).is_file():
+            raise InvalidValueError("source", "must be an existing file", source)
+        dataset = datasets.load_dataset(builder, data_files=source, split="train")
+    else:
+        dataset = datasets.load_dataset(source, split=split)
+    if text_field not in dataset.column_names:
+        raise InvalidValueError("text_field", f"must be one of the columns {dataset.column_names}", text_field)
+    return (row[text_field] for row in dataset)
+
+
+@dataclass(frozen=True)
+class TokenStream:
+    """Tokenised documents in one array, each preceded by the beginning-of-text token, one more of them at the end."""
+
+    tokens: NDArray[np.integer]
+    """(M,) token ids, uint16 where the vocabulary allows, else uint32; a memory map when it comes from the cache."""
+
+    document_starts: NDArray[np.int64]
+    """(K + 1,) index of each document's beginning-of-text token, and of the closing one."""
+
+    document_bytes: NDArray[np.int64]
+    """(K,) UTF-8 length of each document [bytes]."""
+
+    @property
+    def num_documents(self) -> int:
+        """K."""
+        return len(self.document_bytes)
+
+    def document(self, index: int) -> NDArray[np.int64]:
+        """Token ids of one document, its beginning-of-text token included."""
+        return self.tokens[self.document_starts[index] : self.document_starts[index + 1]].astype(np.int64)
+
+    def split(self, fraction: float) -> tuple[TokenStream, TokenStream]:
+        """Cut off the last `fraction` of the documents (at least one): what is left, and what was cut off."""
+        first = self.num_documents - max(1, round(self.num_documents * fraction))
+        if first < 1:
+            raise InvalidValueError("fraction", f"must leave one of {self.num_documents} documents", fraction)
+        start = self.document_starts[first]
+        kept = TokenStream(
+            self.tokens[: start + 1], self.document_starts[: first + 1], self.document_bytes[:first]
+        )
+        cut = TokenStream(
+            self.tokens[start:], self.document_starts[first:] - start, self.document_bytes[first:]
+        )
+        return kept, cut
+
+
+def tokenize_documents(documents: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> TokenStream:
+    """Tokenise documents, special tokens in them read as plain text.
+
+    Raises:
+        InvalidValueError: there is no document.
+    """
+    beginning = beginning_of_text_id(tokenizer)
+    dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32
+    pieces: list[NDArray[np.integer]] = []
+    starts, sizes, length = [], [], 0
+    for batch in _batched(documents, 1024):
+        encoded = tokenizer(list(batch), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        for document, ids in zip(batch, encoded, strict=True):
+            starts.append(length)
+            sizes.append(len(document.encode("utf-8")))
+            pieces.append(np.array([beginning, *ids], dtype=dtype))
+            length += len(ids) + 1
+    if not pieces:
+        raise InvalidValueError("documents", "must hold at least one that is not empty", 0)
+    pieces.append(np.array([beginning], dtype=dtype))
+    return TokenStream(np.concatenate(pieces), np.array([*starts, length], dtype=np.int64), np.array(sizes, np.int64))
+
+
+def _batched(items: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
+    iterator = iter(items)  # itertools.batched came with Python 3.12
+    while batch := tuple(itertools.islice(iterator, size)):
+        yield batch
+
+
+def cached_token_stream(
+    source: str, tokenizer: PreTrainedTokenizerBase, cache_dir: str, *, text_field: str = "text", split: str = "train"
+) -> TokenStream:
+    """Tokenise a data source, or map it from an earlier time's cache.
+
+    The cache's key is the source (for a file its size and time of change too), the field, the split and the tokenizer.
+    It is written beside its place and renamed, so that a killed run leaves no half cache.
+    """
+    path = Path(source)
+    version = (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
+    vocabulary = sorted(tokenizer.get_vocab().items())
+    key = json.dumps([str(path.resolve()) if path.is_file() else source, version, text_field, split, vocabulary])
+    folder = Path(cache_dir) / hashlib.sha256(key.encode()).hexdigest()[:16]
+    if not folder.is_dir():
+        stream = tokenize_documents(read_documents(source, text_field=text_field, split=split), tokenizer)
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name, array in vars(stream).items():
+            np.save(partial / f"{name}.npy", array)
+        partial.rename(folder)
+    return TokenStream(
+        tokens=np.load(folder / "tokens.npy", mmap_mode="r"),
+        document_starts=np.load(folder / "document_starts.npy"),
+        document_bytes=np.load(folder / "document_bytes.npy"),
+    )
+
+
+class TokenWindows(Dataset):
+    """Windows of T tokens of a stream, one after the other, shifted by another random offset each epoch.
+
+    Items are ``{"input_ids": (T,) int64}``. The Trainer calls :meth:`set_epoch`; the offset depends on seed and epoch
+    alone, so a resumed run sees what the unbroken one would have seen.
+    """
+
+    def __init__(self, stream: TokenStream, length: int, seed: int) -> None:
+        if len(stream.tokens) < 2 * length:
+            rule = f"must hold at least two windows of {length} tokens"
+            raise InvalidValueError("stream", rule, f"{len(stream.tokens)} tokens")
+        self.stream = stream
+        self.length = length
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the offset of this epoch."""
+        self.offset = int(np.random.default_rng((self.seed, epoch)).integers(self.length))
+
+    def __len__(self) -> int:
+        return len(self.stream.tokens) // self.length - 1  # one less: room for the offset
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        start = index * self.length + self.offset
+        window = self.stream.tokens[start : start + self.length].astype(np.int64)
+        return {"input_ids": torch.from_numpy(window)}

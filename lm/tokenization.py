@@ -1,0 +1,85 @@
+"""Tokenizers: loading one by folder or hub id, and training a byte-level BPE on one's own text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from lm.errors import InvalidValueError, ModelFolderError
+
+END_OF_TEXT = "<|endoftext|>"
+"""Stands before and between documents: beginning and end of text in one, as in GPT-2."""
+
+SMALLEST_VOCABULARY = 257
+"""The 256 bytes and the end-of-text token."""
+
+
+def train_bpe(documents: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer; encoding a text puts ``<|endoftext|>`` (id 0) before it.
+
+    Raises:
+        InvalidValueError: `vocab_size` below 257 (the bytes and end of text).
+    """
+    if vocab_size < SMALLEST_VOCABULARY:
+        raise InvalidValueError("vocab_size", f"must be at least {SMALLEST_VOCABULARY}", vocab_size)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(documents, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{END_OF_TEXT} $A", pair=f"{END_OF_TEXT} $A $B", special_tokens=[(END_OF_TEXT, 0)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=END_OF_TEXT, eos_token=END_OF_TEXT, pad_token=END_OF_TEXT
+    )
+
+
+def load_tokenizer(name_or_folder: str) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model folder, of a folder with GPT-2's vocab.json and merges.txt, or of a hub id.
+
+    Raises:
+        ModelFolderError: there is none; says how to make one.
+    """
+    folder = Path(name_or_folder)
+    known = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+    if folder.is_dir() and not any((folder / name).exists() for name in known):
+        raise ModelFolderError(
+            f"The folder {folder} holds no tokenizer (none of {', '.join(known)}). Save one beside the model with "
+            "`tokenizer.save_pretrained(folder)`; `tidal pretrain` writes it by itself."
+        )
+    try:
+        if (folder / "vocab.json").exists() and not (folder / "tokenizer_config.json").exists():
+            return _load_gpt2(folder)
+        return AutoTokenizer.from_pretrained(name_or_folder)
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelFolderError(f"No tokenizer could be loaded from '{name_or_folder}': {error}") from error
+
+
+def _load_gpt2(folder: Path) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=END_OF_TEXT, eos_token=END_OF_TEXT, pad_token=END_OF_TEXT
+    )
+
+
+def beginning_of_text_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Id of the token that stands before a document: the tokenizer's bos, else its eos.
+
+    Raises:
+        ModelFolderError: the tokenizer has neither.
+    """
+    token_id = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if token_id is None:
+        raise ModelFolderError("The tokenizer has neither a bos nor an eos token, so documents cannot be separated.")
+    return token_id
