@@ -1,0 +1,197 @@
+"""A trained controller: a folder without pickles, and the policy read from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from agents.agent import Agent
+from agents.beta_policy import BetaPolicy
+from agents.observation_statistics import ObservationNormalizer, RunningStatistics
+from agents.whole_folder import write_whole_folder
+from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
+from lm.run_folder import write_json
+
+FORMAT_VERSION = 1
+CONFIG_FILE = "controller.json"
+WEIGHTS_FILE = "policy.safetensors"
+STATISTICS_FILE = "observation_statistics.json"
+METRICS_FILE = "metrics.json"
+
+POLICIES: dict[str, type[ActorCriticPolicy]] = {"beta": BetaPolicy, "gaussian": ActorCriticPolicy}
+
+
+@dataclass(frozen=True)
+class ControllerConfig:
+    """What a controller's folder says of it, beside the numbers."""
+
+    policy: str
+    """"beta" or "gaussian"."""
+    hidden_sizes: tuple[int, ...]
+    """Widths of the hidden layers."""
+    observation_size: int
+    """Entries of an observation."""
+    action_low: tuple[float, ...]
+    """Lower bounds of the action."""
+    action_high: tuple[float, ...]
+    """Upper bounds of the action."""
+    normalizes_observations: bool
+    """Whether the policy was trained on normalised observations."""
+    training: Mapping[str, Any]
+    """The training run's configuration, for the record."""
+    versions: Mapping[str, str]
+    """Versions of the libraries it was trained with, for the record."""
+
+
+def make_policy(config: ControllerConfig) -> ActorCriticPolicy:
+    """An untrained policy of this form."""
+    observation_space = spaces.Box(-np.inf, np.inf, (config.observation_size,), np.float32)
+    action_space = spaces.Box(np.float32(config.action_low), np.float32(config.action_high))
+    policy_class = POLICIES[config.policy]
+    policy = policy_class(observation_space, action_space, lambda _: 0.0, net_arch=list(config.hidden_sizes))
+    policy.set_training_mode(False)
+    return policy
+
+
+class Controller(Agent):
+    """A policy with the statistics that its observations are normalised with.
+
+    The folder holds ``policy.safetensors``, ``observation_statistics.json`` (unless observations are taken as they
+    are), ``controller.json`` and ``metrics.json``.
+
+    Args:
+        config: form of the policy.
+        policy: SB3 policy of that form.
+        normalizer: of the observations, or None.
+        metrics: figures of the training run.
+    """
+
+    name = "controller"
+
+    def __init__(
+        self,
+        config: ControllerConfig,
+        policy: ActorCriticPolicy,
+        normalizer: ObservationNormalizer | None,
+        metrics: Mapping[str, Any],
+    ) -> None:
+        self.config = config
+        self.policy = policy
+        self.normalizer = normalizer
+        self.metrics = dict(metrics)
+
+    def act(self, observations: ArrayLike, *, deterministic: bool = True) -> NDArray[np.float32]:
+        """Gates (N, 3) for raw observations (N, 64).
+
+        Args:
+            observations: as the environment gives them; normalised here.
+            deterministic: the mean action; else one drawn with torch's global generator.
+
+        Raises:
+            InvalidValueError: another shape.
+        """
+        batch = np.asarray(observations, dtype=np.float32)
+        if batch.ndim != 2 or batch.shape[1] != self.config.observation_size:
+            raise InvalidValueError("observations", f"must have shape (N, {self.config.observation_size})", batch.shape)
+        if self.normalizer is not None:
+            batch = self.normalizer.normalize(batch)
+        actions, _ = self.policy.predict(batch, deterministic=deterministic)
+        return actions
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the folder, whole or not at all.
+
+        Raises:
+            OutputExistsError: it holds a controller already, and `overwrite` is False.
+        """
+        folder = Path(folder)
+        if folder.exists() and not overwrite:
+            raise OutputExistsError(f"{folder} already exists. Choose another folder, or ask to overwrite it.")
+        with write_whole_folder(folder) as partial:
+            weights = {name: tensor.contiguous().cpu() for name, tensor in self.policy.state_dict().items()}
+            save_file(weights, partial / WEIGHTS_FILE)
+            write_json(partial / CONFIG_FILE, {"format_version": FORMAT_VERSION, **vars(self.config)})
+            write_json(partial / METRICS_FILE, self.metrics)
+            if self.normalizer is not None:
+                statistics = self.normalizer.statistics.to_json()
+                limits = {"epsilon": self.normalizer.epsilon, "clip": self.normalizer.clip}
+                write_json(partial / STATISTICS_FILE, statistics | limits)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Controller:
+        """Read a controller's folder, or the one in a training run's folder.
+
+        Raises:
+            CheckpointError: there is none, it is damaged, or of a later format; says which file and why.
+        """
+        folder = Path(folder)
+        if not (folder / CONFIG_FILE).is_file() and (folder / "controller" / CONFIG_FILE).is_file():
+            folder = folder / "controller"
+        if not (folder / CONFIG_FILE).is_file():
+            raise CheckpointError(
+                f"{folder} holds no controller: there is no {CONFIG_FILE}. Make one with `tidal train`."
+            )
+        config = _read_config(folder / CONFIG_FILE)
+        policy = make_policy(config)
+        try:
+            policy.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{folder / WEIGHTS_FILE} does not fit the policy of {CONFIG_FILE}: {error}"
+            ) from error
+        normalizer = None
+        if (folder / STATISTICS_FILE).is_file():
+            normalizer = _read_normalizer(folder / STATISTICS_FILE, config.observation_size)
+        elif config.normalizes_observations:
+            raise CheckpointError(
+                f"{folder} lacks {STATISTICS_FILE}, and its policy was trained on normalised observations."
+            )
+        return cls(config, policy, normalizer, _read_json(folder / METRICS_FILE))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} cannot be read: it holds no object.")
+    return content
+
+
+def _read_config(path: Path) -> ControllerConfig:
+    content = _read_json(path)
+    version = content.pop("format_version", None)
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"{path} has format version {version}, and this release reads version {FORMAT_VERSION}.")
+    try:
+        tuples = {name: tuple(content.pop(name)) for name in ("hidden_sizes", "action_low", "action_high")}
+        config = ControllerConfig(**content, **tuples)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    if config.policy not in POLICIES:
+        raise CheckpointError(f"{path} names the policy '{config.policy}', which is none of {sorted(POLICIES)}.")
+    return config
+
+
+def _read_normalizer(path: Path, observation_size: int) -> ObservationNormalizer:
+    content = _read_json(path)
+    try:
+        statistics = RunningStatistics.from_json(content)
+        normalizer = ObservationNormalizer(statistics, float(content["epsilon"]), float(content["clip"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    for values in (statistics.mean, statistics.variance):
+        if values.shape != (observation_size,):
+            raise CheckpointError(f"{path} has statistics of shape {values.shape} for {observation_size} observations.")
+    return normalizer

@@ -1,0 +1,49 @@
+"""Which environment an agent is trained or evaluated in, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tidal_gym.vector_env import TidalGatingVectorEnv
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """Arguments of ``TidalGatingVectorEnv`` that do not depend on who acts in it."""
+
+    model: str = "tidal-tiny"
+    """Language model: a bundled name, a folder, or a hub id."""
+    statistics: str | None = None
+    """File or folder of the reference statistics; None: those in the model's folder."""
+    prompts: str | list[str] = "train"
+    """"train" or "heldout" (bundled openings), a text file with one prompt a line, or a list of prompts."""
+    modulation: dict[str, Any] | None = None
+    """Fields of the modulation that differ from its defaults."""
+    reward: str = "tidal"
+    """Name of the reward."""
+    reward_weights: dict[str, Any] | None = None
+    """Weights of the reward terms that differ from their defaults."""
+    max_episode_steps: int = 50
+    """Length at which an episode is truncated [tokens], at least 1."""
+    dtype: str = "auto"
+    """Number format of the language model: "auto", "float32", "bfloat16" or "float64"."""
+    device: str = "cpu"
+    """Device of the language model."""
+
+    def make(self, num_envs: int, *, prompts: str | list[str] | None = None) -> TidalGatingVectorEnv:
+        """Vector env of `num_envs` rows that restart within the step, as SB3 wants it.
+
+        Args:
+            num_envs: N, number of rows.
+            prompts: prompts in place of the configured ones.
+        """
+        from gymnasium.vector import AutoresetMode
+
+        from tidal_gym.vector_env import TidalGatingVectorEnv
+
+        arguments = asdict(self)
+        if prompts is not None:
+            arguments["prompts"] = prompts
+        return TidalGatingVectorEnv(num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **arguments)

@@ -1,0 +1,137 @@
+"""Running an agent over given episodes, one per row, and keeping everything that happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from agents.agent import Agent
+
+REWARD_PREFIX = "reward_"
+"""Of the infos that hold the unweighted terms of a reward."""
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """E episodes of at most T tokens. What lies behind an episode's end is 0 (see :attr:`is_alive`)."""
+
+    prompts: tuple[tuple[int, ...], ...]
+    """E prompts, as token ids."""
+    tokens: NDArray[np.int64]
+    """(E, T) ids drawn."""
+    gates: NDArray[np.float32]
+    """(E, T, 3) actions."""
+    rewards: NDArray[np.float64]
+    """(E, T)."""
+    infos: Mapping[str, NDArray[Any]]
+    """(E, T) each: the other figures that the environment gives for every token."""
+    lengths: NDArray[np.int64]
+    """(E,) tokens drawn, the end of text included."""
+
+    @property
+    def is_alive(self) -> NDArray[np.bool_]:
+        """(E, T) whether the token belongs to the episode."""
+        return np.arange(self.tokens.shape[1]) < self.lengths[:, None]
+
+    @property
+    def returns(self) -> NDArray[np.float64]:
+        """(E,) sum of rewards."""
+        return self.rewards.sum(axis=1)
+
+    def sums(self, key: str) -> NDArray[np.float64]:
+        """(E,) sum of one of the infos over each episode."""
+        return self.infos[key].sum(axis=1)
+
+    def mean(self, key: str) -> float:
+        """Mean of one of the infos over all tokens of all episodes."""
+        return float(self.infos[key].sum() / self.lengths.sum())
+
+    def first(self, count: int) -> Episodes:
+        """The first `count` episodes."""
+        return Episodes(
+            prompts=self.prompts[:count],
+            tokens=self.tokens[:count],
+            gates=self.gates[:count],
+            rewards=self.rewards[:count],
+            infos={key: values[:count] for key, values in self.infos.items()},
+            lengths=self.lengths[:count],
+        )
+
+    @staticmethod
+    def join(parts: Sequence[Episodes]) -> Episodes:
+        """All episodes of the parts, in their order."""
+        longest = max(part.tokens.shape[1] for part in parts)
+
+        def joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+            widths = [[(0, 0), (0, longest - array.shape[1])] + [(0, 0)] * (array.ndim - 2) for array in arrays]
+            return np.concatenate([np.pad(array, width) for array, width in zip(arrays, widths, strict=True)])
+
+        return Episodes(
+            prompts=tuple(prompt for part in parts for prompt in part.prompts),
+            tokens=joined([part.tokens for part in parts]),
+            gates=joined([part.gates for part in parts]),
+            rewards=joined([part.rewards for part in parts]),
+            infos={key: joined([part.infos[key] for part in parts]) for key in parts[0].infos},
+            lengths=np.concatenate([part.lengths for part in parts]),
+        )
+
+
+def episode_seed(seed: int, episode: int) -> int:
+    """Seed of one episode of many; hashing keeps series with neighbouring seeds apart."""
+    return int(np.random.SeedSequence((seed, episode)).generate_state(1)[0])
+
+
+def run_episodes(agent: Agent, vector_env: VectorEnv, seeds: Sequence[int]) -> Episodes:
+    """Run one episode per row, whose prompt and draws depend on the row's seed alone.
+
+    Args:
+        agent: chooses the gates.
+        vector_env: with SAME_STEP autoreset; a row that is done before the others starts again and is not looked at.
+        seeds: of the N rows.
+    """
+    agent.start(vector_env, seeds[0])
+    observations, _ = vector_env.reset(seed=list(seeds))
+    prompts = tuple(tuple(ids) for ids in vector_env.token_ids())
+    num_rows = len(seeds)
+    is_alive = np.ones(num_rows, bool)
+    lengths = np.zeros(num_rows, np.int64)
+    steps: list[tuple[NDArray[np.bool_], NDArray[Any], NDArray[Any], dict[str, NDArray[Any]]]] = []
+    while is_alive.any():
+        gates = agent.act(observations)
+        observations, rewards, terminations, truncations, infos = vector_env.step(gates)
+        is_done = terminations | truncations
+        steps.append((is_alive, np.array(gates), np.array(rewards, float), _step_infos(infos, is_done)))
+        lengths += is_alive
+        is_alive = is_alive & ~is_done
+
+    def stacked(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+        kept = [np.where(np.expand_dims(step[0], tuple(range(1, array.ndim))), array, 0)
+                for step, array in zip(steps, arrays, strict=True)]  # fmt: skip
+        return np.stack(kept, axis=1)  # (N, T, ...)
+
+    infos_by_key = {key: stacked([step[3][key] for step in steps]) for key in steps[0][3]}
+    return Episodes(
+        prompts=prompts,
+        tokens=infos_by_key.pop("token"),
+        gates=stacked([step[1] for step in steps]),
+        rewards=stacked([step[2] for step in steps]),
+        infos=infos_by_key,
+        lengths=lengths,
+    )
+
+
+def _step_infos(infos: dict[str, Any], is_done: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    """The infos (N,) of the step itself; where a row was done they lie in ``final_info``."""
+    final = infos.get("final_info", {})
+    found = {}
+    for key in {**infos, **final}:
+        values = final[key] if key in final else infos[key]
+        if key.startswith("_") or not isinstance(values, np.ndarray) or values.dtype == object or values.ndim != 1:
+            continue
+        found[key] = np.where(is_done, values, infos[key]) if key in infos else values
+    return found

@@ -1,0 +1,233 @@
+"""Evaluation: the same episodes for every agent, returns with intervals, how the gates were used, and what came out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from agents.agent import Agent
+from agents.env_config import EnvConfig
+from agents.episodes import REWARD_PREFIX, Episodes, episode_seed, run_episodes
+from agents.text_statistics import TextStatistics, text_statistics
+from lm.errors import InvalidValueError
+from tidal_gym.actions import GATE_NAMES
+from tidal_gym.rendering import token_pieces
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95% bootstrap interval."""
+
+    mean: float
+    """The mean itself."""
+    low: float
+    """Lower end."""
+    high: float
+    """Upper end."""
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+@dataclass(frozen=True)
+class GateUsage:
+    """How one gate was set, over all tokens."""
+
+    mean: float
+    """Mean."""
+    std: float
+    """Standard deviation."""
+    quantiles: dict[str, float]
+    """By percentage: 5, 25, 50, 75 and 95."""
+    by_step: tuple[float, ...]
+    """Mean at each place of an episode, over the episodes that reach it."""
+
+
+@dataclass(frozen=True)
+class TokenRecord:
+    """One drawn token of a sample text."""
+
+    text: str
+    """What it adds to the text."""
+    gates: tuple[float, ...]
+    """The action that it was drawn under."""
+    reward: float
+    """Its reward."""
+    entropy: float
+    """Entropy of the distribution that it was drawn from [nats]."""
+
+
+@dataclass(frozen=True)
+class SampleText:
+    """One evaluated episode, to read."""
+
+    prompt: str
+    """What it began with."""
+    tokens: tuple[TokenRecord, ...]
+    """What was drawn."""
+
+    @property
+    def text(self) -> str:
+        """Prompt and drawn tokens together."""
+        return self.prompt + "".join(token.text for token in self.tokens)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an agent did in the evaluated episodes."""
+
+    agent: str
+    """Name of the agent."""
+    seed: int
+    """Of the episodes."""
+    episodes_fingerprint: str
+    """Of seed and prompts: evaluations with the same one can be compared episode by episode."""
+    mean_return: Interval
+    """Sum of rewards of an episode."""
+    returns: tuple[float, ...]
+    """Sum of rewards of each episode, in the order of the episodes."""
+    term_sums: dict[str, float]
+    """Mean over episodes of the sum of each unweighted reward term."""
+    gates: dict[str, GateUsage]
+    """By name of the gate."""
+    perplexity: float
+    """exp of the mean surprisal of the drawn tokens under the neutral model."""
+    sampling_entropy: float
+    """Mean entropy of the distributions that tokens were drawn from [nats]."""
+    text: TextStatistics
+    """Of the drawn tokens."""
+    samples: tuple[SampleText, ...] = field(repr=False)
+    """The first few episodes."""
+
+    def to_json(self) -> str:
+        """As JSON text."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
+
+
+def evaluate(
+    agent: Agent,
+    env: EnvConfig,
+    *,
+    prompts: str | list[str] = "heldout",
+    episodes: int = 256,
+    seed: int = 0,
+    num_envs: int = 64,
+    num_samples: int = 4,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Run an agent over episodes that depend on `prompts`, `seed` and their number alone, not on the agent.
+
+    Episode i draws its prompt and its tokens from a generator of its own, seeded with (seed, i): every agent meets the
+    same prompt and the same random numbers. How many rows run side by side changes nothing but float32's last digits.
+
+    Args:
+        agent: whom to evaluate.
+        env: the environment, whose prompts are replaced.
+        prompts: as ``TidalGatingVectorEnv`` takes them.
+        episodes: how many, at least 1.
+        seed: of the episodes and of the bootstrap.
+        num_envs: rows that run side by side.
+        num_samples: episodes whose texts are kept.
+        progress: is told how many episodes are done, and how many there are.
+
+    Raises:
+        InvalidValueError: `episodes` is below 1.
+    """
+    if episodes < 1:
+        raise InvalidValueError("episodes", "must be at least 1", episodes)
+    num_envs = min(num_envs, episodes)
+    vector_env = env.make(num_envs, prompts=prompts)
+    parts = []
+    try:
+        for first in range(0, episodes, num_envs):
+            # The last batch runs full as well: float32's last digits depend on the shape of the batch.
+            parts.append(run_episodes(agent, vector_env, [episode_seed(seed, first + row) for row in range(num_envs)]))
+            if progress is not None:
+                progress(min(first + num_envs, episodes), episodes)
+        return summarize(agent.name, Episodes.join(parts).first(episodes), seed, num_samples, vector_env)
+    finally:
+        vector_env.close()
+
+
+def summarize(name: str, episodes: Episodes, seed: int, num_samples: int, vector_env: VectorEnv) -> Evaluation:
+    """The figures of finished episodes; `vector_env` is asked for its tokenizer only."""
+    terms = [key for key in episodes.infos if key.startswith(REWARD_PREFIX)]
+    texts = [ids[:length].tolist() for ids, length in zip(episodes.tokens, episodes.lengths, strict=True)]
+    return Evaluation(
+        agent=name,
+        seed=seed,
+        episodes_fingerprint=hashlib.sha256(repr((seed, episodes.prompts)).encode()).hexdigest()[:12],
+        mean_return=bootstrap_mean(episodes.returns, seed),
+        returns=tuple(episodes.returns.tolist()),
+        term_sums={key.removeprefix(REWARD_PREFIX): float(episodes.sums(key).mean()) for key in terms},
+        gates={gate: _gate_usage(episodes, index) for index, gate in enumerate(GATE_NAMES)},
+        perplexity=math.exp(-episodes.mean("log_prob")),
+        sampling_entropy=episodes.mean("entropy"),
+        text=text_statistics(texts),
+        samples=tuple(_sample(episodes, row, vector_env) for row in range(min(num_samples, len(texts)))),
+    )
+
+
+def bootstrap_mean(values: NDArray[np.floating], seed: int = 0) -> Interval:
+    """Mean of values (E,) with the 95% percentile bootstrap interval (Efron 1979), 10,000 resamples."""
+    generator = np.random.default_rng(seed)
+    means = [
+        # In blocks: all resamples at once would be 10,000 E numbers.
+        values[generator.integers(len(values), size=(500, len(values)))].mean(axis=1)
+        for _ in range(RESAMPLES // 500)
+    ]
+    low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def paired_difference(first: Evaluation, second: Evaluation) -> Interval:
+    """Mean of what `first` earns more than `second` in the same episode, with its 95% bootstrap interval.
+
+    Raises:
+        InvalidValueError: the two were evaluated on different episodes.
+    """
+    if second.episodes_fingerprint != first.episodes_fingerprint:
+        rule = f"must be of the same seed and prompts as `first` ({first.episodes_fingerprint})"
+        raise InvalidValueError("second", rule, second.episodes_fingerprint)
+    return bootstrap_mean(np.subtract(first.returns, second.returns), first.seed)
+
+
+def _gate_usage(episodes: Episodes, index: int) -> GateUsage:
+    is_alive = episodes.is_alive
+    gate = episodes.gates[:, :, index].astype(np.float64)
+    used = gate[is_alive]
+    by_step = (gate * is_alive).sum(axis=0) / is_alive.sum(axis=0)
+    quantiles = np.quantile(used, QUANTILES)
+    return GateUsage(
+        mean=float(used.mean()),
+        std=float(used.std()),
+        quantiles={f"{100 * level:g}": float(value) for level, value in zip(QUANTILES, quantiles, strict=True)},
+        by_step=tuple(by_step.tolist()),
+    )
+
+
+def _sample(episodes: Episodes, row: int, vector_env: Any) -> SampleText:
+    tokenizer = vector_env.unwrapped.bundle.tokenizer
+    prompt, length = list(episodes.prompts[row]), int(episodes.lengths[row])
+    pieces = token_pieces(tokenizer, [*prompt, *episodes.tokens[row, :length].tolist()], start=len(prompt))
+    tokens = [
+        TokenRecord(
+            text=pieces[place],
+            gates=tuple(episodes.gates[row, place].tolist()),
+            reward=float(episodes.rewards[row, place]),
+            entropy=float(episodes.infos["entropy"][row, place]),
+        )
+        for place in range(length)
+    ]
+    return SampleText(prompt=tokenizer.decode(prompt), tokens=tuple(tokens))

@@ -1,0 +1,123 @@
+"""How a training run goes, update by update."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+
+from tidal_gym.actions import GATE_NAMES
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """One point of the learning curve: the rollout before an update."""
+
+    step: int
+    """Env steps so far."""
+    total_steps: int
+    """Env steps of the whole run."""
+    episode_reward: float | None
+    """Mean sum of rewards of the episodes that ended in the rollout, as explored; None if none did."""
+    episode_length: float | None
+    """Mean length of those episodes [tokens]."""
+    gate_means: tuple[float, ...]
+    """Mean of the deterministic gates over the rollout's states."""
+    gate_stds: tuple[float, ...]
+    """Standard deviation of the deterministic gates over the rollout's states."""
+    seconds: float
+    """Time spent training so far [s]."""
+
+
+class LearningCurve(BaseCallback):
+    """Appends a line of JSON per rollout to a file, and tells TensorBoard and a listener.
+
+    Args:
+        path: the file.
+        total_steps: env steps of the whole run.
+        seconds_before: time spent before this process took the run up [s].
+        listener: is told each point, or None.
+    """
+
+    newest: TrainingProgress | None = None
+    """The last point."""
+
+    def __init__(
+        self,
+        path: Path,
+        total_steps: int,
+        seconds_before: float,
+        listener: Callable[[TrainingProgress], None] | None,
+    ) -> None:
+        super().__init__()
+        self.path = path
+        self.total_steps = total_steps
+        self.listener = listener
+        self._started = time.perf_counter() - seconds_before
+        self._rewards: list[float] = []
+        self._lengths: list[int] = []
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training so far [s]."""
+        return time.perf_counter() - self._started
+
+    def _on_step(self) -> bool:
+        for row in np.flatnonzero(self.locals["dones"]):
+            episode = self.locals["infos"][row]["episode"]
+            self._rewards.append(float(episode["r"]))
+            self._lengths.append(int(episode["l"]))
+        return True
+
+    def _on_rollout_end(self) -> None:
+        observations = self.locals["rollout_buffer"].observations  # (T, N, size), normalised
+        with torch.no_grad():
+            batch = torch.as_tensor(observations.reshape(-1, observations.shape[-1]), device=self.model.device)
+            gates = self.model.policy.get_distribution(batch).get_actions(deterministic=True).cpu().numpy()
+        gates = np.clip(gates, self.model.action_space.low, self.model.action_space.high)  # (T N, G)
+        self.newest = TrainingProgress(
+            step=self.num_timesteps,
+            total_steps=self.total_steps,
+            episode_reward=float(np.mean(self._rewards)) if self._rewards else None,
+            episode_length=float(np.mean(self._lengths)) if self._lengths else None,
+            gate_means=tuple(gates.mean(axis=0).tolist()),
+            gate_stds=tuple(gates.std(axis=0).tolist()),
+            seconds=self.seconds,
+        )
+        self._rewards, self._lengths = [], []
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(self.newest)) + "\n")
+        for index, gate in enumerate(GATE_NAMES):
+            self.logger.record(f"gates/{gate}_mean", self.newest.gate_means[index])
+            self.logger.record(f"gates/{gate}_std", self.newest.gate_stds[index])
+        if self.listener is not None:
+            self.listener(self.newest)
+
+
+def read_learning_curve(path: Path) -> list[TrainingProgress]:
+    """Points of a learning curve; a last line that a kill cut short is left out."""
+    points = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            content = json.loads(line)
+        except ValueError:
+            break
+        points.append(
+            TrainingProgress(**content | {name: tuple(content[name]) for name in ("gate_means", "gate_stds")})
+        )
+    return points
+
+
+def cut_learning_curve(path: Path, step: int) -> None:
+    """Forget the points after `step`, which a resumed run will make again."""
+    lines = [json.dumps(asdict(point)) + "\n" for point in read_learning_curve(path) if point.step <= step]
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join(lines), encoding="utf-8")
+    os.replace(partial, path)

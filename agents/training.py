@@ -1,0 +1,228 @@
+"""Training a controller with Stable-Baselines3's PPO, from a configuration to a controller's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+
+from agents.checkpoints import (
+    Progress,
+    fingerprint_of,
+    newest_checkpoint,
+    read_progress,
+    restore_checkpoint,
+    save_checkpoint,
+)
+from agents.controller import POLICIES, Controller, ControllerConfig, make_policy
+from agents.env_config import EnvConfig
+from agents.learning_curve import LearningCurve, TrainingProgress, cut_learning_curve, read_learning_curve
+from agents.observation_statistics import ObservationNormalizer, RunningStatistics
+from agents.sb3_adapter import VectorEnvToSB3
+from agents.training_config import PPOConfig, TrainConfig
+from lm.errors import CheckpointError
+from lm.run_folder import claim
+from tidal_gym.vector_env import TidalGatingVectorEnv
+
+__all__ = ["EnvConfig", "PPOConfig", "TrainConfig", "TrainingProgress", "train"]
+
+CHECKPOINT_FOLDER = "checkpoints"
+CONTROLLER_FOLDER = "controller"
+CURVE_FILE = "learning_curve.jsonl"
+TENSORBOARD_FOLDER = "tensorboard"
+
+
+def train(
+    config: TrainConfig,
+    output_dir: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[TrainingProgress], None] | None = None,
+) -> Controller:
+    """Train a controller.
+
+    The folder gets ``config.json``, ``learning_curve.jsonl`` (a :class:`TrainingProgress` per update),
+    ``tensorboard/``, ``checkpoints/`` (the newest one) and, at the end, ``controller/``. A run that was killed loses
+    what came after its last checkpoint. A resumed run starts new episodes, so it is not bit for bit the run that was
+    never interrupted. SB3 seeds the global generators of torch, numpy and Python.
+
+    Args:
+        config: what to train.
+        output_dir: the run's folder.
+        resume: continue the run that lies there, from its last checkpoint.
+        overwrite: replace the run that lies there.
+        progress: is told each point of the learning curve, before the update that uses it.
+
+    Returns:
+        The controller with the last policy, also saved in ``output_dir/controller``.
+
+    Raises:
+        OutputExistsError: `output_dir` holds a run, and neither `resume` nor `overwrite` is True.
+        CheckpointError: the checkpoint to resume from is damaged, or of another model or configuration; or the disk
+            filled up, in which case the last checkpoint is whole.
+    """
+    vector_env = config.env.make(config.ppo.num_envs)
+    output_dir = claim(output_dir, config, resume=resume, overwrite=overwrite)
+    try:
+        return _train_in_folder(config, output_dir, vector_env, progress)
+    except OSError as error:
+        checkpoint = newest_checkpoint(output_dir / CHECKPOINT_FOLDER)
+        kept = f"The checkpoint {checkpoint} is whole; resume from it." if checkpoint else "There is no checkpoint yet."
+        raise CheckpointError(f"The run in {output_dir} could not be written: {error}. {kept}") from error
+    finally:
+        vector_env.close()
+
+
+def _train_in_folder(
+    config: TrainConfig,
+    output_dir: Path,
+    vector_env: TidalGatingVectorEnv,
+    listener: Callable[[TrainingProgress], None] | None,
+) -> Controller:
+    checkpoints = output_dir / CHECKPOINT_FOLDER
+    fingerprint = fingerprint_of(vector_env.bundle.model)
+    checkpoint = newest_checkpoint(checkpoints)
+    start = Progress(step=0, seconds=0.0, model=config.env.model, fingerprint=fingerprint)
+    if checkpoint is not None:
+        start = read_progress(checkpoint, model=config.env.model, fingerprint=fingerprint)
+
+    normalization = _wrap(vector_env, config.ppo)
+    ppo = _make_ppo(config, normalization, start.step)
+    if checkpoint is not None:
+        restore_checkpoint(checkpoint, ppo, normalization, start)
+    cut_learning_curve(output_dir / CURVE_FILE, start.step)
+    curve = LearningCurve(output_dir / CURVE_FILE, config.total_steps, start.seconds, listener)
+    saver = _CheckpointEvery(config.checkpoint_every, checkpoints, normalization, start, curve)
+
+    # TensorBoard alone: SB3's own choice prints to the terminal.
+    tensorboard = output_dir / TENSORBOARD_FOLDER
+    logger = Logger(str(tensorboard), [TensorBoardOutputFormat(str(tensorboard))])
+    ppo.set_logger(logger)
+    try:
+        remaining = config.total_steps - start.step
+        if remaining > 0:
+            ppo.learn(remaining, callback=CallbackList([curve, saver]), reset_num_timesteps=False)
+        saver.save()
+    finally:
+        logger.close()
+
+    controller = _controller_of(config, ppo, normalization, curve)
+    controller.save(output_dir / CONTROLLER_FOLDER, overwrite=True)
+    return controller
+
+
+def _wrap(vector_env: TidalGatingVectorEnv, config: PPOConfig) -> VecNormalize:
+    return VecNormalize(
+        VecMonitor(VectorEnvToSB3(vector_env)),
+        norm_obs=config.normalize_observations,
+        norm_reward=config.normalize_rewards,
+        gamma=config.gamma,
+    )
+
+
+def _make_ppo(config: TrainConfig, env: VecNormalize, start_step: int) -> PPO:
+    ppo = config.ppo
+    # Runs with neighbouring seeds share no episodes, nor does a resumed run with its first part.
+    seed = int(np.random.SeedSequence((config.seed, start_step)).generate_state(1)[0]) >> 1
+    return PPO(
+        POLICIES[ppo.policy],
+        env,
+        learning_rate=_learning_rate(config),
+        n_steps=ppo.rollout_steps,
+        batch_size=ppo.batch_size,
+        n_epochs=ppo.epochs,
+        gamma=ppo.gamma,
+        gae_lambda=ppo.gae_lambda,
+        clip_range=ppo.clip_range,
+        ent_coef=ppo.entropy_coefficient,
+        vf_coef=ppo.value_coefficient,
+        max_grad_norm=ppo.max_gradient_norm,
+        policy_kwargs={"net_arch": list(ppo.hidden_sizes)},
+        seed=seed,
+        device="cpu",  # faster than a GPU for networks of this size
+    )
+
+
+@dataclass(frozen=True)
+class LinearLearningRate:
+    """Falls from `initial` at the first update by equal steps to `initial / num_updates` at the last one.
+
+    SB3 counts the steps of an update as done before it learns from them, so that its own linear schedule would learn
+    nothing from the last rollout.
+    """
+
+    initial: float
+    """Learning rate of the first update."""
+    num_updates: int
+    """Updates in the whole run."""
+
+    def __call__(self, progress_remaining: float) -> float:
+        """Learning rate when this fraction of the run lies after the present rollout."""
+        return self.initial * min(1.0, max(0.0, progress_remaining) + 1.0 / self.num_updates)
+
+
+def _learning_rate(config: TrainConfig) -> float | LinearLearningRate:
+    if config.ppo.learning_rate_schedule == "constant":
+        return config.ppo.learning_rate
+    return LinearLearningRate(config.ppo.learning_rate, config.num_updates)
+
+
+class _CheckpointEvery(BaseCallback):
+    """Saves a checkpoint once at least `every` steps lie behind the last one."""
+
+    def __init__(
+        self, every: int, folder: Path, normalization: VecNormalize, start: Progress, curve: LearningCurve
+    ) -> None:
+        super().__init__()
+        self.every = every
+        self.folder = folder
+        self.normalization = normalization
+        self.saved = start
+        self.curve = curve
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        # Called after the update, when weights, optimizer and statistics belong to the same step.
+        if self.num_timesteps - self.saved.step >= self.every:
+            self.save()
+
+    def save(self) -> None:
+        """Save a checkpoint, unless nothing has happened since the last one."""
+        step = self.model.num_timesteps
+        if step > self.saved.step:
+            saved = Progress(step, self.curve.seconds, self.saved.model, self.saved.fingerprint)
+            save_checkpoint(self.folder, self.model, self.normalization, saved)
+            self.saved = saved
+
+
+def _controller_of(config: TrainConfig, ppo: PPO, normalization: VecNormalize, curve: LearningCurve) -> Controller:
+    described = ControllerConfig(
+        policy=config.ppo.policy,
+        hidden_sizes=config.ppo.hidden_sizes,
+        observation_size=ppo.observation_space.shape[0],
+        action_low=tuple(ppo.action_space.low.tolist()),
+        action_high=tuple(ppo.action_space.high.tolist()),
+        normalizes_observations=config.ppo.normalize_observations,
+        training=asdict(config),
+        versions={name: version(name) for name in ("torch", "gymnasium", "stable-baselines3")},
+    )
+    policy = make_policy(described)
+    policy.load_state_dict(ppo.policy.state_dict())
+    normalizer = None
+    if normalization.norm_obs:
+        statistics = RunningStatistics.of(normalization.obs_rms)
+        normalizer = ObservationNormalizer(statistics, normalization.epsilon, normalization.clip_obs)
+    metrics = {"step": ppo.num_timesteps, "seconds": curve.seconds}
+    if points := read_learning_curve(curve.path):
+        metrics = asdict(points[-1]) | metrics
+    return Controller(described, policy, normalizer, metrics)

@@ -1,0 +1,107 @@
+"""What a training run is: environment, PPO and bookkeeping."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agents.env_config import EnvConfig
+from lm.errors import InvalidValueError
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Proximal policy optimisation (arXiv:1707.06347). The defaults are the recipe measured on the bundled model."""
+
+    policy: Literal["beta", "gaussian"] = "beta"
+    """Action distribution: Beta on the box itself, or a Gaussian clipped to it (for comparison)."""
+    num_envs: int = 64
+    """Episodes that run side by side, at least 1."""
+    rollout_steps: int = 50
+    """Steps of each env between updates, at least 2; one update sees num_envs * rollout_steps of them."""
+    batch_size: int = 800
+    """Steps in a minibatch, at least 2 and at most those of one update."""
+    epochs: int = 8
+    """Passes over the steps of an update, at least 1."""
+    learning_rate: float = 1e-3
+    """Adam's learning rate at the first update, above 0."""
+    learning_rate_schedule: Literal["linear", "constant"] = "linear"
+    """Whether the learning rate falls towards 0 over the run."""
+    gamma: float = 0.5
+    """Discount per token, in [0, 1]."""
+    gae_lambda: float = 0.9
+    """λ of generalised advantage estimation (arXiv:1506.02438), in [0, 1]."""
+    clip_range: float = 0.2
+    """Clipping of the probability ratio, above 0."""
+    entropy_coefficient: float = 0.0
+    """Weight of the policy's entropy in the loss, at least 0."""
+    value_coefficient: float = 0.5
+    """Weight of the value loss, at least 0."""
+    max_gradient_norm: float = 0.5
+    """Norm to which gradients are clipped, above 0."""
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    """Widths of the hidden layers, of the policy and of the value network each."""
+    normalize_observations: bool = True
+    """Whether observations are shifted and scaled by their running mean and standard deviation."""
+    normalize_rewards: bool = True
+    """Whether rewards are divided by the running standard deviation of the discounted return."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))  # YAML and JSON give lists
+        for name in ("num_envs", "epochs"):
+            if getattr(self, name) < 1:
+                raise InvalidValueError(name, "must be at least 1", getattr(self, name))
+        for name in ("rollout_steps", "batch_size"):
+            if getattr(self, name) < 2:
+                raise InvalidValueError(name, "must be at least 2", getattr(self, name))
+        if self.batch_size > self.steps_per_update:
+            rule = f"must be at most `num_envs` * `rollout_steps` ({self.steps_per_update})"
+            raise InvalidValueError("batch_size", rule, self.batch_size)
+        for name in ("learning_rate", "clip_range", "max_gradient_norm"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InvalidValueError(name, "must be above 0 and finite", getattr(self, name))
+        for name in ("entropy_coefficient", "value_coefficient"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InvalidValueError(name, "must be at least 0 and finite", getattr(self, name))
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InvalidValueError(name, "must be in [0, 1]", getattr(self, name))
+        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
+            raise InvalidValueError("hidden_sizes", "must be one or more positive widths", self.hidden_sizes)
+        if self.policy not in ("beta", "gaussian"):
+            raise InvalidValueError("policy", 'must be "beta" or "gaussian"', self.policy)
+        if self.learning_rate_schedule not in ("linear", "constant"):
+            rule = 'must be "linear" or "constant"'
+            raise InvalidValueError("learning_rate_schedule", rule, self.learning_rate_schedule)
+
+    @property
+    def steps_per_update(self) -> int:
+        """Env steps that one update learns from."""
+        return self.num_envs * self.rollout_steps
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run."""
+
+    env: EnvConfig = field(default_factory=EnvConfig)
+    """The environment."""
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    """The learning algorithm."""
+    total_steps: int = 200_000
+    """Env steps (tokens) in all, at least 1; rounded up to whole updates."""
+    checkpoint_every: int = 25_600
+    """Env steps between checkpoints, at least 1; rounded up to whole updates."""
+    seed: int = 0
+    """Seed of weights, action noise, prompts and token draws, at least 0."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("total_steps", 1), ("checkpoint_every", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise InvalidValueError(name, f"must be at least {least}", getattr(self, name))
+
+    @property
+    def num_updates(self) -> int:
+        """Updates in the whole run."""
+        return math.ceil(self.total_steps / self.ppo.steps_per_update)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from agents.env_config import EnvConfig
+from lm.bundle import save_bundle
+from lm.gated_transformer import GatedTransformer, GatedTransformerConfig
+from lm.reference_statistics import ReferenceStatistics
+from lm.tokenization import train_bpe
+
+OPENINGS = [
+    "Once upon a time there was a dog",
+    "The cat sat on the big red mat",
+    "A girl went to the park with her mother",
+]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a random model that minds its gates, is sure of some tokens, and ends a text now and then."""
+    torch.manual_seed(0)
+    tokenizer = train_bpe(OPENINGS * 3, vocab_size=290)
+    config = GatedTransformerConfig(
+        vocab_size=290,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=96,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
+    model = GatedTransformer(config)
+    with torch.no_grad():
+        for block in model.blocks:
+            block.attention_gate.project.weight.normal_()
+            block.ffn_gate.project.weight.normal_()
+        model.lm_head.weight.normal_(std=0.4)
+        model.lm_head.bias.zero_()
+        model.lm_head.bias[0] = 3.0
+    stream = np.random.default_rng(0).integers(1, 290, 4000)
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_bundle(folder, model, tokenizer, ReferenceStatistics.from_tokens(stream, 290, human_entropy=3.0))
+    return str(folder)
+
+
+@pytest.fixture
+def tiny_env(tiny_model: str) -> EnvConfig:
+    """Short episodes from three openings."""
+    return EnvConfig(model=tiny_model, prompts=OPENINGS, max_episode_steps=6)
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """Where a run may be written."""
+    return tmp_path / "run"
