@@ -1,0 +1,24 @@
+"""Opening a decoding stream: the fast one for a GatedTransformer, a general one for any other causal LM."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedModel
+
+from lm.gated_stream import GatedStream
+from lm.gated_transformer import GatedTransformer
+from lm.stream import DecodingStream, StreamOutput
+from lm.transformers_stream import TransformersStream
+
+__all__ = ["DecodingStream", "StreamOutput", "accepts_gates", "open_stream"]
+
+
+def accepts_gates(model: PreTrainedModel) -> bool:
+    """Whether gate signals can be fed to the model."""
+    return isinstance(model, GatedTransformer) and model.config.gated
+
+
+def open_stream(model: PreTrainedModel, num_rows: int, capacity: int) -> DecodingStream:
+    """Open a stream of `num_rows` empty rows that hold at most `capacity` tokens each."""
+    if isinstance(model, GatedTransformer):
+        return GatedStream(model, num_rows, capacity)
+    return TransformersStream(model, num_rows, capacity)

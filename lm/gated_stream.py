@@ -1,0 +1,108 @@
+"""The fast decoding stream: one token of every row through a GatedTransformer, without transformers' general path."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import DynamicCache
+
+from lm.gated_transformer import NEUTRAL_GATES, GatedTransformer, rotary_cos_sin
+from lm.stream import StreamOutput, attention_bias, stream_output
+
+
+class GatedStream:
+    """Static cache (L, N, H, S, head_dim) sized to the longest text; see :class:`lm.stream.DecodingStream`.
+
+    The gates of all blocks are computed in one product, the attention bias once for all layers, and attention reads
+    only as many slots as the longest row has.
+    """
+
+    def __init__(self, model: GatedTransformer, num_rows: int, capacity: int) -> None:
+        config = model.config
+        self.model = model
+        self.num_rows = num_rows
+        self.capacity = capacity
+        shape = (config.num_hidden_layers, num_rows, config.num_attention_heads, capacity, config.head_dim)
+        weights = model.token_embedding.weight
+        self._keys, self._values = weights.new_zeros(shape), weights.new_zeros(shape)
+        self._lengths = torch.zeros(num_rows, dtype=torch.int64, device=weights.device)
+        self._rows = torch.arange(num_rows, device=weights.device)
+        self._slots = torch.arange(capacity, device=weights.device)
+        self._rotary: tuple[Tensor, Tensor] | None = None
+        if config.position_embedding_type == "rotary":
+            cos, sin = rotary_cos_sin(self._slots[None], config.head_dim, config.rope_theta, weights.dtype)
+            self._rotary = (cos[0, 0], sin[0, 0])  # (S, head_dim)
+        if config.gated:
+            gates = [gate for block in model.blocks for gate in (block.attention_gate, block.ffn_gate)]
+            self._gate_expand = torch.cat([gate.expand.weight for gate in gates])  # (2L * hidden, G)
+            self._gate_project = torch.stack([gate.project.weight.T for gate in gates])  # (2L, hidden, D)
+            self._gate_bias = torch.stack([gate.project.bias for gate in gates])[:, None]  # (2L, 1, D)
+            self._neutral = weights.new_tensor(NEUTRAL_GATES)
+
+    @torch.inference_mode()
+    def prefill(self, rows: Tensor, tokens: Tensor, lengths: Tensor) -> StreamOutput:
+        """See :class:`lm.stream.DecodingStream`."""
+        num_tokens = tokens.shape[1]
+        cache = DynamicCache(config=self.model.config)
+        output = self.model(
+            input_ids=tokens, past_key_values=cache, use_cache=True, output_hidden_states=True, logits_to_keep=1
+        )
+        for layer, read in enumerate(cache.layers):
+            self._keys[layer, rows, :, :num_tokens] = read.keys
+            self._values[layer, rows, :, :num_tokens] = read.values
+        self._lengths[rows] = lengths
+        last = (torch.arange(len(rows), device=rows.device), (lengths - 1).clamp(min=0))
+        return self._output(output.hidden_states[-1][last])
+
+    def step(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
+        """See :class:`lm.stream.DecodingStream`."""
+        output = self.peek(tokens, gates, focus_bias)
+        self._lengths.add_(1).clamp_(max=self.capacity - 1)
+        return output
+
+    @torch.inference_mode()
+    def peek(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
+        """See :class:`lm.stream.DecodingStream`."""
+        model, config = self.model, self.model.config
+        num_rows, heads, head_dim = self.num_rows, config.num_attention_heads, config.head_dim
+        used = int(self._lengths.max()) + 1
+        hidden = model.token_embedding(tokens)  # (N, D)
+        if config.position_embedding_type == "learned":
+            hidden = hidden + model.position_embedding(self._lengths)
+        else:
+            cos, sin = (table[self._lengths][:, None, None] for table in self._rotary)  # (N, 1, 1, head_dim)
+        bias = attention_bias(self._lengths, self._slots[:used], focus_bias, hidden.dtype)[:, None, None]
+        scales = self._gate_scales(gates) if gates is not None else None
+
+        for layer, block in enumerate(model.blocks):
+            qkv = block.attention.qkv(block.attention_norm(hidden)).view(num_rows, 3, heads, head_dim)
+            if self._rotary is not None:
+                first, second = qkv[:, :2].chunk(2, dim=-1)
+                query, key = (qkv[:, :2] * cos + torch.cat((-second, first), dim=-1) * sin).unbind(1)
+            else:
+                query, key = qkv[:, 0], qkv[:, 1]
+            self._keys[layer, self._rows, :, self._lengths] = key
+            self._values[layer, self._rows, :, self._lengths] = qkv[:, 2]
+            mixed = F.scaled_dot_product_attention(
+                query[:, :, None],  # (N, H, 1, head_dim)
+                self._keys[layer, :, :, :used],
+                self._values[layer, :, :, :used],
+                attn_mask=bias,
+            )
+            branch = block.attention.out(mixed.reshape(num_rows, -1))
+            hidden = hidden + (branch if scales is None else branch * scales[2 * layer])
+            branch = block.ffn(block.ffn_norm(hidden))
+            hidden = hidden + (branch if scales is None else branch * scales[2 * layer + 1])
+        return self._output(model.final_norm(hidden))
+
+    def _gate_scales(self, gates: Tensor) -> Tensor:
+        """Scales (2L, N, D) of all branches for gate signals (N, G), by the formula of ``DynamicGate``."""
+        num_gates, width, _ = self._gate_project.shape
+        expanded = F.relu(F.linear(gates.to(self._neutral.dtype) - self._neutral, self._gate_expand))
+        expanded = expanded.view(len(gates), num_gates, width).transpose(0, 1)  # (2L, N, hidden)
+        scales = torch.sigmoid(torch.baddbmm(self._gate_bias, expanded, self._gate_project))
+        return scales / torch.sigmoid(self._gate_bias)
+
+    def _output(self, hidden: Tensor) -> StreamOutput:
+        return stream_output(self.model.lm_head(hidden), hidden)

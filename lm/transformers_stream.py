@@ -1,0 +1,99 @@
+"""The decoding stream for any causal LM of transformers, over its cache classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers.cache_utils import CacheLayerMixin
+
+from lm.stream import StreamOutput, attention_bias, stream_output
+
+
+class _RowLayer(CacheLayerMixin):
+    """One layer's keys and values (N, H, S, head_dim), written at each row's own length."""
+
+    def __init__(self, num_rows: int, capacity: int, lengths: Tensor) -> None:
+        super().__init__()
+        self._num_rows, self._capacity, self._lengths = num_rows, capacity, lengths
+        self._rows = torch.arange(num_rows, device=lengths.device)
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Allocate once the number of heads and the head size are known."""
+        _, num_heads, _, head_dim = key_states.shape
+        self.keys = key_states.new_zeros(self._num_rows, num_heads, self._capacity, head_dim)
+        self.values = value_states.new_zeros(self._num_rows, num_heads, self._capacity, value_states.shape[-1])
+        self.is_initialized = True
+
+    def fill(self, rows: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Write a prompt's keys and values (R, H, P, head_dim) at the beginning of rows."""
+        if not self.is_initialized:
+            self.lazy_initialization(keys, values)
+        self.keys[rows, :, : keys.shape[2]] = keys
+        self.values[rows, :, : values.shape[2]] = values
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Write one token's keys and values (N, H, 1, head_dim) and return all slots."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        self.keys[self._rows, :, self._lengths] = key_states[:, :, 0]
+        self.values[self._rows, :, self._lengths] = value_states[:, :, 0]
+        return self.keys, self.values
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Number of slots, and offset 0."""
+        return self._capacity, 0
+
+    def get_seq_length(self) -> int:
+        """Longest row [tokens]."""
+        return int(self._lengths.max())
+
+    def get_max_length(self) -> int:
+        """Number of slots."""
+        return self._capacity
+
+
+class TransformersStream:
+    """Stream over any transformers causal LM that takes a cache, position ids and a prepared 4D attention mask."""
+
+    def __init__(self, model: PreTrainedModel, num_rows: int, capacity: int) -> None:
+        self.model = model
+        self.num_rows = num_rows
+        self.capacity = capacity
+        self._lengths = torch.zeros(num_rows, dtype=torch.int64, device=model.device)
+        self._slots = torch.arange(capacity, device=model.device)
+        num_layers = model.config.get_text_config().num_hidden_layers
+        self._layers = [_RowLayer(num_rows, capacity, self._lengths) for _ in range(num_layers)]
+
+    @torch.inference_mode()
+    def prefill(self, rows: Tensor, tokens: Tensor, lengths: Tensor) -> StreamOutput:
+        """See :class:`lm.stream.DecodingStream`."""
+        cache = DynamicCache(config=self.model.config)
+        output = self.model(input_ids=tokens, past_key_values=cache, use_cache=True, output_hidden_states=True)
+        for layer, read in zip(self._layers, cache.layers, strict=True):
+            layer.fill(rows, read.keys, read.values)
+        self._lengths[rows] = lengths
+        last = (torch.arange(len(rows), device=rows.device), (lengths - 1).clamp(min=0))
+        return stream_output(output.logits[last], output.hidden_states[-1][last])
+
+    def step(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
+        """See :class:`lm.stream.DecodingStream`."""
+        output = self.peek(tokens, gates, focus_bias)
+        self._lengths.add_(1).clamp_(max=self.capacity - 1)
+        return output
+
+    @torch.inference_mode()
+    def peek(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
+        """See :class:`lm.stream.DecodingStream`. The model has no gates: signals have no effect."""
+        bias = attention_bias(self._lengths, self._slots, focus_bias, self.model.dtype)
+        output = self.model(
+            input_ids=tokens[:, None],
+            position_ids=self._lengths[:, None],
+            attention_mask=bias[:, None, None],  # (N, 1, 1, S)
+            past_key_values=Cache(layers=self._layers),
+            use_cache=True,
+            output_hidden_states=True,
+        )
+        return stream_output(output.logits[:, -1], output.hidden_states[-1][:, -1])
