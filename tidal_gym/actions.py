@@ -1,0 +1,43 @@
+"""The action: three gates in [0, 1], and what happens to an action that is not."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lm.errors import InvalidValueError
+
+GATE_NAMES = ("creativity", "focus", "stability")
+
+NEUTRAL_ACTION = (0.5, 0.0, 0.0)
+"""The action that does nothing: plain sampling from the model."""
+
+
+def require_gates(actions: ArrayLike, shape: tuple[int, ...], parameter: str = "actions") -> NDArray[np.float64]:
+    """Actions as an array of gates.
+
+    Args:
+        actions: anything that numpy can turn into an array of `shape`.
+        shape: (N, 3), or (3,) for a single environment.
+        parameter: the name that errors use.
+
+    Returns:
+        Gates of shape `shape`, float64; the same numbers, also when they come as float32.
+
+    Raises:
+        InvalidValueError: wrong shape, not numbers, not finite, or outside [0, 1]; names the value, its gate and row.
+    """
+    try:
+        gates = np.asarray(actions, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError(parameter, f"must be numbers of shape {shape}", repr(actions)) from error
+    if gates.shape != shape:
+        raise InvalidValueError(parameter, f"must have shape {shape}", f"shape {gates.shape}")
+    is_valid = (gates >= 0.0) & (gates <= 1.0)  # False for NaN as well
+    if not is_valid.all():
+        where = tuple(np.argwhere(~is_valid)[0])
+        row = f" in row {where[0]}" if len(shape) > 1 else ""
+        raise InvalidValueError(
+            parameter, "must be finite and lie in [0, 1]", f"{gates[where]} for {GATE_NAMES[where[-1]]}{row}"
+        )
+    return gates

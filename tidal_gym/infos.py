@@ -1,0 +1,35 @@
+"""Info dictionaries under Gymnasium's vector convention: an array a key, and the mask ``_key`` of rows that have it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def masked(values: Mapping[str, NDArray[Any]], rows: NDArray[np.bool_]) -> dict[str, Any]:
+    """Values (N, ...) as info of the rows (N,) that are True; the others read zero. Nothing is shared with `values`."""
+    info: dict[str, Any] = {}
+    for key, array in values.items():
+        info[key] = np.where(rows, array, array.dtype.type(0))
+        info[f"_{key}"] = rows.copy()
+    return info
+
+
+def add_objects(info: dict[str, Any], key: str, objects: Sequence[Any], rows: NDArray[np.bool_]) -> None:
+    """Adds one object for each row (N,) that is True, in order; the others hold None."""
+    column = np.full(len(rows), None, dtype=object)
+    for row, value in zip(np.flatnonzero(rows), objects, strict=True):
+        column[row] = value
+    info[key], info[f"_{key}"] = column, rows.copy()
+
+
+def of_single_row(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The info of the only row, as a scalar environment gives it: Python numbers and objects, no masks."""
+    single = {}
+    for key, column in info.items():
+        if not key.startswith("_") and info[f"_{key}"][0]:
+            single[key] = column[0] if column.dtype == object else column[0].item()
+    return single

@@ -1,0 +1,140 @@
+"""What the gates do to sampling: temperature, repetition penalty, focus bias, and the distribution q that results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lm.errors import InvalidValueError
+from lm.sampling import inverse_cdf_sample
+from tidal_gym.settings import require_finite
+
+
+@dataclass(frozen=True)
+class ModulationConfig:
+    """How far each gate reaches."""
+
+    base_temperature: float = 1.0
+    """Temperature at the middle of `temperature_range`; above 0."""
+
+    temperature_range: tuple[float, float] = (0.5, 1.5)
+    """Factors on `base_temperature` at creativity 0 and 1, linear in between; above 0."""
+
+    base_penalty: float = 1.0
+    """Repetition penalty at stability 0; at least 1, where 1 is none."""
+
+    penalty_range: tuple[float, float] = (1.0, 2.5)
+    """Factors on `base_penalty` at stability 0 and 1, linear in between; at least 1."""
+
+    focus_strength: float = 2.0
+    """Attention bias [nats] that focus 1 lays on the farthest token; at least 0, where 0 switches focus off."""
+
+    top_k: int = 40
+    """Tokens that may be drawn, the most probable ones; at least 1, and the whole vocabulary if it is smaller."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("base_temperature", 0.0), ("base_penalty", 1.0), ("focus_strength", 0.0)):
+            _require_at_least(f"modulation.{name}", getattr(self, name), least, is_strict=name == "base_temperature")
+        for name, least in (("temperature_range", 0.0), ("penalty_range", 1.0)):
+            pair = getattr(self, name)
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise InvalidValueError(f"modulation.{name}", "must be a pair, the factors at gate 0 and 1", repr(pair))
+            for factor in pair:
+                _require_at_least(f"modulation.{name}", factor, least, is_strict=name == "temperature_range")
+        if isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or self.top_k < 1:
+            raise InvalidValueError("modulation.top_k", "must be an integer of at least 1", repr(self.top_k))
+
+    @property
+    def strongest_penalty(self) -> float:
+        """The largest repetition penalty that any action can set."""
+        return self.base_penalty * max(self.penalty_range)
+
+
+class GateEffects(NamedTuple):
+    """What the three gates mean for one token of every row."""
+
+    temperature: Tensor
+    """(N,), divides the logits."""
+    penalty: Tensor
+    """(N,), repetition penalty of tokens that the text already holds."""
+    focus_bias: Tensor
+    """(N,), attention bias [nats] that grows with distance."""
+
+
+class SamplingDistribution(NamedTuple):
+    """The distribution q that a token is drawn from, over its K possible tokens."""
+
+    tokens: Tensor
+    """(N, K) token ids, ascending, so that a uniform number meets them in the order of the vocabulary."""
+    probs: Tensor
+    """(N, K), sums to 1."""
+    entropy: Tensor
+    """(N,) [nats]."""
+
+
+def gate_effects(gates: Tensor, config: ModulationConfig) -> GateEffects:
+    """The effects of gates (N, 3): creativity, focus, stability."""
+    creativity, focus, stability = gates.unbind(dim=1)
+    return GateEffects(
+        temperature=config.base_temperature * _between(config.temperature_range, creativity),
+        penalty=config.base_penalty * _between(config.penalty_range, stability),
+        focus_bias=config.focus_strength * focus,
+    )
+
+
+def penalize(logits: Tensor, penalty: Tensor | float) -> Tensor:
+    """Logits of repeated tokens under a repetition penalty: positive ones divided by it, the others multiplied.
+
+    Source: Keskar et al. 2019 (arXiv:1909.05858), with the sign rule that transformers' processor uses.
+    """
+    return torch.where(logits > 0, logits / penalty, logits * penalty)
+
+
+def modulate(logits: Tensor, effects: GateEffects, text: Tensor, top_k: int) -> SamplingDistribution:
+    """The distribution q: repetition penalty, then top-k, then temperature.
+
+    Args:
+        logits: (N, V) of the gated stream; left as they are.
+        effects: of the action, fields (N,).
+        text: (N, L) ids of tokens that each row's text holds, in any order and with any repeats.
+        top_k: how many tokens may be drawn.
+
+    Temperature keeps the order of the logits, so taking it after top-k changes nothing and costs K numbers a row.
+    """
+    # Repeats of a token write the same number to the same place.
+    penalized = logits.scatter(1, text, penalize(logits.gather(1, text), effects.penalty.unsqueeze(1)))
+    top = penalized.topk(min(top_k, logits.shape[1]), dim=1, sorted=False)
+    tokens, order = top.indices.sort(dim=1)
+    log_probs = (top.values.gather(1, order) / effects.temperature.unsqueeze(1)).log_softmax(dim=1)
+    probs = log_probs.exp()
+    # Tokens that the model rules out (logit -inf) have probability 0 and add nothing to the entropy.
+    entropy = -(probs * log_probs.clamp(min=torch.finfo(log_probs.dtype).min)).sum(dim=1)
+    return SamplingDistribution(tokens, probs, entropy)
+
+
+def draw(distribution: SamplingDistribution, uniforms: Tensor) -> Tensor:
+    """One token a row, by inverse CDF.
+
+    Args:
+        distribution: q over K tokens a row.
+        uniforms: (N,) in [0, 1).
+
+    Returns:
+        (N,) token ids.
+    """
+    choice = inverse_cdf_sample(distribution.probs, uniforms)
+    return distribution.tokens.gather(1, choice.unsqueeze(1)).squeeze(1)
+
+
+def _between(pair: tuple[float, float], gate: Tensor) -> Tensor:
+    low, high = pair
+    return low + (high - low) * gate
+
+
+def _require_at_least(parameter: str, value: object, least: float, *, is_strict: bool) -> None:
+    number = require_finite(parameter, value)
+    if number < least or (is_strict and number == least):
+        raise InvalidValueError(parameter, f"must be {'above' if is_strict else 'at least'} {least:g}", number)

@@ -1,0 +1,128 @@
+"""Where episodes begin: openings from a bundled file, a file or a list, tokenized once, and the draw among them."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from lm.errors import InvalidValueError
+
+BUNDLED_OPENINGS = ("train", "heldout")
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Tokenized openings, of which an episode takes the first few tokens."""
+
+    prefix: tuple[int, ...]
+    """Special tokens that the tokenizer puts before every text; always kept, and not part of the text."""
+
+    openings: tuple[tuple[int, ...], ...]
+    """The text tokens of each opening, cut to the longest length that can be used."""
+
+    lengths: tuple[int, int]
+    """Fewest and most text tokens [tokens] of an opening that an episode begins with."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt that can be drawn, prefix included."""
+        return len(self.prefix) + max(len(opening) for opening in self.openings)
+
+    def draw(self, generator: np.random.Generator) -> tuple[int, ...]:
+        """The text tokens of one prompt: a uniform opening, and a uniform number of its tokens, or all it has."""
+        opening = self.openings[generator.integers(len(self.openings))]
+        fewest, most = self.lengths
+        return opening[: generator.integers(fewest, most + 1)]
+
+
+def read_openings(source: str | Sequence[str]) -> list[str]:
+    """The texts that `source` stands for.
+
+    Args:
+        source: ``"train"`` or ``"heldout"`` (bundled with the package), the path of a UTF-8 text file with one opening
+            a line (empty lines are skipped), or the openings themselves.
+
+    Raises:
+        InvalidValueError: there is no such file, it is not UTF-8, or it holds no opening.
+    """
+    if not isinstance(source, (str, Path)):
+        if not all(isinstance(text, str) for text in source):
+            raise InvalidValueError("prompts", "must be a name, a path or a list of strings", repr(source))
+        texts, where = list(source), "a list without text"
+    elif source in BUNDLED_OPENINGS:
+        bundled = importlib.resources.files("tidal_gym").joinpath("prompts", f"{source}.txt")
+        texts, where = bundled.read_text(encoding="utf-8").splitlines(), str(source)
+    else:
+        texts, where = _read_lines(Path(source)), f"{source}, which holds no text"
+    texts = [text.strip() for text in texts if text.strip()]
+    if not texts:
+        raise InvalidValueError("prompts", "must hold at least one opening", where)
+    return texts
+
+
+def tokenize_openings(
+    texts: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    lengths: Sequence[int] = (3, 10),
+    context_length: int,
+) -> PromptSet:
+    """Openings as tokens.
+
+    Args:
+        texts: at least one opening.
+        tokenizer: of the model.
+        lengths: fewest and most text tokens of an opening that an episode begins with.
+        context_length: tokens that the model can attend to.
+
+    Raises:
+        InvalidValueError: `lengths` is not an ascending pair from 1, or an opening has no token, or does not fit into
+            the context.
+    """
+    fewest, most = _require_lengths(lengths)
+    prefix: tuple[int, ...] = ()
+    openings = []
+    for number, text in enumerate(texts, start=1):
+        encoding = tokenizer(text, return_special_tokens_mask=True)
+        ids, is_special = encoding["input_ids"], encoding["special_tokens_mask"]
+        start = is_special.index(0) if 0 in is_special else len(ids)
+        tokens = tuple(token for token, special in zip(ids[start:], is_special[start:], strict=True) if not special)
+        if not tokens:
+            raise InvalidValueError("prompts", "must hold text that the tokenizer knows", f"opening {number}, {text!r}")
+        if start + len(tokens) >= context_length:
+            raise InvalidValueError(
+                "prompts",
+                f"must be shorter than the model's context of {context_length} tokens",
+                f"{start + len(tokens)} tokens in opening {number}, {text[:40]!r}",
+            )
+        prefix = tuple(ids[:start])
+        openings.append(tokens[:most])
+    return PromptSet(prefix=prefix, openings=tuple(openings), lengths=(fewest, most))
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InvalidValueError(
+            "prompts", "must be a UTF-8 text file", f"{path} ({error})", "Save the file as UTF-8."
+        ) from error
+    except OSError as error:
+        raise InvalidValueError(
+            "prompts",
+            f"must be one of {', '.join(BUNDLED_OPENINGS)}, a list of strings or a readable text file",
+            f"{str(path)!r} ({error.strerror})",
+        ) from error
+
+
+def _require_lengths(lengths: Sequence[int]) -> tuple[int, int]:
+    is_pair = not isinstance(lengths, (str, int)) and len(lengths) == 2
+    if not is_pair or not all(isinstance(length, int) for length in lengths) or not 1 <= lengths[0] <= lengths[1]:
+        raise InvalidValueError("prompt_tokens", "must be a pair, fewest and most tokens, from 1 up", repr(lengths))
+    fewest, most = lengths
+    return fewest, most

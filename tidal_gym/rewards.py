@@ -1,0 +1,182 @@
+"""Rewards: named terms, then one weighted sum.
+
+A reward is any callable from an :class:`Outcome` to :class:`RewardTerms`. It is chosen by name (`reward="tidal"`): one
+that :func:`register_reward` has bound to a factory, or ``"module:attribute"``. The environment scores the drawn token
+with it, and the one-step oracle all tokens that could be drawn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from lm.errors import InvalidValueError
+from lm.reference_statistics import ReferenceStatistics
+from tidal_gym.observation import LARGEST_SURPRISAL
+from tidal_gym.settings import require_finite, settings_from
+
+
+class Outcome(NamedTuple):
+    """What a reward may look at: K candidate tokens in the situation of each of N rows (K is 1 for a drawn token)."""
+
+    tokens: Tensor
+    """(N, K) ids of the candidates."""
+    log_prob: Tensor
+    """(N, K) log p of the candidates [nats], p the neutral distribution, which no action can change."""
+    sampling_entropy: Tensor
+    """(N,) entropy of the distribution q that the candidates are drawn from [nats]."""
+    newest: Tensor
+    """(N,) ids of the tokens that the candidates would follow."""
+    recent: Tensor
+    """(N, 10) ids of the last tokens of the text, the newest included; -1 where there are fewer."""
+
+
+class RewardTerms(NamedTuple):
+    """A reward, taken apart."""
+
+    terms: Mapping[str, Tensor]
+    """Unweighted terms by name, (N, K) each; ``info`` carries them as ``reward_<name>``."""
+    total: Tensor
+    """(N, K) the reward: weighted sum of the terms."""
+
+
+class Reward(Protocol):
+    """A pure function of the outcome, for all rows and candidates at once."""
+
+    def __call__(self, outcome: Outcome) -> RewardTerms: ...
+
+
+class RewardReference(NamedTuple):
+    """What a reward knows beforehand."""
+
+    statistics: ReferenceStatistics
+    """Of the model's bundle: H*, unigram and bigram counts."""
+    vocab_size: int
+    """V."""
+    entropy_target: float
+    """The entropy that sampling should have [nats]: H*, unless the environment was given another."""
+
+
+RewardFactory = Callable[[RewardReference, "Mapping[str, float] | None"], Reward]
+"""Makes a reward from the reference and the `reward_weights` that the environment was given."""
+
+_FACTORIES: dict[str, RewardFactory] = {}
+
+
+def register_reward(name: str) -> Callable[[RewardFactory], RewardFactory]:
+    """A decorator that makes ``reward=name`` stand for the decorated factory.
+
+    Registration lives in the process: for environments in worker processes, give ``reward="module:attribute"``, which
+    needs none.
+    """
+
+    def bind(factory: RewardFactory) -> RewardFactory:
+        _FACTORIES[name] = factory
+        return factory
+
+    return bind
+
+
+def make_reward(name: str, reference: RewardReference, weights: Mapping[str, float] | None) -> Reward:
+    """The reward that `name` stands for.
+
+    Raises:
+        InvalidValueError: nothing is registered under the name, there is no such ``module:attribute``, or the factory
+            refuses the weights.
+    """
+    if name in _FACTORIES:
+        return _FACTORIES[name](reference, weights)
+    module, _, attribute = str(name).partition(":")
+    try:
+        if not attribute:
+            raise AttributeError("no such name is registered")
+        factory = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        rule = f"must be one of {', '.join(_FACTORIES)}, or a factory as 'module:attribute'"
+        raise InvalidValueError("reward", rule, f"{name!r} ({error})") from error
+    return factory(reference, weights)
+
+
+@dataclass(frozen=True)
+class TidalWeights:
+    """How much each term of the default reward counts; any finite number, 0 switches a term off."""
+
+    perplexity: float = 0.4
+    """Of the penalty for surprising tokens."""
+
+    diversity: float = 0.3
+    """Of the bonus for sampling at human entropy."""
+
+    repetition: float = 0.2
+    """Of the penalty for recent tokens."""
+
+    coherence: float = 0.1
+    """Of the bonus for familiar bigrams."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            require_finite(f"reward_weights.{field.name}", getattr(self, field.name))
+
+
+@register_reward("tidal")
+class TidalReward:
+    """The default reward: likely for the neutral model, sampled at human entropy, without repeats, in familiar bigrams.
+
+    Raises:
+        InvalidValueError: `weights` names an unknown term, or the entropy target is not positive.
+    """
+
+    def __init__(self, reference: RewardReference, weights: Mapping[str, float] | None = None) -> None:
+        if not require_finite("entropy_target", reference.entropy_target) > 0:
+            raise InvalidValueError("entropy_target", "must be above 0 nats", reference.entropy_target)
+        self.weights = settings_from(TidalWeights, "reward_weights", weights)
+        self._reference = reference
+
+    def __call__(self, outcome: Outcome) -> RewardTerms:
+        """Terms and total, (N, K)."""
+        statistics, vocab_size, entropy_target = self._reference
+        bigrams = statistics.bigram_log_prob(outcome.newest, outcome.tokens)
+        terms = {
+            "perplexity": perplexity_term(outcome.log_prob),
+            "diversity": diversity_term(outcome.sampling_entropy, entropy_target).unsqueeze(1).expand_as(bigrams),
+            "repetition": repetition_term(outcome.tokens, outcome.newest, outcome.recent).to(outcome.log_prob.dtype),
+            "coherence": coherence_term(bigrams, vocab_size).to(outcome.log_prob.dtype),
+        }
+        total = sum(getattr(self.weights, name) * term for name, term in terms.items())
+        return RewardTerms(terms, torch.as_tensor(total))
+
+
+def perplexity_term(log_prob: Tensor) -> Tensor:
+    """-min(-log p, C)/C, in [-1, 0], with C = log 100; shape of `log_prob`."""
+    return log_prob.clamp(min=-LARGEST_SURPRISAL) / LARGEST_SURPRISAL
+
+
+def diversity_term(entropy: Tensor, target: float) -> Tensor:
+    """exp(-½ ((H - target)/(target/2))²), in [0, 1], of entropies [nats]."""
+    return (-0.5 * ((entropy - target) / (target / 2)) ** 2).exp()
+
+
+def repetition_term(tokens: Tensor, newest: Tensor, recent: Tensor) -> Tensor:
+    """-min(1, r + 0.3 [token = newest]), in [-1, 0]; r = 0, .25, .5, .75 for 0 to 3 recent occurrences, then .05 each.
+
+    Args:
+        tokens: (N, K) candidates.
+        newest: (N,) last token of the text.
+        recent: (N, 10) last tokens of the text, -1 where there are fewer.
+    """
+    count = (tokens.unsqueeze(2) == recent.unsqueeze(1)).sum(dim=2).double()  # (N, K)
+    recurrence = torch.where(count <= 3, 0.25 * count, 0.75 + 0.05 * (count - 3))
+    return 0.0 - (recurrence + 0.3 * (tokens == newest.unsqueeze(1))).clamp(max=1.0)
+
+
+def coherence_term(bigram_log_prob: Tensor, vocab_size: int) -> Tensor:
+    """(log P + log V)/log V clipped to [0, 1]: 0 for what is no likelier than chance, 1 for what is certain."""
+    log_vocab_size = math.log(vocab_size)
+    return ((bigram_log_prob + log_vocab_size) / log_vocab_size).clamp(0.0, 1.0)

@@ -1,0 +1,47 @@
+"""Frozen settings dataclasses from plain mappings, with errors for names that do not exist."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from lm.errors import InvalidValueError
+
+Settings = TypeVar("Settings")
+
+
+def settings_from(kind: type[Settings], parameter: str, values: Mapping[str, Any] | Settings | None) -> Settings:
+    """An instance of the dataclass `kind` from its defaults and the overrides in `values`.
+
+    JSON knows no tuples, so a list given for a field is made a tuple. An instance of `kind` is returned as it is.
+
+    Raises:
+        InvalidValueError: `values` is not a mapping, or names a field that `kind` does not have.
+    """
+    if isinstance(values, kind):
+        return values
+    if values is None:
+        return kind()
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    if not isinstance(values, Mapping):
+        raise InvalidValueError(parameter, f"must be a mapping with some of the keys {', '.join(names)}", repr(values))
+    for name in values:
+        if name not in names:
+            near = difflib.get_close_matches(str(name), names, n=1)
+            hint = f"Did you mean `{near[0]}`?" if near else ""
+            raise InvalidValueError(parameter, f"may only have the keys {', '.join(names)}", repr(name), hint)
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def require_finite(parameter: str, value: object) -> float:
+    """`value` as a float.
+
+    Raises:
+        InvalidValueError: `value` is not a finite number.
+    """
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        raise InvalidValueError(parameter, "must be a finite number", repr(value))
+    return float(value)

@@ -1,0 +1,83 @@
+"""The two streams: the same frozen model run twice a token, once untouched and once under the gates."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lm.decoding import StreamOutput, accepts_gates, open_stream
+
+
+class PromptOutputs(NamedTuple):
+    """What the model says while it reads prompts of R rows."""
+
+    before_newest: StreamOutput
+    """Outputs (R, ...) at the last token but one; without meaning for prompts of one token."""
+    at_newest: StreamOutput
+    """Outputs (R, ...) at the last token."""
+
+
+class TwoStreams:
+    """A neutral stream that has read every token, and a gated stream that has read all but the newest.
+
+    Where nothing can differ, in a model without gates and with focus switched off, one stream serves both.
+
+    Args:
+        model: frozen causal LM.
+        num_rows: N.
+        capacity: most tokens that a row will hold.
+        has_focus: whether focus biases the attention at all.
+    """
+
+    def __init__(self, model: PreTrainedModel, num_rows: int, capacity: int, *, has_focus: bool) -> None:
+        self._has_gates, self._has_focus = accepts_gates(model), has_focus
+        self._neutral = open_stream(model, num_rows, capacity)
+        self._gated = open_stream(model, num_rows, capacity) if not self.is_shared else self._neutral
+        self.latest: StreamOutput
+        """The neutral stream's output (N, ...) at the newest token of every row."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether one stream serves both."""
+        return not (self._has_gates or self._has_focus)
+
+    def read_prompts(self, rows: Tensor, prompts: Tensor, lengths: Tensor) -> PromptOutputs:
+        """Begins rows anew: both streams read their prompts, without gates.
+
+        Args:
+            rows: (R,) which rows; all of them the first time.
+            prompts: (R, P) ids, right-padded with anything.
+            lengths: (R,) tokens of each prompt, at least 1.
+        """
+        # The order matters to a shared stream, which ends up with the whole prompt.
+        before_newest = self._gated.prefill(rows, prompts, lengths - 1)
+        at_newest = self._neutral.prefill(rows, prompts, lengths)
+        if len(rows) == self._neutral.num_rows:
+            self.latest = StreamOutput(*(output.index_select(0, rows.argsort()) for output in at_newest))
+        else:
+            pairs = zip(self.latest, at_newest, strict=True)
+            self.latest = StreamOutput(*(present.index_copy(0, rows, new) for present, new in pairs))
+        return PromptOutputs(before_newest, at_newest)
+
+    def gated_logits(self, newest: Tensor, gates: Tensor, focus_bias: Tensor, *, keep: bool = True) -> Tensor:
+        """Logits (N, V) of the gated stream, which reads the newest tokens (N,) under gates (N, 3) and focus bias (N,).
+
+        Args:
+            keep: False asks "what if", and leaves the stream where it was.
+        """
+        if self.is_shared:
+            return self.latest.logits
+        read = self._gated.step if keep else self._gated.peek
+        return read(newest, gates if self._has_gates else None, focus_bias if self._has_focus else None).logits
+
+    def advance(self, tokens: Tensor) -> None:
+        """The neutral stream reads the tokens (N,) that were drawn."""
+        self.latest = self._neutral.step(tokens)
+
+
+def surprisal(output: StreamOutput, tokens: Tensor) -> Tensor:
+    """-log p (R,) [nats] of tokens (R,) that follow an output (R, ...)."""
+    return torch.nn.functional.cross_entropy(output.logits, tokens, reduction="none")

@@ -1,0 +1,377 @@
+"""The environment, batched: N generations side by side, each steered by three gates, token by token.
+
+What actions, observations, rewards and arguments mean stands in :class:`tidal_gym.env.TidalGatingEnv`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from lm.bundle import load_bundle
+from tidal_gym.actions import GATE_NAMES, NEUTRAL_ACTION, require_gates
+from tidal_gym.arguments import (
+    require_autoreset_mode,
+    require_count,
+    require_render_mode,
+    require_reset_mask,
+    seeds_by_row,
+)
+from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, require_episode_fits
+from tidal_gym.forecast import Forecast, forecast
+from tidal_gym.history import TokenHistory
+from tidal_gym.infos import add_objects, masked
+from tidal_gym.modulation import GateEffects, ModulationConfig, draw, gate_effects, modulate
+from tidal_gym.observation import OBSERVATION_SIZE, HiddenSummary, Trace, observe
+from tidal_gym.pickling import MadeAgain
+from tidal_gym.prompts import read_openings, tokenize_openings
+from tidal_gym.rendering import EpisodeView, LiveTerminal, as_ansi, as_frame, token_pieces
+from tidal_gym.rewards import Outcome, RewardReference, RewardTerms, make_reward
+from tidal_gym.settings import settings_from
+from tidal_gym.streams import TwoStreams, surprisal
+
+
+class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any]], MadeAgain):
+    """N episodes of the tidal gating environment, stepped together with one batched model.
+
+    A row's episodes do not depend on how many rows run beside it: each row has a generator of its own, seeded with
+    ``seed + row``, that draws its prompts and one uniform number a token. With ``dtype="float64"`` this is exact;
+    float32 is deterministic for a given number of rows.
+
+    Args:
+        num_envs: N, at least 1.
+        autoreset_mode: "NextStep", "SameStep" or "Disabled", or the member of ``AutoresetMode``. SAME_STEP puts copies
+            of the final observations into ``infos["final_obs"]`` and the finished step's info into
+            ``infos["final_info"]``; with DISABLED, ``reset(options={"reset_mask": mask})`` resets finished rows.
+        max_episode_steps: most tokens that an episode draws.
+        model, statistics, dtype, device, prompts, prompt_tokens, modulation, reward, reward_weights, entropy_target,
+            render_mode: as in :class:`tidal_gym.env.TidalGatingEnv`.
+
+    Raises:
+        InvalidValueError: an argument breaks its rule, or the episode does not fit into the model's context.
+        ModelFolderError: the model, its tokenizer or its statistics are missing.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["human", "ansi", "rgb_array"], "render_fps": 5}
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        model: str = "tidal-tiny",
+        statistics: str | None = None,
+        dtype: str = "auto",
+        device: str = "cpu",
+        prompts: str | Sequence[str] = "train",
+        prompt_tokens: Sequence[int] = (3, 10),
+        modulation: Mapping[str, Any] | ModulationConfig | None = None,
+        reward: str = "tidal",
+        reward_weights: Mapping[str, float] | None = None,
+        entropy_target: float | None = None,
+        max_episode_steps: int = DEFAULT_EPISODE_STEPS,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+    ) -> None:
+        arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        MadeAgain.__init__(self, **arguments)
+        self.num_envs = require_count("num_envs", num_envs)
+        self.autoreset_mode = require_autoreset_mode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.render_mode = require_render_mode(render_mode, self.metadata["render_modes"])
+        self.single_observation_space = Box(-np.inf, np.inf, (OBSERVATION_SIZE,), np.float32)
+        self.single_action_space = Box(0.0, 1.0, (len(GATE_NAMES),), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+
+        self.modulation = settings_from(ModulationConfig, "modulation", modulation)
+        self.bundle = load_bundle(model, statistics=statistics, dtype=dtype, device=device)
+        statistics_of_text = self.bundle.statistics
+        target = statistics_of_text.human_entropy if entropy_target is None else entropy_target
+        reference = RewardReference(statistics_of_text, self.bundle.vocab_size, target)
+        self._reward = make_reward(reward, reference, reward_weights)
+
+        context_length = self.bundle.context_length
+        self._prompts = tokenize_openings(
+            read_openings(prompts), self.bundle.tokenizer, lengths=prompt_tokens, context_length=context_length
+        )
+        self.max_episode_steps = require_count("max_episode_steps", max_episode_steps)
+        capacity = require_episode_fits(
+            self.max_episode_steps, longest_prompt=self._prompts.longest, context_length=context_length
+        )
+
+        self._device = torch.device(device)
+        self._dtype = torch.float64 if self.bundle.model.dtype == torch.float64 else torch.float32
+        has_focus = self.modulation.focus_strength > 0
+        self._streams = TwoStreams(self.bundle.model, self.num_envs, capacity, has_focus=has_focus)
+        self._summarize_hidden = HiddenSummary(self.bundle.width, self._dtype, self._device)
+        self._history = TokenHistory(self.num_envs, capacity, self._device)
+        self._terminal: LiveTerminal | None = None
+
+        self.row_generators: list[np.random.Generator] = []
+        """The generator of each row; empty before the first reset."""
+        self._rows = np.arange(self.num_envs)
+        self._steps = np.zeros(self.num_envs, np.int64)
+        self._prompt_lengths = np.zeros(self.num_envs, np.int64)
+        self._is_finished = np.ones(self.num_envs, np.bool_)
+        # Room for one step more: a finished row idles through the step in which NEXT_STEP autoreset begins it anew.
+        self._uniforms = np.zeros((self.num_envs, self.max_episode_steps + 1))
+        self._gates_taken = np.zeros((self.num_envs, self.max_episode_steps + 1, len(GATE_NAMES)))
+        self._gates = torch.zeros(self.num_envs, len(GATE_NAMES), dtype=self._dtype, device=self._device)
+        self._surprisal, self._sampling_entropy = self._gates.new_zeros(2, self.num_envs).unbind()
+        self._recent: Tensor
+        self._forecast: Forecast
+
+    @property
+    def neutral_action(self) -> NDArray[np.float32]:
+        """(3,) the action that does nothing: plain sampling from the model."""
+        return np.array(NEUTRAL_ACTION, np.float32)
+
+    # Reset and step
+
+    @torch.inference_mode()
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begins new episodes.
+
+        Args:
+            seed: an integer s seeds row i with s + i, a list seeds each row; None leaves a row's generator as it is.
+            options: ``{"reset_mask": mask}``, (N,) bool, begins only the rows that are True.
+
+        Returns:
+            Observations (N, 64), and an empty info.
+
+        Raises:
+            InvalidValueError: the seeds or the mask break their rules.
+        """
+        rows = require_reset_mask(options, self.num_envs)
+        seeds = seeds_by_row(seed, self.num_envs)
+        if not self.row_generators:
+            rows = np.ones(self.num_envs, np.bool_)
+            self.row_generators = [seeding.np_random()[0] for _ in range(self.num_envs)]
+        for row in np.flatnonzero(rows):
+            if seeds[row] is not None:
+                self.row_generators[row] = seeding.np_random(seeds[row])[0]
+        self._begin_episodes(rows)
+        observations = self._observe()
+        self._render_if_human()
+        return observations, {}
+
+    @torch.inference_mode()
+    def step(
+        self, actions: ArrayLike
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Draws one token for every row.
+
+        Args:
+            actions: (N, 3) gates in [0, 1].
+
+        Returns:
+            Observations (N, 64) float32, rewards (N,) float64, terminations (N,), truncations (N,) and infos.
+
+        Raises:
+            InvalidValueError: the actions have a wrong shape, are not finite or out of range.
+            gymnasium.error.ResetNeeded: before the first reset, or while a row waits for one (DISABLED autoreset).
+        """
+        self._require_running()
+        gates = self._as_tensor(require_gates(actions, self._gates.shape))
+
+        effects = gate_effects(gates, self.modulation)
+        logits = self._streams.gated_logits(self._history.newest, gates, effects.focus_bias)
+        q = modulate(logits, effects, self._history.tokens, self.modulation.top_k)
+        tokens = draw(q, self._as_tensor(self._uniforms[self._rows, self._steps]))
+        outcome = self._outcome(tokens.unsqueeze(1), q.entropy)
+        reward = self._reward(outcome)
+        self._streams.advance(tokens)
+        self._record(gates, outcome)
+        return self._end_of_step(_numbers(outcome, reward, effects), tokens.cpu().numpy())
+
+    @torch.inference_mode()
+    def expected_rewards(self, actions: ArrayLike) -> NDArray[np.float64]:
+        """The expected immediate reward of each action in every row's present state, exact: summed over q, not sampled.
+
+        Nothing is drawn and no state changes. This is what a one-step oracle maximizes.
+
+        Args:
+            actions: (A, 3) gates in [0, 1].
+
+        Returns:
+            (N, A).
+        """
+        self._require_running()
+        actions = np.asarray(actions)
+        expectations = []
+        for action in self._as_tensor(require_gates(actions, (len(actions), len(GATE_NAMES)))):
+            gates = action.expand(self.num_envs, -1)
+            effects = gate_effects(gates, self.modulation)
+            logits = self._streams.gated_logits(self._history.newest, gates, effects.focus_bias, keep=False)
+            q = modulate(logits, effects, self._history.tokens, self.modulation.top_k)
+            reward = self._reward(self._outcome(q.tokens, q.entropy))
+            expectations.append((q.probs * reward.total).sum(dim=1))
+        return torch.stack(expectations, dim=1).double().cpu().numpy()
+
+    def _require_running(self) -> None:
+        if not self.row_generators:
+            raise gymnasium.error.ResetNeeded("Call `reset` before `step`.")
+        if self.autoreset_mode is AutoresetMode.DISABLED and self._is_finished.any():
+            rows = np.flatnonzero(self._is_finished).tolist()
+            raise gymnasium.error.ResetNeeded(
+                f"The episodes of the rows {rows} have ended: call `reset(options={{'reset_mask': mask}})` first."
+            )
+
+    def _outcome(self, tokens: Tensor, sampling_entropy: Tensor) -> Outcome:
+        return Outcome(tokens, self._forecast.log_prob(tokens), sampling_entropy, self._history.newest, self._recent)
+
+    def _record(self, gates: Tensor, outcome: Outcome) -> None:
+        self._gates_taken[self._rows, self._steps] = gates.cpu().numpy()
+        self._steps += 1
+        self._history.append(outcome.tokens[:, 0])
+        self._gates, self._sampling_entropy = gates, outcome.sampling_entropy
+        self._surprisal = -outcome.log_prob[:, 0]
+
+    def _end_of_step(
+        self, numbers: dict[str, NDArray[np.float64]], tokens: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        has_stepped = ~self._is_finished  # the others idled, and NEXT_STEP autoreset begins them anew
+        rewards = np.where(has_stepped, numbers.pop("reward"), 0.0)
+        terminations = (tokens == self.bundle.eos_token_id) & has_stepped
+        truncations = (self._steps >= self.max_episode_steps) & has_stepped
+        is_over = terminations | truncations
+        values = {"token": tokens, **numbers}
+
+        if not has_stepped.all():
+            self._begin_episodes(~has_stepped)
+        observations = self._observe()
+        self._is_finished = is_over
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and is_over.any():
+            infos = masked(values, ~is_over)
+            final_info = masked(values, is_over)
+            add_objects(final_info, "token_ids", self._token_ids(is_over), is_over)
+            infos["final_info"], infos["_final_info"] = final_info, is_over.copy()
+            add_objects(infos, "final_obs", [observations[row].copy() for row in np.flatnonzero(is_over)], is_over)
+            self._begin_episodes(is_over)
+            observations = self._observe()
+        else:
+            infos = masked(values, has_stepped)
+            if is_over.any():
+                add_objects(infos, "token_ids", self._token_ids(is_over), is_over)
+        self._render_if_human()
+        return observations, rewards, terminations, truncations, infos
+
+    def _begin_episodes(self, mask: NDArray[np.bool_]) -> None:
+        """Draws new prompts for the rows of the mask (N,), and has both streams read them."""
+        rows, limit = np.flatnonzero(mask), self.max_episode_steps
+        drawn = [self._prompts.draw(self.row_generators[row]) for row in rows]
+        lengths = np.array([len(text) for text in drawn])
+        padded = np.zeros((len(rows), lengths.max()), np.int64)
+        for place, row in enumerate(rows):
+            padded[place, : lengths[place]] = drawn[place]
+            self._uniforms[row, :limit] = self.row_generators[row].random(limit)
+        self._steps[rows] = 0
+        self._prompt_lengths[rows] = lengths
+        self._is_finished[rows] = False
+
+        prefix = torch.tensor(self._prompts.prefix, dtype=torch.int64, device=self._device)
+        index, text_lengths, text = (torch.as_tensor(array, device=self._device) for array in (rows, lengths, padded))
+        prompts = torch.cat((prefix.expand(len(rows), -1), text), dim=1)
+        prompt_lengths = text_lengths + len(prefix)
+        self._history.reset(index, text, text_lengths)
+        outputs = self._streams.read_prompts(index, prompts, prompt_lengths)
+
+        newest = surprisal(outputs.before_newest, self._history.newest[index])
+        self._surprisal = self._surprisal.index_copy(0, index, torch.where(prompt_lengths > 1, newest, 0.0))
+        self._gates = self._gates.index_copy(0, index, self._gates.new_tensor(NEUTRAL_ACTION).expand(len(rows), -1))
+        human_entropy = self._gates.new_full((len(rows),), self.bundle.statistics.human_entropy)
+        self._sampling_entropy = self._sampling_entropy.index_copy(0, index, human_entropy)
+
+    def _observe(self) -> NDArray[np.float32]:
+        history = self._history
+        self._recent = history.recent()
+        self._forecast = forecast(
+            self._streams.latest.logits,
+            history.tokens,
+            history.is_first,
+            self._recent,
+            self.modulation.strongest_penalty,
+        )
+        trace = Trace(
+            surprisal=self._surprisal,
+            progress=self._as_tensor(self._steps / self.max_episode_steps),
+            context_use=((history.lengths + len(self._prompts.prefix)) / self.bundle.context_length).to(self._dtype),
+            gates=self._gates,
+            sampling_entropy=self._sampling_entropy,
+        )
+        hidden = self._summarize_hidden(self._streams.latest.hidden)
+        return observe(self._forecast, history, hidden, trace, self.bundle.statistics.human_entropy).cpu().numpy()
+
+    # Looking at the episodes
+
+    def token_ids(self) -> list[list[int]]:
+        """The tokens of each row's present episode: prompt, special prefix included, and what was drawn."""
+        return self._token_ids(np.ones(self.num_envs, np.bool_))
+
+    def texts(self) -> list[str]:
+        """The text of each row's present episode, without special tokens."""
+        return [self.bundle.tokenizer.decode(ids, skip_special_tokens=True) for ids in self.token_ids()]
+
+    def render(self) -> tuple[Any, ...] | None:
+        """A picture of each row's present episode: strings (`ansi`), images (`rgb_array`), or None (`human`)."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("`render` needs a render mode: make the environment with render_mode='ansi', say.")
+            return None
+        views = [self._view(row) for row in range(self.num_envs)]
+        if self.render_mode == "human":
+            self._terminal = self._terminal or LiveTerminal()
+            self._terminal.show(views)
+            return None
+        return tuple(map(as_ansi if self.render_mode == "ansi" else as_frame, views))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Leaves the terminal in order."""
+        if self._terminal is not None:
+            self._terminal.close()
+            self._terminal = None
+
+    def _token_ids(self, mask: NDArray[np.bool_]) -> list[list[int]]:
+        tokens, lengths = self._history.tokens.cpu().numpy(), self._history.lengths.cpu().numpy()
+        return [[*self._prompts.prefix, *tokens[row, : lengths[row]].tolist()] for row in np.flatnonzero(mask)]
+
+    def _view(self, row: int) -> EpisodeView:
+        prompt_length = len(self._prompts.prefix) + int(self._prompt_lengths[row])
+        ids = self.token_ids()[row]
+        return EpisodeView(
+            prompt=self.bundle.tokenizer.decode(ids[:prompt_length], skip_special_tokens=True),
+            pieces=token_pieces(self.bundle.tokenizer, ids, start=prompt_length),
+            gates=self._gates_taken[row, : self._steps[row]],
+            limit=self.max_episode_steps,
+        )
+
+    def _render_if_human(self) -> None:
+        if self.render_mode == "human":
+            self.render()
+
+    def _as_tensor(self, array: NDArray[np.float64]) -> Tensor:
+        return torch.as_tensor(array, dtype=self._dtype, device=self._device)
+
+
+def _numbers(outcome: Outcome, reward: RewardTerms, effects: GateEffects) -> dict[str, NDArray[np.float64]]:
+    """What a step reports of the tokens drawn, by name, (N,) each; one transfer from the device for all."""
+    columns = {
+        "reward": reward.total[:, 0],
+        **{f"reward_{name}": term[:, 0] for name, term in reward.terms.items()},
+        "log_prob": outcome.log_prob[:, 0],
+        "entropy": outcome.sampling_entropy,
+        "temperature": effects.temperature,
+        "penalty": effects.penalty,
+    }
+    return dict(zip(columns, torch.stack(tuple(columns.values())).double().cpu().numpy(), strict=True))
