@@ -89,8 +89,8 @@ def _load(name: str, statistics: str | None, dtype: str, device: str) -> Bundle:
     source = resolve(name)
     if _looks_like_folder(source) and not Path(source, "config.json").is_file():
         raise ModelFolderError(
-            f"No model named '{name}': it is not bundled ({', '.join(bundled_models())}), and {source} is no folder with "
-            "a config.json."
+            f"No model named '{name}': it is not bundled ({', '.join(bundled_models())}), "
+            f"and {source} is no folder with a config.json."
         )
     model = load_model(source, DTYPES[dtype], device)
     tokenizer = load_tokenizer(source)
@@ -98,7 +98,8 @@ def _load(name: str, statistics: str | None, dtype: str, device: str) -> Bundle:
     if not path.is_file():
         raise ModelFolderError(
             f"The model '{name}' has no reference statistics ({path} does not exist). Make them with `tidal statistics "
-            f"--model {name} --data TEXT_FILE --output {path.name}`, and give the file as `statistics` if it lies elsewhere."
+            f"--model {name} --data TEXT_FILE --output {path.name}`; where the file is not in the model's folder, "
+            "name it by `statistics`."
         )
     loaded = ReferenceStatistics.load(path).to(device)
     if loaded.vocab_size != model.config.vocab_size:

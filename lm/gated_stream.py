@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import DynamicCache
 
-from lm.gated_transformer import NEUTRAL_GATES, GatedTransformer, rotary_cos_sin
+from lm.gated_transformer import NEUTRAL_GATES, Block, GatedTransformer, rotary_cos_sin
 from lm.stream import StreamOutput, attention_bias, stream_output
 
 
@@ -21,6 +23,7 @@ class GatedStream:
     def __init__(self, model: GatedTransformer, num_rows: int, capacity: int) -> None:
         config = model.config
         self.model = model
+        self._blocks = cast("list[Block]", list(model.blocks))
         self.num_rows = num_rows
         self.capacity = capacity
         shape = (config.num_hidden_layers, num_rows, config.num_attention_heads, capacity, config.head_dim)
@@ -34,7 +37,7 @@ class GatedStream:
             cos, sin = rotary_cos_sin(self._slots[None], config.head_dim, config.rope_theta, weights.dtype)
             self._rotary = (cos[0, 0], sin[0, 0])  # (S, head_dim)
         if config.gated:
-            gates = [gate for block in model.blocks for gate in (block.attention_gate, block.ffn_gate)]
+            gates = [gate for block in self._blocks for gate in (block.attention_gate, block.ffn_gate)]
             self._gate_expand = torch.cat([gate.expand.weight for gate in gates])  # (2L * hidden, G)
             self._gate_project = torch.stack([gate.project.weight.T for gate in gates])  # (2L, hidden, D)
             self._gate_bias = torch.stack([gate.project.bias for gate in gates])[:, None]  # (2L, 1, D)
@@ -68,14 +71,14 @@ class GatedStream:
         num_rows, heads, head_dim = self.num_rows, config.num_attention_heads, config.head_dim
         used = int(self._lengths.max()) + 1
         hidden = model.token_embedding(tokens)  # (N, D)
-        if config.position_embedding_type == "learned":
+        if self._rotary is None:
             hidden = hidden + model.position_embedding(self._lengths)
         else:
             cos, sin = (table[self._lengths][:, None, None] for table in self._rotary)  # (N, 1, 1, head_dim)
         bias = attention_bias(self._lengths, self._slots[:used], focus_bias, hidden.dtype)[:, None, None]
         scales = self._gate_scales(gates) if gates is not None else None
 
-        for layer, block in enumerate(model.blocks):
+        for layer, block in enumerate(self._blocks):
             qkv = block.attention.qkv(block.attention_norm(hidden)).view(num_rows, 3, heads, head_dim)
             if self._rotary is not None:
                 first, second = qkv[:, :2].chunk(2, dim=-1)

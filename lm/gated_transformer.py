@@ -47,7 +47,7 @@ class GatedTransformerConfig(PreTrainedConfig):
     """
 
     model_type = "gated_transformer"
-    keys_to_ignore_at_inference = ["past_key_values"]  # noqa: RUF012 - transformers reads a plain list
+    keys_to_ignore_at_inference = ["past_key_values"]
 
     vocab_size: int = 50257
     hidden_size: int = 256
@@ -82,7 +82,9 @@ class GatedTransformerConfig(PreTrainedConfig):
             rule = "must be 'rotary' or 'learned'"
             raise InvalidValueError("position_embedding_type", rule, self.position_embedding_type)
         if self.position_embedding_type == "rotary" and self.head_dim % 2:
-            raise InvalidValueError("hidden_size", "must give an even head size with rotary positions", self.hidden_size)
+            raise InvalidValueError(
+                "hidden_size", "must give an even head size with rotary positions", self.hidden_size
+            )
 
     @property
     def head_dim(self) -> int:
@@ -91,7 +93,7 @@ class GatedTransformerConfig(PreTrainedConfig):
 
 
 class BranchOutput(nn.Linear):
-    """Last layer of a residual branch: initialised smaller, as in GPT-2, so that the stream's variance holds over depth."""
+    """Last layer of a residual branch: initialised smaller with depth, as in GPT-2, to hold the stream's variance."""
 
 
 class GateInput(nn.Linear):
@@ -278,10 +280,10 @@ class GatedTransformer(PreTrainedModel, GenerationMixin):
     config_class = GatedTransformerConfig
     base_model_prefix = ""
     supports_gradient_checkpointing = True
-    _no_split_modules = ["Block"]  # noqa: RUF012
+    _no_split_modules = ["Block"]
     _supports_sdpa = True
     _supports_attention_backend = True
-    _tied_weights_keys = {"lm_head.weight": "token_embedding.weight"}  # noqa: RUF012
+    _tied_weights_keys = {"lm_head.weight": "token_embedding.weight"}
 
     def __init__(self, config: GatedTransformerConfig) -> None:
         config.validate()
@@ -300,7 +302,7 @@ class GatedTransformer(PreTrainedModel, GenerationMixin):
         """The token embedding."""
         return self.token_embedding
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Replace the token embedding."""
         self.token_embedding = value
 
@@ -308,7 +310,7 @@ class GatedTransformer(PreTrainedModel, GenerationMixin):
         """The output layer."""
         return self.lm_head
 
-    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         """Replace the output layer."""
         self.lm_head = new_embeddings
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -16,8 +17,10 @@ class MuonWithAdamW(torch.optim.Optimizer):
     """
 
     def __init__(self, model: nn.Module, lr: float, weight_decay: float) -> None:
-        hidden, decayed, plain = [], [], []
-        head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+        hidden: list[Tensor] = []
+        decayed: list[Tensor] = []
+        plain: list[Tensor] = []
+        head = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
         for module in model.modules():
             is_hidden = isinstance(module, nn.Linear) and module is not head and min(module.weight.shape) >= 32
             for name, parameter in module.named_parameters(recurse=False):
@@ -27,17 +30,15 @@ class MuonWithAdamW(torch.optim.Optimizer):
                     hidden.append(parameter)
                 else:
                     (decayed if parameter.dim() >= 2 else plain).append(parameter)
-        adamw_groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-        self.parts = (
-            torch.optim.Muon(hidden, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(adamw_groups, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.95)),
-        )
+        adamw_groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        self.muon = torch.optim.Muon(hidden, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+        self.adamw = torch.optim.AdamW(adamw_groups, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.95))
         super().__init__([{"params": [*hidden, *decayed, *plain]}], {"lr": lr})
         self._share_groups()
 
     def _share_groups(self) -> None:
         # The very dictionaries of the parts: a scheduler that sets our learning rates sets theirs.
-        self.param_groups = [group for part in self.parts for group in part.param_groups]
+        self.param_groups = [*self.muon.param_groups, *self.adamw.param_groups]
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -46,16 +47,16 @@ class MuonWithAdamW(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for part in self.parts:
-            part.step()
+        self.muon.step()
+        self.adamw.step()
         return loss
 
     def state_dict(self) -> dict[str, Any]:
         """The states of both parts."""
-        return {"parts": [part.state_dict() for part in self.parts]}
+        return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore both parts."""
-        for part, state in zip(self.parts, state_dict["parts"], strict=True):
-            part.load_state_dict(state)
+        self.muon.load_state_dict(state_dict["muon"])
+        self.adamw.load_state_dict(state_dict["adamw"])
         self._share_groups()

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from lm.errors import ModelFolderError
+from lm.scoring import score_tokens, summarize
+from lm.text_data import TokenStream
 
 FILE_NAME = "reference_statistics.safetensors"
 
@@ -34,14 +37,22 @@ class ReferenceStatistics:
     """(E,) int64, occurrences of each bigram."""
 
     @classmethod
-    def from_tokens(
-        cls, tokens: NDArray[np.integer], vocab_size: int, human_entropy: float
-    ) -> ReferenceStatistics:
+    def from_tokens(cls, tokens: NDArray[np.integer], vocab_size: int, human_entropy: float) -> ReferenceStatistics:
         """Count a token stream (M,)."""
         ids = tokens.astype(np.int64)
         keys, counts = np.unique(ids[:-1] * vocab_size + ids[1:], return_counts=True)
         unigrams = np.bincount(ids, minlength=vocab_size)
         return cls(human_entropy, *(torch.from_numpy(array.astype(np.int64)) for array in (unigrams, keys, counts)))
+
+    @classmethod
+    def measure(
+        cls, model: PreTrainedModel, train: TokenStream, held_out: TokenStream, context_length: int
+    ) -> ReferenceStatistics:
+        """Count the tokens of `train`, and measure the model's mean entropy on `held_out`."""
+        documents = [held_out.document(index) for index in range(held_out.num_documents)]
+        scores = score_tokens(model, documents, context_length=context_length)
+        entropy = summarize(scores, int(held_out.document_bytes.sum())).entropy
+        return cls.from_tokens(train.tokens, model.config.vocab_size, human_entropy=entropy)
 
     @property
     def vocab_size(self) -> int:
@@ -104,6 +115,4 @@ class ReferenceStatistics:
         except (SafetensorError, KeyError, OSError, ValueError) as error:
             raise ModelFolderError(f"{path} does not hold reference statistics: {error}") from error
         tensors = (arrays["unigram_counts"], keys, arrays["bigram_counts"])
-        return cls(
-            float(arrays["human_entropy"][0]), *(torch.from_numpy(array.astype(np.int64)) for array in tensors)
-        )
+        return cls(float(arrays["human_entropy"][0]), *(torch.from_numpy(array.astype(np.int64)) for array in tensors))

@@ -93,12 +93,8 @@ class TokenStream:
         if first < 1:
             raise InvalidValueError("fraction", f"must leave one of {self.num_documents} documents", fraction)
         start = self.document_starts[first]
-        kept = TokenStream(
-            self.tokens[: start + 1], self.document_starts[: first + 1], self.document_bytes[:first]
-        )
-        cut = TokenStream(
-            self.tokens[start:], self.document_starts[first:] - start, self.document_bytes[first:]
-        )
+        kept = TokenStream(self.tokens[: start + 1], self.document_starts[: first + 1], self.document_bytes[:first])
+        cut = TokenStream(self.tokens[start:], self.document_starts[first:] - start, self.document_bytes[first:])
         return kept, cut
 
 

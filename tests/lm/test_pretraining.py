@@ -1,0 +1,145 @@
+"""Pretraining on a small text, end to end: finish, be killed and resumed, refuse to overwrite."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from lm.bundle import load_bundle
+from lm.control_codes import ControlCodeConfig
+from lm.errors import CheckpointError, ModelFolderError, OutputExistsError
+from lm.optimizers import MuonWithAdamW
+from lm.pretraining import (
+    DataConfig,
+    ModelConfig,
+    PretrainConfig,
+    TrainingConfig,
+    last_whole_checkpoint,
+    pretrain,
+)
+from lm.tokenization import END_OF_TEXT
+
+NAMES = ("Tom", "Mia", "Ben", "Sue", "Max", "Lily", "Sam", "Ann")
+THINGS = ("a red ball", "the big dog", "her small boat", "a green frog", "the old tree", "some warm bread")
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory):
+    random = np.random.default_rng(0)
+    choose = random.choice
+    lines = [
+        f"One day {choose(NAMES)} saw {choose(THINGS)}. {choose(NAMES)} liked {choose(THINGS)}." for _ in range(400)
+    ]
+    path = tmp_path_factory.mktemp("data") / "stories.txt"
+    path.write_text(f"\n{END_OF_TEXT}\n".join(lines), encoding="utf-8")
+    return path
+
+
+def make_config(stories, **overrides):
+    model = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    training = {
+        "max_steps": 12,
+        "batch_size": 4,
+        "optimizer": "muon",
+        "learning_rate": 1e-2,
+        "evaluate_every": 4,
+        "precision": "float32",
+    }
+    return PretrainConfig(
+        model=ModelConfig(**model, context_length=32, **overrides.pop("model", {})),
+        data=DataConfig(train=str(stories), vocab_size=300, cache_dir=str(stories.parent / "cache")),
+        training=TrainingConfig(**(training | overrides)),
+        control_codes=ControlCodeConfig(segment_length=8),
+    )
+
+
+class Kill(TrainerCallback):
+    """Dies right after the checkpoint of a step, as `kill -9` would."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def test_a_run_ends_in_a_bundle_that_has_learned(stories, tmp_path):
+    result = pretrain(make_config(stories, max_steps=60), tmp_path / "run")
+    bundle = load_bundle(str(result.model_folder))
+    assert result.validation.loss < 0.6 * np.log(300)
+    assert bundle.statistics.human_entropy == pytest.approx(result.validation.entropy, abs=1e-6)
+    assert bundle.statistics.unigram_counts.sum() > 1000 and bundle.vocab_size == 300
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["validation bits per byte"] == pytest.approx(result.validation.bits_per_byte, abs=1e-4)
+    assert any((tmp_path / "run").rglob("events.out.tfevents*"))
+    with pytest.raises(OutputExistsError):
+        pretrain(make_config(stories, max_steps=60), tmp_path / "run")
+
+
+def test_a_killed_run_resumes_to_the_same_weights(stories, tmp_path):
+    config = make_config(stories)
+    whole = pretrain(config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(config, tmp_path / "killed", callbacks=[Kill(step=10)])
+    broken = tmp_path / "killed" / "checkpoints" / "checkpoint-9"  # as a checkpoint that the kill cut short
+    broken.mkdir()
+    (broken / "trainer_state.json").write_text('{"epoch": 0.')
+    assert last_whole_checkpoint(tmp_path / "killed" / "checkpoints").endswith("checkpoint-8")
+    resumed = pretrain(config, tmp_path / "killed", resume=True)
+    assert resumed.validation.loss == pytest.approx(whole.validation.loss, abs=1e-6)
+    first, second = (load_bundle(str(r.model_folder)).model.state_dict() for r in (whole, resumed))
+    for name, tensor in first.items():
+        torch.testing.assert_close(tensor, second[name], rtol=0, atol=1e-6)
+    with pytest.raises(CheckpointError, match="`training.learning_rate` was 0.01 and is 0.5"):
+        pretrain(make_config(stories, learning_rate=0.5), tmp_path / "killed", resume=True)
+
+
+def test_gpt2_and_gateless_models_train_by_the_same_road(stories, tmp_path):
+    for name, model in {"gpt2": {"family": "gpt2"}, "gateless": {"gated": False}}.items():
+        result = pretrain(make_config(stories, optimizer="adamw", model=model), tmp_path / name)
+        assert load_bundle(str(result.model_folder)).model.config.model_type in ("gpt2", "gated_transformer")
+        assert result.steps == 12
+
+
+def test_muon_with_adamw_moves_every_parameter_and_restores_its_state(stories):
+    torch.manual_seed(0)
+    make = lambda: torch.nn.Sequential(torch.nn.Embedding(10, 32), torch.nn.Linear(32, 64), torch.nn.LayerNorm(64))  # noqa: E731
+    model = make()
+    optimizer = MuonWithAdamW(model, lr=0.01, weight_decay=0.1)
+    assert len(optimizer.muon.param_groups[0]["params"]) == 1  # the Linear's weight alone is Muon's
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+    def step(model, optimizer):
+        optimizer.zero_grad()
+        (model(torch.arange(10)) * torch.arange(64)).square().mean().backward()
+        optimizer.step()
+
+    step(model, optimizer)
+    assert all(not torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    twin = make()
+    twin.load_state_dict(model.state_dict())
+    other = MuonWithAdamW(twin, lr=0.5, weight_decay=0.1)
+    other.load_state_dict(optimizer.state_dict())
+    assert [group["lr"] for group in other.param_groups] == [0.01] * 3
+    step(model, optimizer)
+    step(twin, other)
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, twin.state_dict()[name], rtol=0, atol=1e-3)  # bfloat16 inside Muon
+
+
+def test_folders_that_lack_something_say_how_to_make_it(stories, tmp_path):
+    result = pretrain(make_config(stories), tmp_path / "run")
+    (result.model_folder / "reference_statistics.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    with pytest.raises(ModelFolderError, match="Make them with `tidal statistics"):
+        load_bundle(str(result.model_folder))
+    bundle = load_bundle(str(result.model_folder), statistics=str(tmp_path / "elsewhere.safetensors"))
+    assert bundle is load_bundle(str(result.model_folder), statistics=str(tmp_path / "elsewhere.safetensors"))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (result.model_folder / name).unlink()
+    with pytest.raises(ModelFolderError, match="holds no tokenizer"):
+        load_bundle(str(result.model_folder), statistics=str(tmp_path / "elsewhere.safetensors"), dtype="float64")
+    with pytest.raises(ModelFolderError, match="No model named './nowhere'"):
+        load_bundle("./nowhere")

@@ -1,0 +1,34 @@
+from dataclasses import dataclass, field
+
+import pytest
+
+from lm import run_folder
+from lm.errors import CheckpointError, OutputExistsError
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 0.1
+
+
+@dataclass(frozen=True)
+class Config:
+    steps: int = 3
+    inner: Inner = field(default_factory=Inner)
+
+
+def test_a_run_is_never_overwritten_unasked(tmp_path):
+    folder = run_folder.claim(tmp_path / "run", Config(), resume=False, overwrite=False)
+    (folder / "result").write_text("precious")
+    with pytest.raises(OutputExistsError, match=r"already holds a run.*--resume.*--overwrite"):
+        run_folder.claim(folder, Config(), resume=False, overwrite=False)
+    run_folder.claim(folder, Config(), resume=True, overwrite=False)
+    assert (folder / "result").read_text() == "precious"
+    run_folder.claim(folder, Config(), resume=False, overwrite=True)
+    assert not (folder / "result").exists()
+
+
+def test_another_configuration_cannot_be_resumed(tmp_path):
+    run_folder.claim(tmp_path, Config(), resume=False, overwrite=False)
+    with pytest.raises(CheckpointError, match=r"`inner.rate` was 0.1 and is 0.2; `steps` was 3 and is 4"):
+        run_folder.claim(tmp_path, Config(steps=4, inner=Inner(0.2)), resume=True, overwrite=False)

@@ -1,0 +1,34 @@
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import TopKLogitsWarper, TopPLogitsWarper
+
+from lm.sampling import inverse_cdf_sample, top_k_mask, top_p_mask
+
+
+def test_inverse_cdf_by_hand():
+    probs = torch.tensor([[0.2, 0.0, 0.5, 0.3]]).expand(6, 4)
+    uniforms = torch.tensor([0.0, 0.19, 0.2, 0.69, 0.7, 0.999])
+    assert inverse_cdf_sample(probs, uniforms).tolist() == [0, 0, 2, 2, 3, 3]
+
+
+@given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=8), st.integers(0, 1000))
+def test_inverse_cdf_is_the_first_index_above_the_uniform(uniforms, seed):
+    probs = torch.from_numpy(np.random.default_rng(seed).dirichlet(np.ones(5), size=len(uniforms)))
+    drawn = inverse_cdf_sample(probs, torch.tensor(uniforms, dtype=torch.float64))
+    for row, uniform in enumerate(uniforms):
+        total, cumulative = float(probs[row].cumsum(0)[-1]), 0.0
+        for index in range(5):
+            cumulative = float(probs[row].cumsum(0)[index])
+            if cumulative > uniform * total:
+                break
+        assert drawn[row] == index
+
+
+@given(st.integers(0, 1000), st.floats(0.05, 1.0), st.integers(1, 12))
+def test_truncations_are_those_of_transformers(seed, p, k):
+    logits = torch.randn(3, 10, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    assert torch.equal(top_k_mask(logits, k), TopKLogitsWarper(k)(None, logits.clone()))
+    if p < 1:
+        assert torch.equal(top_p_mask(logits, p), TopPLogitsWarper(p)(None, logits.clone()))
