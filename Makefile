@@ -6,12 +6,13 @@ INSTALLED := $(VENV)/.installed
 TORCH := $(shell grep '^torch==' requirements.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types contract pytest clean
+.PHONY: help install demo test check lint types contract pytest lock clean
 
 help:
 	@echo "make demo      train a controller for the bundled model, compare it with the baselines, write a report"
 	@echo "make test      linter, types, import contract and tests (make check is the same)"
 	@echo "make install   set up $(VENV) only"
+	@echo "make lock      renew requirements.lock with the newest versions that pyproject.toml allows (torch stays)"
 	@echo "make clean     remove $(VENV) and the caches"
 
 install: $(INSTALLED)
@@ -43,6 +44,15 @@ $(INSTALLED): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --constraint requirements.lock hatchling setuptools
 	$(BIN)/python -m pip install --constraint requirements.lock --use-pep517 --no-build-isolation --editable '.[dev]'
 	@touch $@
+
+# The CUDA libraries of one build of torch, and the +cpu of another, hold for one platform and stay out.
+lock:
+	$(PYTHON) -m venv --clear build/lock
+	build/lock/bin/python -m pip install $(TORCH) hatchling
+	build/lock/bin/python -m pip install --use-pep517 --no-build-isolation --editable '.[dev,trl]'
+	{ grep '^#' requirements.lock; build/lock/bin/python -m pip freeze --all \
+		| grep -v -E '^(#|-e |pip==|nvidia-|cuda-|triton==)' | sed 's/+[a-z0-9]*$$//'; } > build/requirements.lock
+	mv build/requirements.lock requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
