@@ -19,12 +19,16 @@ class EnvConfig:
     """File or folder of the reference statistics; None: those in the model's folder."""
     prompts: str | list[str] = "train"
     """"train" or "heldout" (bundled openings), a text file with one prompt a line, or a list of prompts."""
+    prompt_tokens: tuple[int, int] = (3, 10)
+    """Fewest and most tokens of a prompt that an episode begins with."""
     modulation: dict[str, Any] | None = None
     """Fields of the modulation that differ from its defaults."""
     reward: str = "tidal"
     """Name of the reward."""
     reward_weights: dict[str, Any] | None = None
     """Weights of the reward terms that differ from their defaults."""
+    entropy_target: float | None = None
+    """Entropy that sampling should have [nats], above 0; None: the model's mean entropy on human text."""
     max_episode_steps: int = 50
     """Length at which an episode is truncated [tokens], at least 1."""
     dtype: str = "auto"
@@ -32,18 +36,8 @@ class EnvConfig:
     device: str = "cpu"
     """Device of the language model."""
 
-    def make(self, num_envs: int, *, prompts: str | list[str] | None = None) -> TidalGatingVectorEnv:
-        """Vector env of `num_envs` rows that restart within the step, as SB3 wants it.
-
-        Args:
-            num_envs: N, number of rows.
-            prompts: prompts in place of the configured ones.
-        """
-        from gymnasium.vector import AutoresetMode
-
+    def make(self, num_envs: int, autoreset_mode: str = "SameStep") -> TidalGatingVectorEnv:
+        """Vector env of `num_envs` rows, which by default start again within the step, as SB3 wants it."""
         from tidal_gym.vector_env import TidalGatingVectorEnv
 
-        arguments = asdict(self)
-        if prompts is not None:
-            arguments["prompts"] = prompts
-        return TidalGatingVectorEnv(num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **arguments)
+        return TidalGatingVectorEnv(num_envs, autoreset_mode=autoreset_mode, **asdict(self))

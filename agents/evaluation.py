@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -147,7 +147,7 @@ def evaluate(
     if episodes < 1:
         raise InvalidValueError("episodes", "must be at least 1", episodes)
     num_envs = min(num_envs, episodes)
-    vector_env = env.make(num_envs, prompts=prompts)
+    vector_env = replace(env, prompts=prompts).make(num_envs)
     parts = []
     try:
         for first in range(0, episodes, num_envs):
@@ -230,4 +230,4 @@ def _sample(episodes: Episodes, row: int, vector_env: Any) -> SampleText:
         )
         for place in range(length)
     ]
-    return SampleText(prompt=tokenizer.decode(prompt), tokens=tuple(tokens))
+    return SampleText(prompt=tokenizer.decode(prompt, skip_special_tokens=True), tokens=tuple(tokens))

@@ -110,7 +110,7 @@ def _train_in_folder(
         remaining = config.total_steps - start.step
         if remaining > 0:
             ppo.learn(remaining, callback=CallbackList([curve, saver]), reset_num_timesteps=False)
-        saver.save()
+            saver.save()
     finally:
         logger.close()
 
