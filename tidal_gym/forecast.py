@@ -54,44 +54,55 @@ def forecast(logits: Tensor, text: Tensor, is_first: Tensor, recent: Tensor, str
         strongest_penalty: the largest repetition penalty that an action can set.
     """
     top = logits.amax(dim=1, keepdim=True)  # (N, 1)
-    # Below this, the sixth power of c would leave the range of normal numbers; the tokens there weigh nothing.
+    # Below this, c⁶ would leave the range of normal numbers; tokens there weigh nothing.
     floor = math.log(torch.finfo(logits.dtype).tiny) / 2
-    shifted = torch.sub(logits, top).clamp_(min=floor)  # (N, V), at most 0
-    cube_root = (shifted / 3).exp_()
+    thirds = torch.add(top / -3, logits, alpha=1 / 3).clamp_(min=floor / 3)  # (N, V) of (z - max z)/3
+    weights = thirds.exp()  # c
+    weights.scatter_(1, text, 0.0)  # from here on: the vocabulary without the text
+    square = weights * weights
+    cube = square * weights
 
     text_logits = logits.gather(1, text)  # (N, L)
-    in_text = shifted.gather(1, text)
-    cube_root.scatter_(1, text, 0.0)  # from here on: the vocabulary without the text
-    square = cube_root * cube_root
-    cube = square * cube_root
+    text_scores = (text_logits - top).clamp_(min=floor)
+    rests, texts = [], []
+    for rest_weights, temperature in zip((cube * cube, cube, square), TEMPERATURES, strict=True):
+        rests.append(_Mass(rest_weights.sum(dim=1), 3 * rest_weights.mul_(thirds).sum(dim=1)))
+        texts.append(_text_mass(text_scores, is_first, temperature))
+    penalized_text = _text_mass((penalize(text_logits, strongest_penalty) - top).clamp_(min=floor), is_first)
 
-    sums, energies = [], []  # of exp(z/T) and of z exp(z/T), temperatures 0.5, 1 and 1.5; z relative to the top
-    for weights, temperature in zip((cube * cube, cube, square), TEMPERATURES, strict=True):
-        text_weights = (in_text / temperature).exp_() * is_first
-        sums.append(torch.stack((weights.sum(dim=1), text_weights.sum(dim=1))))
-        energies.append(torch.stack((weights.mul_(shifted).sum(dim=1), (text_weights * in_text).sum(dim=1))))
-    by_part = torch.stack(sums, dim=-1)  # (2, N, 3): rest of the vocabulary, text
-    energy_by_part = torch.stack(energies, dim=-1)
-    temperatures = logits.new_tensor(TEMPERATURES)
-    totals = by_part.sum(dim=0)  # (N, 3)
-    entropies = totals.log() - energy_by_part.sum(dim=0) / (totals * temperatures)
-
-    penalized = (penalize(text_logits, strongest_penalty) - top).clamp_(min=floor)  # (N, L)
-    penalized_weights = penalized.exp() * is_first
-    penalized_total = by_part[0, :, 1] + penalized_weights.sum(dim=1)
-    penalized_energy = energy_by_part[0, :, 1] + (penalized_weights * penalized).sum(dim=1)
-
-    normalizer = totals[:, 1]
+    _, rest, _ = rests  # at temperature 1
+    _, plain_text, _ = texts
+    normalizer = rest.total + plain_text.total
     log_normalizer = top.squeeze(1) + normalizer.log()
     return Forecast(
         logits=logits,
         log_normalizer=log_normalizer,
-        entropies=entropies,
-        penalized_entropy=penalized_total.log() - penalized_energy / penalized_total,
+        entropies=torch.stack(list(map(_entropy, rests, texts, TEMPERATURES)), dim=1),
+        penalized_entropy=_entropy(rest, penalized_text),
         largest_probability=normalizer.reciprocal(),
-        text_mass=by_part[1, :, 1] / normalizer,
+        text_mass=plain_text.total / normalizer,
         recent_mass=_recent_mass(logits, log_normalizer, recent),
     )
+
+
+class _Mass(NamedTuple):
+    """Unnormalized probability of a part of the vocabulary, (N,) each; scores s are logits relative to the largest."""
+
+    total: Tensor
+    """Sum of exp(s/T)."""
+    energy: Tensor
+    """Sum of s exp(s/T)."""
+
+
+def _text_mass(scores: Tensor, is_first: Tensor, temperature: float = 1.0) -> _Mass:
+    weights = (scores / temperature).exp_() * is_first
+    return _Mass(weights.sum(dim=1), (weights * scores).sum(dim=1))
+
+
+def _entropy(rest: _Mass, text: _Mass, temperature: float = 1.0) -> Tensor:
+    """Entropy (N,) [nats] of rest and text together: log Z - E/(T Z)."""
+    total = rest.total + text.total
+    return total.log() - (rest.energy + text.energy) / (temperature * total)
 
 
 def _recent_mass(logits: Tensor, log_normalizer: Tensor, recent: Tensor) -> Tensor:

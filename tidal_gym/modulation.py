@@ -11,6 +11,7 @@ from torch import Tensor
 from lm.errors import InvalidValueError
 from lm.sampling import inverse_cdf_sample
 from tidal_gym.settings import require_finite
+from tidal_gym.top_k import largest
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,9 @@ def modulate(logits: Tensor, effects: GateEffects, text: Tensor, top_k: int) -> 
     """
     # Repeats of a token write the same number to the same place.
     penalized = logits.scatter(1, text, penalize(logits.gather(1, text), effects.penalty.unsqueeze(1)))
-    top = penalized.topk(min(top_k, logits.shape[1]), dim=1, sorted=False)
-    tokens, order = top.indices.sort(dim=1)
-    log_probs = (top.values.gather(1, order) / effects.temperature.unsqueeze(1)).log_softmax(dim=1)
+    values, columns = largest(penalized, top_k)
+    tokens, order = columns.sort(dim=1)
+    log_probs = (values.gather(1, order) / effects.temperature.unsqueeze(1)).log_softmax(dim=1)
     probs = log_probs.exp()
     # Tokens that the model rules out (logit -inf) have probability 0 and add nothing to the entropy.
     entropy = -(probs * log_probs.clamp(min=torch.finfo(log_probs.dtype).min)).sum(dim=1)
