@@ -58,11 +58,11 @@ class BetaDistribution(Distribution):
         self.min_concentration = min_concentration
         self.max_concentration = max_concentration
 
-    def proba_distribution_net(self, latent_dim: int) -> nn.Module:  # type: ignore[override]
+    def proba_distribution_net(self, latent_dim: int) -> nn.Module:
         """The head: `latent_dim` features to (B, 2 A) raw concentrations, those of α first."""
         return nn.Linear(latent_dim, 2 * self.low.numel())
 
-    def proba_distribution(self, raw_concentrations: Tensor) -> BetaDistribution:  # type: ignore[override]
+    def proba_distribution(self, raw_concentrations: Tensor) -> BetaDistribution:
         """Set α, β = 1 + softplus(raw), kept within the floor and the cap, from raw (B, 2 A)."""
         self.low, self.width = self.low.to(raw_concentrations.device), self.width.to(raw_concentrations.device)
         concentrations = 1.0 + F.softplus(raw_concentrations.double())
@@ -92,11 +92,11 @@ class BetaDistribution(Distribution):
         """The mean action (B, A), which is the deterministic action: unlike the mode it never sits on the bounds."""
         return self._to_box(self.distribution.mean)
 
-    def actions_from_params(self, raw_concentrations: Tensor, deterministic: bool = False) -> Tensor:  # type: ignore[override]
+    def actions_from_params(self, raw_concentrations: Tensor, deterministic: bool = False) -> Tensor:
         """Actions (B, A) for raw concentrations (B, 2 A)."""
         return self.proba_distribution(raw_concentrations).get_actions(deterministic=deterministic)
 
-    def log_prob_from_params(self, raw_concentrations: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def log_prob_from_params(self, raw_concentrations: Tensor) -> tuple[Tensor, Tensor]:
         """Sampled actions (B, A) and their log densities (B,) for raw concentrations (B, 2 A)."""
         actions = self.actions_from_params(raw_concentrations)
         return actions, self.log_prob(actions)
@@ -117,7 +117,7 @@ class BetaPolicy(ActorCriticPolicy):
         InvalidValueError: an action space that is not a bounded Box, bad limits, or gSDE asked for.
     """
 
-    action_dist: BetaDistribution  # type: ignore[assignment]
+    action_dist: BetaDistribution
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class BetaPolicy(ActorCriticPolicy):
             self.action_net.apply(partial(self.init_weights, gain=0.01))
         # The optimizer made by the parent still holds the Gaussian head, so the new one would never train.
         learning_rate = lr_schedule(1)
-        self.optimizer = self.optimizer_class(self.parameters(), lr=learning_rate, **self.optimizer_kwargs)  # type: ignore[call-arg]
+        self.optimizer = self.optimizer_class(self.parameters(), lr=learning_rate, **self.optimizer_kwargs)
 
     def _get_action_dist_from_latent(self, latent_pi: Tensor) -> BetaDistribution:
         return self.action_dist.proba_distribution(self.action_net(latent_pi))

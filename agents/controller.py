@@ -56,7 +56,7 @@ class ControllerConfig:
 def make_policy(config: ControllerConfig) -> ActorCriticPolicy:
     """An untrained policy of this form."""
     observation_space = spaces.Box(-np.inf, np.inf, (config.observation_size,), np.float32)
-    action_space = spaces.Box(np.float32(config.action_low), np.float32(config.action_high))
+    action_space = spaces.Box(np.array(config.action_low, np.float32), np.array(config.action_high, np.float32))
     policy_class = POLICIES[config.policy]
     policy = policy_class(observation_space, action_space, lambda _: 0.0, net_arch=list(config.hidden_sizes))
     policy.set_training_mode(False)
@@ -175,8 +175,8 @@ def _read_config(path: Path) -> ControllerConfig:
     if version != FORMAT_VERSION:
         raise CheckpointError(f"{path} has format version {version}, and this release reads version {FORMAT_VERSION}.")
     try:
-        tuples = {name: tuple(content.pop(name)) for name in ("hidden_sizes", "action_low", "action_high")}
-        config = ControllerConfig(**content, **tuples)
+        tuples = {name: tuple(content[name]) for name in ("hidden_sizes", "action_low", "action_high")}
+        config = ControllerConfig(**content | tuples)
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     if config.policy not in POLICIES:

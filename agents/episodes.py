@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from agents.agent import Agent
+
+if TYPE_CHECKING:
+    from tidal_gym.vector_env import TidalGatingVectorEnv
 
 REWARD_PREFIX = "reward_"
 """Of the infos that hold the unweighted terms of a reward."""
@@ -86,7 +88,7 @@ def episode_seed(seed: int, episode: int) -> int:
     return int(np.random.SeedSequence((seed, episode)).generate_state(1)[0])
 
 
-def run_episodes(agent: Agent, vector_env: VectorEnv, seeds: Sequence[int]) -> Episodes:
+def run_episodes(agent: Agent, vector_env: TidalGatingVectorEnv, seeds: Sequence[int]) -> Episodes:
     """Run one episode per row, whose prompt and draws depend on the row's seed alone.
 
     Args:

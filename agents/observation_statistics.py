@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ObservationNormalizer:
     clip: float
     """Largest absolute value that comes out."""
 
-    def normalize(self, observations: ArrayLike) -> NDArray[np.float32]:
+    def normalize(self, observations: NDArray[np.floating]) -> NDArray[np.float32]:
         """Normalise observations (N, size)."""
         scale = np.sqrt(self.statistics.variance + self.epsilon)
         return np.clip((observations - self.statistics.mean) / scale, -self.clip, self.clip).astype(np.float32)

@@ -70,7 +70,7 @@ class VectorEnvToSB3(VecEnv):
         observations, rewards, terminations, truncations, infos = self.vector_env.step(self._actions)
         dones = np.logical_or(terminations, truncations)
         row_infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for row in np.flatnonzero(dones):
+        for row in np.flatnonzero(dones).tolist():
             row_infos[row] = _row_infos(infos.get("final_info", {}), row)
             row_infos[row]["terminal_observation"] = deepcopy(_row(infos["final_obs"], row))
             row_infos[row]["TimeLimit.truncated"] = bool(truncations[row] and not terminations[row])
@@ -89,7 +89,7 @@ class VectorEnvToSB3(VecEnv):
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute of the sub-environments, or of the vector env itself (for all rows only)."""
         rows = list(self._get_indices(indices))
-        base = self.vector_env.unwrapped
+        base: Any = self.vector_env.unwrapped
         if hasattr(base, "set_attr"):
             values = list(base.get_attr(attr_name)) if len(rows) < self.num_envs else [value] * self.num_envs
             for row in rows:
