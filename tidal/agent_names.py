@@ -1,0 +1,52 @@
+"""Agents by the names that the command line knows them by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lm.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from agents.agent import Agent
+    from agents.env_config import EnvConfig
+
+HELP = "neutral, random, oracle (the one-step oracle, slow), static:CREATIVITY,FOCUS,STABILITY, or a controller's folder"
+
+
+def agent_named(name: str) -> Agent:
+    """The agent that a name stands for.
+
+    Raises:
+        InvalidValueError: no agent has this name, or gates are not three numbers in [0, 1].
+        CheckpointError: the folder's controller is missing or damaged.
+    """
+    from agents.baselines import Fixed, Neutral, Random
+    from agents.controller import Controller
+    from agents.oracle import OneStepOracle
+
+    known = {"neutral": Neutral, "random": Random, "oracle": OneStepOracle}
+    if name in known:
+        return known[name]()
+    if name.startswith("static:"):
+        return Fixed(_gates(name.removeprefix("static:")), name)
+    if Path(name).is_dir():
+        controller = Controller.load(name)
+        controller.name = name.rstrip("/")
+        return controller
+    raise InvalidValueError("agent", f"must be one of {HELP}", name)
+
+
+def _gates(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InvalidValueError("agent", "must give its gates as three numbers, static:0.5,0,0", text) from error
+
+
+def trained_env(agent: Agent) -> EnvConfig | None:
+    """The environment that a controller was trained in; None for other agents."""
+    from agents.controller import Controller
+    from agents.env_config import EnvConfig
+
+    return EnvConfig(**agent.config.training["env"]) if isinstance(agent, Controller) else None

@@ -1,0 +1,1 @@
+"""The commands, a module each: `make_parser()` says what it takes, `run(arguments)` does it and gives the exit code."""

@@ -1,0 +1,79 @@
+"""`tidal evaluate`: controllers and baselines on the same episodes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from agents.env_config import EnvConfig
+from tidal import agent_names
+from tidal.console import errors, output, progress
+from tidal.parsing import new_parser, parse
+
+
+def make_parser() -> ArgumentParser:
+    """The command's options."""
+    parser = new_parser("evaluate", "Compare agents on the same prompts with the same random numbers.")
+    add = parser.add_argument
+    add("--agent", type=str, nargs="+", required=True, help=f"Agents: {agent_names.HELP}.")
+    add("--prompts", type=str, default="heldout", help='"heldout" or "train" (bundled openings), or a UTF-8 text file '
+        "with an opening a line.")  # fmt: skip
+    add("--episodes", type=int, default=256, help="Episodes of each agent, at least 1.")
+    add("--num_envs", type=int, default=64, help="Episodes that run side by side, at least 1.")
+    add("--seed", type=int, default=0, help="Seed of the episodes, at least 0.")
+    add("--model", type=str | None, default=None, help="The same as --env.model, and goes before it.")
+    add("--env", type=EnvConfig, default=EnvConfig(), help="Environment. Left at its defaults, it is the one that the "
+        "first controller among the agents was trained in.")  # fmt: skip
+    add("--output", type=str | None, default=None, help="JSON file for all figures, returns and sample texts.")
+    add("--overwrite", action="store_true", help="Replace the file if it exists.")
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Evaluate the agents one after the other, print a table and write the file."""
+    parser = make_parser()
+    options = parse(parser, arguments)
+    env = parser.instantiate(options).env
+
+    from agents.evaluation import evaluate
+    from lm.errors import OutputExistsError
+    from tidal.evaluation_table import evaluation_table
+
+    target = Path(options.output) if options.output else None
+    if target is not None and target.exists() and not options.overwrite:
+        raise OutputExistsError(f"{target} already exists. Choose another file, or replace it with `--overwrite`.")
+    agents = [agent_names.agent_named(name) for name in options.agent]
+    trained_in = next(filter(None, map(agent_names.trained_env, agents)), None)
+    if env == EnvConfig() and trained_in is not None:
+        env = trained_in
+    if options.model is not None:
+        env = replace(env, model=options.model)
+
+    evaluations = []
+    for agent in agents:
+        with progress(f"Evaluating {agent.name}") as update:
+            evaluations.append(
+                evaluate(
+                    agent,
+                    env,
+                    prompts=options.prompts,
+                    episodes=options.episodes,
+                    seed=options.seed,
+                    num_envs=options.num_envs,
+                    progress=update,
+                )
+            )
+    output.print(evaluation_table(evaluations, f"{options.episodes} episodes on {options.prompts} prompts, {env.model}"))
+    if target is not None:
+        content = {
+            "environment": vars(env) | {"prompts": options.prompts},
+            "agents": [json.loads(evaluation.to_json()) for evaluation in evaluations],
+        }
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        errors.print(f"Written to {target}", soft_wrap=True)
+    return 0

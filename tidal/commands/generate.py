@@ -1,0 +1,80 @@
+"""`tidal generate`: continue a text, token by token, as the gates say."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from tidal.console import output
+from tidal.parsing import new_parser, parse
+
+
+def make_parser() -> ArgumentParser:
+    """The command's options."""
+    parser = new_parser("generate", "Continue a text: plainly, with fixed gates, or with a controller.")
+    add = parser.add_argument
+    add("prompt", type=str, help="Text to continue.")
+    add("--gates", type=float, nargs=3, metavar=("CREATIVITY", "FOCUS", "STABILITY"), help="Fixed gates in [0, 1].")
+    add("--controller", type=str | None, default=None, help="Folder of a controller, which sets the gates.")
+    add("--model", type=str | None, default=None, help="Language model: a bundled name, a folder or a hub id. "
+        "Without it, the one that the controller was trained for, else tidal-tiny.")  # fmt: skip
+    add("--max_tokens", type=int, default=200, help="Most tokens to draw, at least 1.")
+    add("--temperature", type=float | None, default=None, help="Temperature at the middle of the creativity gate, "
+        "above 0. Without it, as the controller was trained, else 1.")  # fmt: skip
+    add("--top_k", type=int | None, default=None, help="Most probable tokens that may be drawn, at least 1. "
+        "Without it, as the controller was trained, else 40.")  # fmt: skip
+    add("--top_p", type=float | None, default=None, help="Least total probability of the tokens that may be drawn, "
+        "in (0, 1]. Without it, as the controller was trained, else 1.")  # fmt: skip
+    add("--seed", type=int, default=0, help="Seed of the draws, at least 0.")
+    add("--stop", type=str, nargs="+", default=[], help="Strings that end the text, which keeps them.")
+    add("--show_gates", action="store_true", help="Colour each token by its gates; not in a terminal, list them.")
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print the prompt and the tokens as they are drawn."""
+    options = parse(make_parser(), arguments)
+
+    from agents.baselines import Fixed, Neutral
+    from agents.controller import Controller
+    from agents.env_config import EnvConfig
+    from agents.gated_generation import generate_tokens
+    from lm.errors import InvalidValueError
+    from tidal.agent_names import trained_env
+    from tidal.coloured_text import gates_table, legend, token_text
+
+    if options.gates is not None and options.controller is not None:
+        raise InvalidValueError("gates", "must not be given together with `controller`", options.gates)
+    agent: Any = Neutral()
+    if options.controller is not None:
+        agent = Controller.load(options.controller)
+    elif options.gates is not None:
+        agent = Fixed(options.gates)
+    env = _with_options(trained_env(agent) or EnvConfig(), options)
+    tokens = generate_tokens(
+        agent, env, options.prompt, max_tokens=options.max_tokens, seed=options.seed, stop=options.stop
+    )
+
+    drawn = []
+    is_coloured = options.show_gates and output.is_terminal
+    for token in tokens:
+        if not drawn:  # now the options have been found to be in order
+            output.print(options.prompt, style="dim" if output.is_terminal else None, end="", soft_wrap=True)
+        drawn.append(token)
+        output.print(token_text(token.text, token.gates) if is_coloured else token.text, end="", soft_wrap=True)
+        sys.stdout.flush()
+    output.print()
+    if options.show_gates:
+        output.print()
+        output.print(legend(drawn) if is_coloured else gates_table(drawn))
+    return 0
+
+
+def _with_options(env: Any, options: Namespace) -> Any:
+    given = {"base_temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
+    modulation = {**(env.modulation or {}), **{name: value for name, value in given.items() if value is not None}}
+    return replace(env, model=options.model or env.model, modulation=modulation)

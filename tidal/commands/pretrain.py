@@ -1,0 +1,59 @@
+"""`tidal pretrain`: a language model from text, ending in a model folder that everything else can use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentParser
+
+from tidal.console import figures_table, output, print_next, progress
+from tidal.parsing import add_run_folder, config_of, new_parser, parse
+
+
+def make_parser() -> ArgumentParser:
+    """The command's options."""
+    from lm.pretraining import PretrainConfig
+
+    parser = new_parser("pretrain", "Train a language model on text, and save it with tokenizer and statistics.")
+    add_run_folder(parser)
+    parser.add_class_arguments(PretrainConfig)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train, show how it goes, and say where the model lies."""
+    parser = make_parser()
+    options = parse(parser, arguments)
+
+    from lm.pretraining import PretrainConfig, pretrain, tokens_per_step
+    from tidal.pretraining_progress import ShowProgress
+
+    config = config_of(parser, options, PretrainConfig)
+    with progress("Pretraining") as update:
+        result = pretrain(
+            config,
+            options.output,
+            resume=options.resume,
+            overwrite=options.overwrite,
+            callbacks=[ShowProgress(update, tokens_per_step(config))],
+        )
+    validation = result.validation
+    figures = {
+        "Parameters": f"{result.num_parameters:,}",
+        "Steps": f"{result.steps:,}",
+        "Validation loss": f"{validation.loss:.4f} nats/token",
+        "Perplexity": f"{validation.perplexity:.2f}",
+        "Bits per byte": f"{validation.bits_per_byte:.4f}",
+        "Entropy": f"{validation.entropy:.4f} nats",
+        "Model": str(result.model_folder),
+    }
+    output.print(figures_table("Pretrained", figures))
+    folder = result.model_folder
+    print_next(
+        {
+            "read what it writes": f'tidal generate "Once upon a time" --model {folder}',
+            "train a controller for it": f"tidal train --model {folder} --output {options.output}-controller",
+            "look at the curves": f"tensorboard --logdir {options.output}",
+        }
+    )
+    return 0

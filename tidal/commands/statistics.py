@@ -1,0 +1,66 @@
+"""`tidal statistics`: the reference statistics that the environment needs, for any model folder or hub id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from tidal.console import errors, figures_table, output, print_next
+from tidal.parsing import new_parser, parse
+
+
+def make_parser() -> ArgumentParser:
+    """The command's options."""
+    parser = new_parser("statistics", "Measure the statistics that the environment needs of a model on human text: "
+        "its mean entropy H*, and unigram and bigram counts.")  # fmt: skip
+    add = parser.add_argument
+    add("--model", type=str, required=True, help="Language model: a bundled name, a folder or a hub id.")
+    add("--data", type=str, required=True, help="Text: a .txt file (documents separated by a line <|endoftext|>), "
+        ".jsonl, .parquet, or a dataset id on the hub.")  # fmt: skip
+    add("--text_field", type=str, default="text", help="Column that holds the text, for all sources but .txt.")
+    add("--held_out", type=float, default=0.02, help="Share of the documents, the last ones, that H* is measured on, "
+        "in (0, 1). The others are counted.")  # fmt: skip
+    add("--output", type=str | None, default=None, help="File to write. Without it, the one in the model's folder, "
+        "where it is found by itself.")  # fmt: skip
+    add("--overwrite", action="store_true", help="Replace the file if it exists.")
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Measure and write the file."""
+    options = parse(make_parser(), arguments)
+
+    from lm.bundle import load_model, resolve
+    from lm.errors import InvalidValueError, OutputExistsError
+    from lm.reference_statistics import FILE_NAME, ReferenceStatistics
+    from lm.text_data import read_documents, tokenize_documents
+    from lm.tokenization import load_tokenizer
+
+    if not 0 < options.held_out < 1:
+        raise InvalidValueError("held_out", "must lie between 0 and 1", options.held_out)
+    source = resolve(options.model)
+    target = Path(options.output) if options.output else Path(source) / FILE_NAME
+    if not target.parent.is_dir():
+        rule = "must name a file in an existing folder; a model from the hub has none of its own"
+        raise InvalidValueError("output", rule, target)
+    if target.exists() and not options.overwrite:
+        raise OutputExistsError(f"{target} already exists. Choose another file, or replace it with `--overwrite`.")
+    model, tokenizer = load_model(source), load_tokenizer(source)
+    with errors.status("Reading the text"):
+        stream = tokenize_documents(read_documents(options.data, text_field=options.text_field), tokenizer)
+    train, held_out = stream.split(options.held_out)
+    with errors.status(f"Measuring H* on {held_out.num_documents:,} documents"):
+        statistics = ReferenceStatistics.measure(model, train, held_out, model.config.max_position_embeddings)
+    statistics.save(target)
+
+    figures = {
+        "H*": f"{statistics.human_entropy:.4f} nats, on {len(held_out.tokens):,} tokens",
+        "Counted": f"{len(train.tokens):,} tokens, {len(statistics.bigram_keys):,} different bigrams",
+        "File": str(target),
+    }
+    output.print(figures_table(f"Statistics of {options.model}", figures))
+    where = f" --env.statistics {target}" if options.output else ""
+    print_next({"train a controller": f"tidal train --model {options.model}{where} --output runs/controller"})
+    return 0

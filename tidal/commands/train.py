@@ -1,0 +1,63 @@
+"""`tidal train`: PPO on the environment, ending in a controller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from agents.training_config import TrainConfig
+from tidal.console import figures_table, output, print_next, progress
+from tidal.parsing import add_run_folder, config_of, new_parser, parse
+
+
+def make_parser() -> ArgumentParser:
+    """The command's options."""
+    parser = new_parser("train", "Train a controller that sets the gates of a language model, token by token.")
+    add_run_folder(parser)
+    parser.add_argument("--model", type=str | None, default=None, help="The same as --env.model, and goes before it.")
+    parser.add_class_arguments(TrainConfig)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train, show how it goes, and say where the controller lies."""
+    parser = make_parser()
+    options = parse(parser, arguments)
+    config = config_of(parser, options, TrainConfig)
+    if options.model is not None:
+        config = replace(config, env=replace(config.env, model=options.model))
+
+    from agents.training import CONTROLLER_FOLDER, train
+    from tidal.training_progress import training_note
+
+    with progress("Training the controller") as update:
+        controller = train(
+            config,
+            options.output,
+            resume=options.resume,
+            overwrite=options.overwrite,
+            progress=lambda point: update(point.step, point.total_steps, training_note(point)),
+        )
+    folder = Path(options.output) / CONTROLLER_FOLDER
+    metrics = controller.metrics
+    gates = zip(("creativity", "focus", "stability"), metrics["gate_means"], metrics["gate_stds"], strict=True)
+    reward = metrics["episode_reward"]
+    figures = {
+        "Env steps": f"{metrics['step']:,}",
+        "Time": f"{metrics['seconds']:.0f} s, {metrics['step'] / metrics['seconds']:,.0f} steps/s",
+        "Episode reward": "–" if reward is None else f"{reward:.2f}, still exploring",
+        "Gates": ", ".join(f"{name} {mean:.2f} ± {std:.2f}" for name, mean, std in gates),
+        "Controller": str(folder),
+    }
+    output.print(figures_table("Trained", figures))
+    print_next(
+        {
+            "compare it with the baselines on held-out prompts": f"tidal evaluate --agent {folder} neutral random",
+            "see it at work": f'tidal generate "Once upon a time" --controller {folder} --show_gates',
+            "look at the curves": f"tensorboard --logdir {options.output}",
+        }
+    )
+    return 0

@@ -1,0 +1,84 @@
+"""The terminal: results go to standard output, progress and errors to standard error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+output = Console(highlight=False, markup=False, emoji=False)
+"""Standard output."""
+errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
+"""Standard error."""
+
+Update = Callable[..., None]
+"""``update(done, total, note="")``: how much is done, of how much, and a few figures to show beside it."""
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextmanager
+def progress(description: str) -> Iterator[Update]:
+    """Show how far a task is: a bar in a terminal, elsewhere a line every ten seconds and at the end."""
+    with _bar(description) if errors.is_terminal else _lines(description) as update:
+        yield update
+
+
+@contextmanager
+def _bar(description: str) -> Iterator[Update]:
+    columns = (
+        TextColumn("{task.description:<24}", markup=False),
+        BarColumn(28, complete_style="cyan", finished_style="green"),
+        TaskProgressColumn(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
+    )
+    with Progress(*columns, console=errors, refresh_per_second=4) as bar:
+        task = bar.add_task(description, total=None, note="")
+
+        def update(done: float, total: float, note: str = "") -> None:
+            bar.update(task, completed=done, total=total, note=note)
+
+        yield update
+        if (total := bar.tasks[task].total) is not None:
+            bar.update(task, completed=total)
+        else:
+            bar.update(task, completed=1, total=1)
+
+
+@contextmanager
+def _lines(description: str) -> Iterator[Update]:
+    started = last = time.monotonic()
+    newest = ""
+
+    def update(done: float, total: float, note: str = "") -> None:
+        nonlocal last, newest
+        newest = note
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            errors.print(f"{description}: {done / total:.0%} {note}".rstrip(), soft_wrap=True)
+
+    yield update
+    errors.print(f"{description}: done in {time.monotonic() - started:.0f} s {newest}".rstrip(), soft_wrap=True)
+
+
+def figures_table(title: str, figures: dict[str, str]) -> Table:
+    """A table of names and figures."""
+    table = Table(title=title, title_style="bold", title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column()
+    for name, figure in figures.items():
+        table.add_row(name, figure)
+    return table
+
+
+def print_next(commands: dict[str, str]) -> None:
+    """Print commands to try next, each with what it does."""
+    output.print("\nTry next:", style="bold")
+    for purpose, command in commands.items():
+        output.print(f"  # {purpose}", style="dim")
+        output.print(f"  {command}", soft_wrap=True)

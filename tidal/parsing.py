@@ -1,0 +1,50 @@
+"""Command-line parsers: jsonargparse over the configuration dataclasses, whose field docstrings are the help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+Config = TypeVar("Config")
+
+
+def new_parser(command: str, description: str) -> ArgumentParser:
+    """A parser for a command, with ``--config`` and ``--print_config``. It raises ArgumentError for what it rejects."""
+    parser = ArgumentParser(prog=f"tidal {command}", description=description, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML file with any of these options; later ones override it.")
+    return parser
+
+
+def add_run_folder(parser: ArgumentParser) -> None:
+    """``--output``, ``--resume`` and ``--overwrite`` of a command that trains."""
+    parser.add_argument("--output", type=str, required=True, help="Folder of the run.")
+    parser.add_argument("--resume", action="store_true", help="Continue the run in the folder from its last checkpoint.")
+    parser.add_argument("--overwrite", action="store_true", help="Replace the run in the folder.")
+
+
+def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
+    """The options. What follows is the command itself, so transformers' own bars for what takes no time are put off.
+
+    Raises:
+        ArgumentError: an option that is unknown, missing or of another type.
+    """
+    options = parser.parse_args(list(arguments))
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    return options
+
+
+def config_of(parser: ArgumentParser, options: Namespace, kind: type[Config]) -> Config:
+    """The dataclass whose fields are options of the parser.
+
+    Raises:
+        InvalidValueError: a value breaks the dataclass's rule.
+    """
+    made: Any = parser.instantiate(options)
+    return kind(**{field.name: made[field.name] for field in fields(kind)})  # type: ignore[arg-type]
