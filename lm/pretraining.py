@@ -165,6 +165,10 @@ class PretrainConfig:
     """Type of the weights on disk."""
 
 
+LENGTH_OF_RUN = frozenset({"training.epochs", "training.max_steps", "training.patience"})
+"""What may change when a run is resumed."""
+
+
 @dataclass(frozen=True)
 class PretrainResult:
     """What a run leaves."""
@@ -189,7 +193,8 @@ def pretrain(
     Args:
         config: the run.
         output_dir: its folder.
-        resume: continue from the last whole checkpoint in `output_dir`, if there is one.
+        resume: continue from the last whole checkpoint in `output_dir`, if there is one. Only the length of the run may
+            differ then; the learning rate follows the new length's cosine from there on.
         overwrite: replace what `output_dir` holds.
         callbacks: additional transformers callbacks (progress, for one).
 
@@ -198,7 +203,7 @@ def pretrain(
         CheckpointError: to be resumed with another configuration.
         InvalidValueError: a value of `config` breaks its rule.
     """
-    folder = run_folder.claim(output_dir, config, resume=resume, overwrite=overwrite)
+    folder = run_folder.claim(output_dir, config, resume=resume, overwrite=overwrite, adjustable=LENGTH_OF_RUN)
     set_seed(config.training.seed)
     tokenizer = _tokenizer(config.data, folder)
     train, validation = _streams(config.data, tokenizer)

@@ -14,8 +14,17 @@ from lm.errors import CheckpointError, OutputExistsError
 CONFIG_FILE = "config.json"
 
 
-def claim(folder: str | Path, config: Any, *, resume: bool, overwrite: bool) -> Path:
+def claim(
+    folder: str | Path, config: Any, *, resume: bool, overwrite: bool, adjustable: frozenset[str] = frozenset()
+) -> Path:
     """Make a run's folder and write its configuration, a dataclass, as JSON.
+
+    Args:
+        folder: of the run.
+        config: its configuration.
+        resume: take the folder as it is.
+        overwrite: empty it.
+        adjustable: dotted names of fields that may differ from the run that is resumed.
 
     Raises:
         OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` was asked for.
@@ -33,10 +42,10 @@ def claim(folder: str | Path, config: Any, *, resume: bool, overwrite: bool) -> 
             )
         elif (folder / CONFIG_FILE).exists():
             theirs = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            if differing := sorted(_differences(theirs, ours)):
-                raise CheckpointError(
-                    f"The run in {folder} cannot be resumed with another configuration: {'; '.join(differing)}."
-                )
+            differing = {name: text for name, text in _differences(theirs, ours) if name not in adjustable}
+            if differing:
+                listed = "; ".join(differing[name] for name in sorted(differing))
+                raise CheckpointError(f"The run in {folder} cannot be resumed with another configuration: {listed}.")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / CONFIG_FILE, ours)
     return folder
@@ -49,7 +58,7 @@ def write_json(path: Path, content: Any) -> None:
     os.replace(partial, path)
 
 
-def _differences(theirs: Any, ours: Any, name: str = "") -> list[str]:
+def _differences(theirs: Any, ours: Any, name: str = "") -> list[tuple[str, str]]:
     if isinstance(theirs, dict) and isinstance(ours, dict):
         keys = theirs.keys() | ours.keys()
         return [
@@ -57,4 +66,4 @@ def _differences(theirs: Any, ours: Any, name: str = "") -> list[str]:
             for key in keys
             for difference in _differences(theirs.get(key), ours.get(key), f"{name}.{key}" if name else key)
         ]
-    return [] if theirs == ours else [f"`{name}` was {theirs} and is {ours}"]
+    return [] if theirs == ours else [(name, f"`{name}` was {theirs} and is {ours}")]

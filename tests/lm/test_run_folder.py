@@ -30,5 +30,7 @@ def test_a_run_is_never_overwritten_unasked(tmp_path):
 
 def test_another_configuration_cannot_be_resumed(tmp_path):
     run_folder.claim(tmp_path, Config(), resume=False, overwrite=False)
+    run_folder.claim(tmp_path, Config(steps=4), resume=True, overwrite=False, adjustable=frozenset({"steps"}))
+    run_folder.claim(tmp_path, Config(), resume=True, overwrite=False, adjustable=frozenset({"steps"}))
     with pytest.raises(CheckpointError, match=r"`inner.rate` was 0.1 and is 0.2; `steps` was 3 and is 4"):
         run_folder.claim(tmp_path, Config(steps=4, inner=Inner(0.2)), resume=True, overwrite=False)
