@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from provenance import write_result
+from results_file import write_result
 
 from lm.bundle import load_model
 from lm.pretraining import DataConfig, ModelConfig, PretrainConfig, TrainingConfig, pretrain, tokens_per_step
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--train", required=True)
     parser.add_argument("--test", required=True)
     parser.add_argument("--tokenizer", default="lm/bundled/tidal-tiny")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--optimizer", default="adamw", choices=("adamw", "muon"))
     parser.add_argument("--learning_rate", type=float, default=3e-3)
@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=["gated", "gateless", "gpt2"])
     arguments = parser.parse_args()
     families = {
-        "gated": ModelConfig(position_embedding_type="learned"),
-        "gateless": ModelConfig(position_embedding_type="learned", gated=False),
+        "gated": ModelConfig(),
+        "gateless": ModelConfig(gated=False),
         "gpt2": ModelConfig(family="gpt2"),
     }
     rows = []

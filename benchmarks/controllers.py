@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from provenance import write_result
+from results_file import write_result
 
 from agents import EnvConfig, Neutral, OneStepOracle, Random, TrainConfig, evaluate, train, tune_static
 from agents.agent import Agent

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from provenance import write_result
+from results_file import write_result
 from scipy.stats import spearmanr
 
 from agents import EnvConfig
