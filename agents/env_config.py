@@ -36,6 +36,9 @@ class EnvConfig:
     device: str = "cpu"
     """Device of the language model."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prompt_tokens", tuple(self.prompt_tokens))  # YAML and JSON give lists
+
     def make(self, num_envs: int, autoreset_mode: str = "SameStep") -> TidalGatingVectorEnv:
         """Vector env of `num_envs` rows, which by default start again within the step, as SB3 wants it."""
         from tidal_gym.vector_env import TidalGatingVectorEnv
