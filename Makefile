@@ -6,12 +6,13 @@ INSTALLED := $(VENV)/.installed
 TORCH := $(shell grep '^torch==' requirements.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types contract pytest lock clean
+.PHONY: help install demo test check lint types contract pytest docs lock clean
 
 help:
 	@echo "make demo      train a controller for the bundled model, compare it with the baselines, write a report"
 	@echo "make test      linter, types, import contract and tests (make check is the same)"
 	@echo "make install   set up $(VENV) only"
+	@echo "make docs      renew docs/environments from the environments' docstrings"
 	@echo "make lock      renew requirements.lock with the newest versions that pyproject.toml allows (torch stays)"
 	@echo "make clean     remove $(VENV) and the caches"
 
@@ -33,6 +34,9 @@ contract: $(INSTALLED)
 
 pytest: $(INSTALLED)
 	$(BIN)/pytest -n 2 --durations 10
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/make_reference.py
 
 # torch comes first, alone and by exact version: a resolver left to choose may fetch gigabytes of another build.
 $(INSTALLED): pyproject.toml requirements.lock
