@@ -6,13 +6,24 @@ import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from lm.errors import InvalidValueError
 
 BUNDLED_OPENINGS = ("train", "heldout")
+
+
+class PromptBatch(NamedTuple):
+    """The text tokens of R prompts."""
+
+    tokens: NDArray[np.int64]
+    """(R, P), padded with 0 on the right."""
+    lengths: NDArray[np.int64]
+    """(R,) [tokens], at least 1."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,15 @@ class PromptSet:
         opening = self.openings[generator.integers(len(self.openings))]
         fewest, most = self.lengths
         return opening[: generator.integers(fewest, most + 1)]
+
+    def draw_batch(self, generators: Sequence[np.random.Generator]) -> PromptBatch:
+        """One prompt from each of R generators."""
+        texts = [self.draw(generator) for generator in generators]
+        lengths = np.array([len(text) for text in texts])
+        tokens = np.zeros((len(texts), lengths.max()), np.int64)
+        for row, text in enumerate(texts):
+            tokens[row, : len(text)] = text
+        return PromptBatch(tokens, lengths)
 
 
 def read_openings(source: str | Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,18 @@ class EpisodeView(NamedTuple):
     """(T, 3) the action at each drawn token."""
     limit: int
     """Most tokens that the episode may draw."""
+
+
+def view_episode(
+    tokenizer: PreTrainedTokenizerBase,
+    token_ids: Sequence[int],
+    prompt_length: int,
+    gates: NDArray[np.float64],
+    limit: int,
+) -> EpisodeView:
+    """The view of an episode's tokens, the first `prompt_length` of them its prompt, under gates (T, 3)."""
+    prompt = tokenizer.decode(list(token_ids[:prompt_length]), skip_special_tokens=True)
+    return EpisodeView(prompt, token_pieces(tokenizer, token_ids, start=prompt_length), gates, limit)
 
 
 def token_pieces(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int], start: int = 0) -> list[str]:
@@ -106,20 +118,28 @@ def as_frame(view: EpisodeView) -> NDArray[np.uint8]:
     return np.asarray(image).copy()
 
 
-class LiveTerminal:
-    """The `human` mode: episodes in place in the terminal, redrawn at every step."""
+class Renderer:
+    """Pictures in one of Gymnasium's render modes: `ansi`, `rgb_array` or `human` (in place in the terminal)."""
 
-    def __init__(self) -> None:
-        self._live = Live(auto_refresh=False)
-        self._live.start()
+    def __init__(self, render_mode: str) -> None:
+        self._render_mode = render_mode
+        self._live: Live | None = None
 
-    def show(self, views: Sequence[EpisodeView]) -> None:
-        """Redraws."""
+    def show(self, views: Sequence[EpisodeView]) -> tuple[Any, ...] | None:
+        """A string or an image of each episode; `human` draws them and returns None."""
+        if self._render_mode != "human":
+            return tuple(map(as_ansi if self._render_mode == "ansi" else as_frame, views))
+        if self._live is None:
+            self._live = Live(auto_refresh=False)
+            self._live.start()
         self._live.update(Group(*(Panel(as_text(view)) for view in views)), refresh=True)
+        return None
 
     def close(self) -> None:
-        """Leaves the last picture standing."""
-        self._live.stop()
+        """Leaves the last picture standing in the terminal."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
 
 def _draw_text(canvas: ImageDraw.ImageDraw, font: Font, view: EpisodeView, box: tuple[int, int, int, int]) -> None:

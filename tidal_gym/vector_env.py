@@ -35,7 +35,7 @@ from tidal_gym.modulation import GateEffects, ModulationConfig, draw, gate_effec
 from tidal_gym.observation import OBSERVATION_SIZE, HiddenSummary, Trace, observe
 from tidal_gym.pickling import MadeAgain
 from tidal_gym.prompts import read_openings, tokenize_openings
-from tidal_gym.rendering import EpisodeView, LiveTerminal, as_ansi, as_frame, token_pieces
+from tidal_gym.rendering import Renderer, view_episode
 from tidal_gym.rewards import Outcome, RewardReference, RewardTerms, make_reward
 from tidal_gym.settings import settings_from
 from tidal_gym.streams import TwoStreams, surprisal
@@ -88,6 +88,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         self.autoreset_mode = require_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.render_mode = require_render_mode(render_mode, self.metadata["render_modes"])
+        self._renderer = Renderer(render_mode) if render_mode else None
         self.single_observation_space = Box(-np.inf, np.inf, (OBSERVATION_SIZE,), np.float32)
         self.single_action_space = Box(0.0, 1.0, (len(GATE_NAMES),), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -115,10 +116,10 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         self._streams = TwoStreams(self.bundle.model, self.num_envs, capacity, has_focus=has_focus)
         self._summarize_hidden = HiddenSummary(self.bundle.width, self._dtype, self._device)
         self._history = TokenHistory(self.num_envs, capacity, self._device)
-        self._terminal: LiveTerminal | None = None
 
         self.row_generators: list[np.random.Generator] = []
         """The generator of each row; empty before the first reset."""
+        self._row_seeds: list[int] = []
         self._rows = np.arange(self.num_envs)
         self._steps = np.zeros(self.num_envs, np.int64)
         self._prompt_lengths = np.zeros(self.num_envs, np.int64)
@@ -135,6 +136,16 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
     def neutral_action(self) -> NDArray[np.float32]:
         """(3,) the action that does nothing: plain sampling from the model."""
         return np.array(NEUTRAL_ACTION, np.float32)
+
+    @property  # type: ignore[misc]
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+        """The generator of each row, as in Gymnasium's other vector environments; none before the first reset."""
+        return tuple(self.row_generators)
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The seed of each row's generator; none before the first reset."""
+        return tuple(self._row_seeds)
 
     # Reset and step
 
@@ -156,12 +167,12 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         """
         rows = require_reset_mask(options, self.num_envs)
         seeds = seeds_by_row(seed, self.num_envs)
-        if not self.row_generators:
+        if not self.row_generators:  # the first reset
             rows = np.ones(self.num_envs, np.bool_)
-            self.row_generators = [seeding.np_random()[0] for _ in range(self.num_envs)]
+            self.row_generators, self._row_seeds = map(list, zip(*map(seeding.np_random, seeds), strict=True))
         for row in np.flatnonzero(rows):
             if seeds[row] is not None:
-                self.row_generators[row] = seeding.np_random(seeds[row])[0]
+                self.row_generators[row], self._row_seeds[row] = seeding.np_random(seeds[row])
         self._begin_episodes(rows)
         observations = self._observe()
         self._render_if_human()
@@ -184,7 +195,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             gymnasium.error.ResetNeeded: before the first reset, or while a row waits for one (DISABLED autoreset).
         """
         self._require_running()
-        gates = self._as_tensor(require_gates(actions, self._gates.shape))
+        gates = self._as_tensor(require_gates(actions, (self.num_envs, len(GATE_NAMES))))
 
         effects = gate_effects(gates, self.modulation)
         logits = self._streams.gated_logits(self._history.newest, gates, effects.focus_bias)
@@ -252,7 +263,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         if not has_stepped.all():
             self._begin_episodes(~has_stepped)
         observations = self._observe()
-        self._is_finished = is_over
+        self._is_finished = is_over.copy()
         if self.autoreset_mode is AutoresetMode.SAME_STEP and is_over.any():
             infos = masked(values, ~is_over)
             final_info = masked(values, is_over)
@@ -270,29 +281,24 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
 
     def _begin_episodes(self, mask: NDArray[np.bool_]) -> None:
         """Draws new prompts for the rows of the mask (N,), and has both streams read them."""
-        rows, limit = np.flatnonzero(mask), self.max_episode_steps
-        drawn = [self._prompts.draw(self.row_generators[row]) for row in rows]
-        lengths = np.array([len(text) for text in drawn])
-        padded = np.zeros((len(rows), lengths.max()), np.int64)
-        for place, row in enumerate(rows):
-            padded[place, : lengths[place]] = drawn[place]
-            self._uniforms[row, :limit] = self.row_generators[row].random(limit)
-        self._steps[rows] = 0
-        self._prompt_lengths[rows] = lengths
-        self._is_finished[rows] = False
+        places = np.flatnonzero(mask)
+        generators = [self.row_generators[row] for row in places]
+        batch = self._prompts.draw_batch(generators)
+        self._uniforms[places, :-1] = [generator.random(self.max_episode_steps) for generator in generators]
+        self._steps[places] = 0
+        self._prompt_lengths[places] = batch.lengths
+        self._is_finished[places] = False
 
-        prefix = torch.tensor(self._prompts.prefix, dtype=torch.int64, device=self._device)
-        index, text_lengths, text = (torch.as_tensor(array, device=self._device) for array in (rows, lengths, padded))
-        prompts = torch.cat((prefix.expand(len(rows), -1), text), dim=1)
-        prompt_lengths = text_lengths + len(prefix)
-        self._history.reset(index, text, text_lengths)
-        outputs = self._streams.read_prompts(index, prompts, prompt_lengths)
+        rows, text, lengths = (torch.as_tensor(array, device=self._device) for array in (places, *batch))
+        prefix = text.new_tensor(self._prompts.prefix).expand(len(rows), -1)
+        self._history.reset(rows, text, lengths)
+        outputs = self._streams.read_prompts(rows, torch.cat((prefix, text), dim=1), lengths + prefix.shape[1])
 
-        newest = surprisal(outputs.before_newest, self._history.newest[index])
-        self._surprisal = self._surprisal.index_copy(0, index, torch.where(prompt_lengths > 1, newest, 0.0))
-        self._gates = self._gates.index_copy(0, index, self._gates.new_tensor(NEUTRAL_ACTION).expand(len(rows), -1))
-        human_entropy = self._gates.new_full((len(rows),), self.bundle.statistics.human_entropy)
-        self._sampling_entropy = self._sampling_entropy.index_copy(0, index, human_entropy)
+        newest = surprisal(outputs.before_newest, self._history.newest[rows])
+        has_past = lengths + prefix.shape[1] > 1
+        self._surprisal = self._surprisal.index_copy(0, rows, torch.where(has_past, newest, 0.0))
+        self._gates = self._gates.index_copy(0, rows, self._gates.new_tensor(NEUTRAL_ACTION).expand(len(rows), -1))
+        self._sampling_entropy = self._sampling_entropy.index_fill(0, rows, self.bundle.statistics.human_entropy)
 
     def _observe(self) -> NDArray[np.float32]:
         history = self._history
@@ -326,35 +332,24 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
 
     def render(self) -> tuple[Any, ...] | None:
         """A picture of each row's present episode: strings (`ansi`), images (`rgb_array`), or None (`human`)."""
-        if self.render_mode is None:
+        if self._renderer is None:
             gymnasium.logger.warn("`render` needs a render mode: make the environment with render_mode='ansi', say.")
             return None
-        views = [self._view(row) for row in range(self.num_envs)]
-        if self.render_mode == "human":
-            self._terminal = self._terminal or LiveTerminal()
-            self._terminal.show(views)
-            return None
-        return tuple(map(as_ansi if self.render_mode == "ansi" else as_frame, views))
+        views = []
+        for row, ids in enumerate(self.token_ids()):
+            prompt_length = len(self._prompts.prefix) + int(self._prompt_lengths[row])
+            gates = self._gates_taken[row, : self._steps[row]]
+            views.append(view_episode(self.bundle.tokenizer, ids, prompt_length, gates, self.max_episode_steps))
+        return self._renderer.show(views)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Leaves the terminal in order."""
-        if self._terminal is not None:
-            self._terminal.close()
-            self._terminal = None
+        if self._renderer is not None:
+            self._renderer.close()
 
     def _token_ids(self, mask: NDArray[np.bool_]) -> list[list[int]]:
         tokens, lengths = self._history.tokens.cpu().numpy(), self._history.lengths.cpu().numpy()
         return [[*self._prompts.prefix, *tokens[row, : lengths[row]].tolist()] for row in np.flatnonzero(mask)]
-
-    def _view(self, row: int) -> EpisodeView:
-        prompt_length = len(self._prompts.prefix) + int(self._prompt_lengths[row])
-        ids = self.token_ids()[row]
-        return EpisodeView(
-            prompt=self.bundle.tokenizer.decode(ids[:prompt_length], skip_special_tokens=True),
-            pieces=token_pieces(self.bundle.tokenizer, ids, start=prompt_length),
-            gates=self._gates_taken[row, : self._steps[row]],
-            limit=self.max_episode_steps,
-        )
 
     def _render_if_human(self) -> None:
         if self.render_mode == "human":
