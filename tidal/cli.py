@@ -38,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_help()
         return 0 if arguments else EXIT_MISUSED
     if arguments[0] == "--version":
-        from importlib.metadata import version
+        from tidal.provenance import version_of
 
-        print(f"tidal-gym {version('tidal-gym')}")
+        print(f"tidal-gym {version_of('tidal-gym')}")
         return 0
     name, rest = arguments[0], _with_underscores(arguments[1:])
     if name not in COMMANDS:

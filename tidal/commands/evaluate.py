@@ -67,7 +67,8 @@ def run(arguments: Sequence[str]) -> int:
                     progress=update,
                 )
             )
-    output.print(evaluation_table(evaluations, f"{options.episodes} episodes on {options.prompts} prompts, {env.model}"))
+    title = f"{options.episodes} episodes, {options.prompts} prompts, {env.model}"
+    output.print(evaluation_table(evaluations, title, output.width))
     if target is not None:
         content = {
             "environment": vars(env) | {"prompts": options.prompts},

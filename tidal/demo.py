@@ -1,0 +1,203 @@
+"""The demonstration: tune the best static setting, train a controller, and compare both on held-out prompts."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.baselines import Neutral, Random, StaticTuning, tune_static
+from agents.controller import Controller
+from agents.env_config import EnvConfig
+from agents.episodes import Episodes, episode_seed, run_episodes
+from agents.evaluation import Evaluation, Interval, evaluate, paired_difference
+from agents.learning_curve import TrainingProgress, read_learning_curve
+from agents.oracle import OneStepOracle
+from agents.training import CURVE_FILE, train
+from agents.training_config import TrainConfig
+from lm.bundle import load_bundle
+from lm.run_folder import claim, write_json
+from tidal.demo_config import DemoConfig
+from tidal.provenance import Provenance, provenance
+from tidal.stories import Story, tell_story
+from tidal.training_progress import training_note
+
+RESULTS_FILE = "results.json"
+TRAINING_FOLDER = "training"
+STORY_EPISODE = 0
+"""The story shown is the first evaluated episode, whatever it is like."""
+
+ShowPhase = Callable[[str], AbstractContextManager[Callable[..., None]]]
+"""``tidal.console.progress``, or something like it."""
+
+
+@dataclass(frozen=True)
+class GatePaths:
+    """How the controller's gates move in the course of an episode; (T, 3) each."""
+
+    mean: tuple[tuple[float, ...], ...]
+    """Mean over the episodes that reach the place."""
+    low: tuple[tuple[float, ...], ...]
+    """10% quantile."""
+    high: tuple[tuple[float, ...], ...]
+    """90% quantile."""
+    num_episodes: int
+    """Episodes looked at."""
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """All that the report shows."""
+
+    config: DemoConfig
+    training: TrainConfig
+    tuning: StaticTuning
+    curve: tuple[TrainingProgress, ...]
+    evaluations: dict[str, Evaluation]
+    """By agent: neutral, random, best static, controller, all on the same episodes."""
+    oracle: Evaluation | None
+    """On the first of these episodes, if it was asked for."""
+    paths: GatePaths
+    stories: tuple[Story, ...]
+    seconds: dict[str, float]
+    """Time of each phase [s]."""
+    made_with: Provenance = field(default_factory=provenance)
+
+    @property
+    def controller(self) -> Evaluation:
+        """The learned controller."""
+        return self.evaluations["controller"]
+
+    @property
+    def best_static(self) -> Evaluation:
+        """The best static setting."""
+        return self.evaluations["best static"]
+
+    @property
+    def advantage(self) -> Interval:
+        """What the controller earns more than the best static setting in the same episode."""
+        return paired_difference(self.controller, self.best_static)
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the controller beats the best static setting."""
+        return self.advantage.mean > 0
+
+    @property
+    def gap_closed(self) -> float | None:
+        """How far the controller gets from the best static setting to the oracle, on the oracle's episodes; 1 is all."""
+        if self.oracle is None:
+            return None
+        count = len(self.oracle.returns)
+        static, learned = (np.mean(agent.returns[:count]) for agent in (self.best_static, self.controller))
+        gap = self.oracle.mean_return.mean - static
+        return float((learned - static) / gap) if gap > 0 else None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        evaluations = [*self.evaluations.values(), *([self.oracle] if self.oracle else [])]
+        return {
+            "config": asdict(self.config),
+            "training": asdict(self.training),
+            "is_better": self.is_better,
+            "advantage": asdict(self.advantage),
+            "gap_closed": self.gap_closed,
+            "tuning": self.tuning.to_json(),
+            "evaluations": {evaluation.agent: json.loads(evaluation.to_json()) for evaluation in evaluations},
+            "gate_paths": asdict(self.paths),
+            "seconds": self.seconds,
+            "made_with": asdict(self.made_with),
+        }
+
+
+def run_demo(config: DemoConfig, output: str | Path, show: ShowPhase) -> DemoResult:
+    """Run the whole demonstration; the folder gets the training run and ``results.json``.
+
+    Args:
+        config: what to run.
+        output: a folder that does not hold a run.
+        show: shows each phase's progress.
+
+    Raises:
+        OutputExistsError: the folder is not empty.
+    """
+    folder = claim(output, config, resume=False, overwrite=False)
+    env = EnvConfig(model=config.model)
+    heldout = EnvConfig(model=config.model, prompts="heldout")
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(name: str) -> Iterator[Callable[..., None]]:
+        started = time.perf_counter()
+        with show(name) as update:
+            yield update
+        seconds[name] = time.perf_counter() - started
+
+    with phase("Loading the model"):
+        load_bundle(config.model)
+    training = TrainConfig(env=env, total_steps=config.steps, seed=config.seed)
+    # Whole updates are trained on; tuning spends no less.
+    budget = training.num_updates * training.ppo.steps_per_update
+    with phase(f"Tuning {config.settings} settings") as update:
+        tuning = tune_static(
+            env,
+            num_settings=config.settings,
+            env_steps=math.ceil(1.02 * budget),  # its rounds run whole episodes, which may leave some steps over
+            seed=config.seed,
+            progress=lambda spent, total: update(spent, total, f"{spent:,} of {total:,} steps"),
+        )
+    with phase("Training the controller") as update:
+        controller = train(
+            training,
+            folder / TRAINING_FOLDER,
+            progress=lambda point: update(point.step, point.total_steps, training_note(point)),
+        )
+    agents = (Neutral(), Random(), tuning.agent(), controller)
+    evaluations = {}
+    for agent in agents:
+        with phase(f"Evaluating {agent.name}") as update:
+            evaluations[agent.name] = evaluate(
+                agent, env, episodes=config.episodes, seed=config.seed, progress=update
+            )
+    oracle = None
+    if config.oracle_episodes > 0:
+        with phase("Asking the oracle"):
+            oracle = evaluate(
+                OneStepOracle(config.oracle_levels), env, episodes=config.oracle_episodes, seed=config.seed
+            )
+    with phase("Telling a story"):
+        paths = _gate_paths(controller, heldout, min(64, config.episodes), config.seed)
+        tellers = (agents[0], agents[2], controller)
+        stories = tuple(tell_story(agent, heldout, seed=config.seed, episode=STORY_EPISODE) for agent in tellers)
+
+    curve = tuple(read_learning_curve(folder / TRAINING_FOLDER / CURVE_FILE))
+    result = DemoResult(config, training, tuning, curve, evaluations, oracle, paths, stories, seconds)
+    write_json(folder / RESULTS_FILE, result.to_json())
+    return result
+
+
+def _gate_paths(controller: Controller, env: EnvConfig, episodes: int, seed: int) -> GatePaths:
+    vector_env = env.make(episodes)
+    try:
+        run = run_episodes(controller, vector_env, [episode_seed(seed, episode) for episode in range(episodes)])
+    finally:
+        vector_env.close()
+    return gate_paths(run)
+
+
+def gate_paths(episodes: Episodes) -> GatePaths:
+    """Mean and spread of the gates at each place, over the episodes that reach it."""
+    gates = np.where(episodes.is_alive[:, :, None], episodes.gates, np.nan).astype(np.float64)  # (E, T, 3)
+
+    def rows(array: np.ndarray) -> tuple[tuple[float, ...], ...]:
+        return tuple(map(tuple, array.tolist()))
+
+    low, high = np.nanquantile(gates, (0.1, 0.9), axis=0)
+    return GatePaths(rows(np.nanmean(gates, axis=0)), rows(low), rows(high), len(gates))
