@@ -28,7 +28,7 @@ def add_run_folder(parser: ArgumentParser) -> None:
 
 
 def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
-    """The options. What follows is the command itself, so transformers' own bars for what takes no time are put off.
+    """The options. What follows is the command itself, so transformers' own bars and advice are switched off.
 
     Raises:
         ArgumentError: an option that is unknown, missing or of another type.
@@ -37,6 +37,7 @@ def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     return options
 
 
