@@ -212,7 +212,7 @@ class _Decoding:
         self.gates = gates.to(self.gates)
         effects = gate_effects(self.gates, modulation)
         logits = self.streams.gated_logits(self.history.newest, self.gates, effects.focus_bias)
-        distribution = modulate(logits, effects, self.history.tokens, modulation.top_k)
+        distribution = modulate(logits, effects, self.history.tokens, modulation)
         tokens = draw(distribution, uniforms.to(self.gates))
         self.surprisal = -self.forecast.log_prob(tokens[:, None])[:, 0]
         self.sampling_entropy = distribution.entropy

@@ -23,18 +23,24 @@ def claim(
         folder: of the run.
         config: its configuration.
         resume: take the folder as it is.
-        overwrite: empty it.
+        overwrite: remove the run that it holds.
         adjustable: dotted names of fields that may differ from the run that is resumed.
 
     Raises:
-        OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` was asked for.
+        OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` was asked for, or what is to be
+            overwritten is no run.
         CheckpointError: to be resumed, but the folder's run had another configuration; names what differs.
     """
     folder = Path(folder)
     ours = json.loads(json.dumps(dataclasses.asdict(config)))
     if folder.exists() and any(folder.iterdir()):
-        if overwrite:
+        if overwrite and (folder / CONFIG_FILE).exists():
             shutil.rmtree(folder)
+        elif overwrite:
+            raise OutputExistsError(
+                f"The output folder {folder} holds something that is no run (it has no {CONFIG_FILE}) and is "
+                "left as it is. Choose another."
+            )
         elif not resume:
             raise OutputExistsError(
                 f"The output folder {folder} already holds a run. Choose another, continue it with `--resume`, "

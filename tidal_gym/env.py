@@ -110,7 +110,7 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
     | `device`            | str              | `"cpu"`        | where the model runs, as torch names it                      |
     | `prompts`           | str or list[str] | `"train"`      | `"train"`, `"heldout"`, a UTF-8 text file with an opening a line, or openings |
     | `prompt_tokens`     | (int, int)       | `(3, 10)`      | fewest and most tokens of an opening that are used           |
-    | `modulation`        | dict or None     | `None`         | fields of `ModulationConfig` that differ: `base_temperature`, `temperature_range`, `base_penalty`, `penalty_range`, `focus_strength`, `top_k` |
+    | `modulation`        | dict or None     | `None`         | fields of `ModulationConfig` that differ: `base_temperature`, `temperature_range`, `base_penalty`, `penalty_range`, `focus_strength`, `top_k`, `top_p` |
     | `reward`            | str              | `"tidal"`      | a registered reward (`tidal_gym.register_reward`), or `"module:attribute"` |
     | `reward_weights`    | dict or None     | `None`         | weights of the reward's terms that differ                    |
     | `entropy_target`    | float or None    | `None`         | entropy [nats] in place of H* in the diversity term          |

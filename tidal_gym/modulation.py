@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lm.errors import InvalidValueError
-from lm.sampling import inverse_cdf_sample
+from lm.sampling import inverse_cdf_sample, top_p_mask
 from tidal_gym.settings import require_finite
 from tidal_gym.top_k import largest
 
@@ -36,6 +36,10 @@ class ModulationConfig:
     top_k: int = 40
     """Tokens that may be drawn, the most probable ones; at least 1, and the whole vocabulary if it is smaller."""
 
+    top_p: float = 1.0
+    """Probability that the tokens which may be drawn must reach together, the most probable ones of the `top_k` first,
+    after temperature; above 0 and at most 1, where 1 keeps all (nucleus sampling, arXiv:1904.09751)."""
+
     def __post_init__(self) -> None:
         for name, least in (("base_temperature", 0.0), ("base_penalty", 1.0), ("focus_strength", 0.0)):
             _require_at_least(f"modulation.{name}", getattr(self, name), least, is_strict=name == "base_temperature")
@@ -47,6 +51,8 @@ class ModulationConfig:
                 _require_at_least(f"modulation.{name}", factor, least, is_strict=name == "temperature_range")
         if isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or self.top_k < 1:
             raise InvalidValueError("modulation.top_k", "must be an integer of at least 1", repr(self.top_k))
+        if not 0 < require_finite("modulation.top_p", self.top_p) <= 1:
+            raise InvalidValueError("modulation.top_p", "must be above 0 and at most 1", self.top_p)
 
     @property
     def strongest_penalty(self) -> float:
@@ -94,22 +100,25 @@ def penalize(logits: Tensor, penalty: Tensor | float) -> Tensor:
     return torch.where(logits > 0, logits / penalty, logits * penalty)
 
 
-def modulate(logits: Tensor, effects: GateEffects, text: Tensor, top_k: int) -> SamplingDistribution:
-    """The distribution q: repetition penalty, then top-k, then temperature.
+def modulate(logits: Tensor, effects: GateEffects, text: Tensor, config: ModulationConfig) -> SamplingDistribution:
+    """The distribution q: repetition penalty, then top-k, then temperature, then top-p.
 
     Args:
         logits: (N, V) of the gated stream; left as they are.
         effects: of the action, fields (N,).
         text: (N, L) ids of tokens that each row's text holds, in any order and with any repeats.
-        top_k: how many tokens may be drawn.
+        config: how many tokens may be drawn.
 
     Temperature keeps the order of the logits, so taking it after top-k changes nothing and costs K numbers a row.
     """
     # Repeats of a token write the same number to the same place.
     penalized = logits.scatter(1, text, penalize(logits.gather(1, text), effects.penalty.unsqueeze(1)))
-    values, columns = largest(penalized, top_k)
+    values, columns = largest(penalized, config.top_k)
     tokens, order = columns.sort(dim=1)
-    log_probs = (values.gather(1, order) / effects.temperature.unsqueeze(1)).log_softmax(dim=1)
+    tempered = values.gather(1, order) / effects.temperature.unsqueeze(1)
+    if config.top_p < 1:
+        tempered = top_p_mask(tempered, config.top_p)
+    log_probs = tempered.log_softmax(dim=1)
     probs = log_probs.exp()
     # Tokens that the model rules out (logit -inf) have probability 0 and add nothing to the entropy.
     entropy = -(probs * log_probs.clamp(min=torch.finfo(log_probs.dtype).min)).sum(dim=1)

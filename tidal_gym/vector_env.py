@@ -199,7 +199,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
 
         effects = gate_effects(gates, self.modulation)
         logits = self._streams.gated_logits(self._history.newest, gates, effects.focus_bias)
-        q = modulate(logits, effects, self._history.tokens, self.modulation.top_k)
+        q = modulate(logits, effects, self._history.tokens, self.modulation)
         tokens = draw(q, self._as_tensor(self._uniforms[self._rows, self._steps]))
         outcome = self._outcome(tokens.unsqueeze(1), q.entropy)
         reward = self._reward(outcome)
@@ -226,7 +226,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             gates = action.expand(self.num_envs, -1)
             effects = gate_effects(gates, self.modulation)
             logits = self._streams.gated_logits(self._history.newest, gates, effects.focus_bias, keep=False)
-            q = modulate(logits, effects, self._history.tokens, self.modulation.top_k)
+            q = modulate(logits, effects, self._history.tokens, self.modulation)
             reward = self._reward(self._outcome(q.tokens, q.entropy))
             expectations.append((q.probs * reward.total).sum(dim=1))
         return torch.stack(expectations, dim=1).double().cpu().numpy()

@@ -28,6 +28,13 @@ def test_a_run_is_never_overwritten_unasked(tmp_path):
     assert not (folder / "result").exists()
 
 
+def test_what_is_no_run_is_not_removed(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(OutputExistsError, match="holds something that is no run"):
+        run_folder.claim(tmp_path, Config(), resume=False, overwrite=True)
+    assert (tmp_path / "thesis.tex").exists()
+
+
 def test_another_configuration_cannot_be_resumed(tmp_path):
     run_folder.claim(tmp_path, Config(), resume=False, overwrite=False)
     run_folder.claim(tmp_path, Config(steps=4), resume=True, overwrite=False, adjustable=frozenset({"steps"}))
