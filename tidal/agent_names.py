@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from agents.agent import Agent
     from agents.env_config import EnvConfig
 
-HELP = "neutral, random, oracle (the one-step oracle, slow), static:CREATIVITY,FOCUS,STABILITY, or a controller's folder"
+HELP = (
+    "neutral, random, oracle (the one-step oracle, slow), static:CREATIVITY,FOCUS,STABILITY, or a controller's folder"
+)
 
 
 def agent_named(name: str) -> Agent:

@@ -45,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, rest = arguments[0], _with_underscores(arguments[1:])
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
-        return _fail(f"There is no command '{name}'. {f'Did you mean `{near[0]}`? ' if near else ''}See `tidal --help`.")
+        return _fail(
+            f"There is no command '{name}'. {f'Did you mean `{near[0]}`? ' if near else ''}See `tidal --help`."
+        )
     try:
         return import_module(f"tidal.commands.{name}").run(rest)
     except ArgumentError as error:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 output = Console(highlight=False, markup=False, emoji=False)
 """Standard output."""
@@ -66,14 +65,13 @@ def _lines(description: str) -> Iterator[Update]:
     errors.print(f"{description}: done in {time.monotonic() - started:.0f} s {newest}".rstrip(), soft_wrap=True)
 
 
-def figures_table(title: str, figures: dict[str, str]) -> Table:
-    """A table of names and figures."""
-    table = Table(title=title, title_style="bold", title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="dim")
-    table.add_column()
+def print_figures(title: str, figures: dict[str, str]) -> None:
+    """Print names and figures under a title, a line each however long."""
+    output.print(title, style="bold", soft_wrap=True)
+    width = max(map(len, figures))
     for name, figure in figures.items():
-        table.add_row(name, figure)
-    return table
+        output.print(f"  {name:<{width}}", style="dim", end="  ")
+        output.print(figure, soft_wrap=True)
 
 
 def print_next(commands: dict[str, str]) -> None:

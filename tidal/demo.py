@@ -92,7 +92,7 @@ class DemoResult:
 
     @property
     def gap_closed(self) -> float | None:
-        """How far the controller gets from the best static setting to the oracle, on the oracle's episodes; 1 is all."""
+        """How far the controller gets from the best static setting (0) to the oracle (1), on the oracle's episodes."""
         if self.oracle is None:
             return None
         count = len(self.oracle.returns)
@@ -163,9 +163,7 @@ def run_demo(config: DemoConfig, output: str | Path, show: ShowPhase) -> DemoRes
     evaluations = {}
     for agent in agents:
         with phase(f"Evaluating {agent.name}") as update:
-            evaluations[agent.name] = evaluate(
-                agent, env, episodes=config.episodes, seed=config.seed, progress=update
-            )
+            evaluations[agent.name] = evaluate(agent, env, episodes=config.episodes, seed=config.seed, progress=update)
     oracle = None
     if config.oracle_episodes > 0:
         with phase("Asking the oracle"):

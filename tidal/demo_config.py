@@ -27,5 +27,10 @@ class DemoConfig:
     def shortened(self) -> DemoConfig:
         """A walk through all phases in seconds, too short to learn anything."""
         return replace(
-            self, steps=3200, settings=8, episodes=16, oracle_episodes=min(self.oracle_episodes, 4), oracle_levels=(2, 2, 2)
+            self,
+            steps=3200,
+            settings=8,
+            episodes=16,
+            oracle_episodes=min(self.oracle_episodes, 4),
+            oracle_levels=(2, 2, 2),
         )

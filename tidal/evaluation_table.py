@@ -17,7 +17,7 @@ ROOM_FOR_ALL = 100
 
 
 def evaluation_table(evaluations: Sequence[Evaluation], title: str, width: int) -> Table:
-    """Mean return with its 95% interval, gate usage (mean ± standard deviation); with room for it, what the text is like.
+    """Mean return with its 95% interval, gate usage (mean ± standard deviation) and, with room, what the text is like.
 
     Args:
         evaluations: a row each.

@@ -83,7 +83,9 @@ def learning_curve_figure(curve: Sequence[TrainingProgress], references: Mapping
         steps = [point.step for point in curve]
         for gate, name in enumerate(GATE_NAMES):
             spread = [point.gate_stds[gate] for point in curve]
-            below.plot(steps, spread, color=GATES[gate], linewidth=2, label=name, marker="o" if len(steps) == 1 else None)
+            below.plot(
+                steps, spread, color=GATES[gate], linewidth=2, label=name, marker="o" if len(steps) == 1 else None
+            )
         below.set_title("How far each gate moves from state to state (standard deviation)")
         below.set_ylim(bottom=0)
         below.set_xlabel("env steps")
@@ -119,7 +121,9 @@ def _svg(figure: Figure, label: str) -> str:
     drawing = drawing[drawing.index("<svg") :]
     drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
     # The page sets the size; the view box keeps the proportions.
-    drawing = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', rf'\1 role="img" aria-label="{label}"', drawing, count=1)
+    drawing = re.sub(
+        r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', rf'\1 role="img" aria-label="{label}"', drawing, count=1
+    )
     for color, name in VARIABLES.items():
         drawing = drawing.replace(color, f"var(--{name})")
     return drawing

@@ -15,15 +15,19 @@ Config = TypeVar("Config")
 
 def new_parser(command: str, description: str) -> ArgumentParser:
     """A parser for a command, with ``--config`` and ``--print_config``. It raises ArgumentError for what it rejects."""
-    parser = ArgumentParser(prog=f"tidal {command}", description=description, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML file with any of these options; later ones override it.")
+    parser = ArgumentParser(prog=f"tidal {command}", description=description, exit_on_error=False, allow_abbrev=False)
+    parser.add_argument(
+        "--config", action="config", help="YAML file with any of these options; later ones override it."
+    )
     return parser
 
 
 def add_run_folder(parser: ArgumentParser) -> None:
     """``--output``, ``--resume`` and ``--overwrite`` of a command that trains."""
     parser.add_argument("--output", type=str, required=True, help="Folder of the run.")
-    parser.add_argument("--resume", action="store_true", help="Continue the run in the folder from its last checkpoint.")
+    parser.add_argument(
+        "--resume", action="store_true", help="Continue the run in the folder from its last checkpoint."
+    )
     parser.add_argument("--overwrite", action="store_true", help="Replace the run in the folder.")
 
 

@@ -29,9 +29,7 @@ class ShowProgress(TrainerCallback):
         """Start the clock, at a step above 0 when the run is resumed."""
         self._started, self._first_step = time.perf_counter(), state.global_step
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Move the bar."""
         seconds = time.perf_counter() - self._started
         speed = (state.global_step - self._first_step) * self._tokens_per_step / max(seconds, 1e-9)

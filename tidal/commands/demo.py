@@ -26,7 +26,9 @@ def make_parser() -> ArgumentParser:
     parser = new_parser("demo", "Train a controller for a language model, compare it on held-out prompts with the best "
         "static setting and other baselines, and write a report.")  # fmt: skip
     add = parser.add_argument
-    add("--output", type=str | None, default=None, help="Folder for results and report. Without it, a new one in runs/.")
+    add(
+        "--output", type=str | None, default=None, help="Folder for results and report. Without it, a new one in runs/."
+    )
     add("--quick", action="store_true", help="Walk through all phases in seconds, too short to learn anything; "
         "replaces the numbers of steps, settings and episodes.")  # fmt: skip
     parser.add_class_arguments(DemoConfig)
@@ -66,7 +68,9 @@ def run(arguments: Sequence[str]) -> int:
     output.print(f"Report   {report}", soft_wrap=True)
     if result.is_better or options.quick:
         controller = folder / TRAINING_FOLDER / "controller"
-        print_next({"see the controller at work": f'tidal generate "Once upon a time" --controller {controller} --show_gates'})
+        print_next(
+            {"see the controller at work": f'tidal generate "Once upon a time" --controller {controller} --show_gates'}
+        )
         return 0
     errors.print("The demonstration failed: the controller does not beat the best static setting.", style="bold red")
     return EXIT_NOT_BETTER

@@ -41,6 +41,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from agents.evaluation import evaluate
     from lm.errors import OutputExistsError
+    from lm.run_folder import write_json
     from tidal.evaluation_table import evaluation_table
 
     target = Path(options.output) if options.output else None
@@ -75,6 +76,6 @@ def run(arguments: Sequence[str]) -> int:
             "agents": [json.loads(evaluation.to_json()) for evaluation in evaluations],
         }
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(target, content)
         errors.print(f"Written to {target}", soft_wrap=True)
     return 0

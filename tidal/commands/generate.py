@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 from tidal.console import output
 from tidal.parsing import new_parser, parse
+
+if TYPE_CHECKING:
+    from agents.gated_generation import GeneratedToken
 
 
 def make_parser() -> ArgumentParser:
@@ -59,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
         agent, env, options.prompt, max_tokens=options.max_tokens, seed=options.seed, stop=options.stop
     )
 
-    drawn = []
+    drawn: list[GeneratedToken] = []
     is_coloured = options.show_gates and output.is_terminal
     for token in tokens:
         if not drawn:  # now the options have been found to be in order

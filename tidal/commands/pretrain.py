@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser
 
-from tidal.console import figures_table, output, print_next, progress
+from tidal.console import print_figures, print_next, progress
 from tidal.parsing import add_run_folder, config_of, new_parser, parse
 
 
@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
         "Entropy": f"{validation.entropy:.4f} nats",
         "Model": str(result.model_folder),
     }
-    output.print(figures_table("Pretrained", figures))
+    print_figures("Pretrained", figures)
     folder = result.model_folder
     print_next(
         {

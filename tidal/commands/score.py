@@ -10,7 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from rich.table import Table
 
-from tidal.console import figures_table, output
+from tidal.console import output, print_figures
 from tidal.parsing import new_parser, parse
 
 
@@ -63,17 +63,16 @@ def run(arguments: Sequence[str]) -> int:
     if options.per_token:
         output.print(_per_token_table(tokens))
         output.print()
-    output.print(
-        figures_table(
-            f"Scored by {options.model}",
-            {
-                "Tokens": f"{summary.num_tokens:,} of {summary.num_bytes:,} bytes, {stream.num_documents:,} document(s)",
-                "Loss": f"{summary.loss:.4f} nats/token",
-                "Perplexity": f"{summary.perplexity:.3f}",
-                "Bits per byte": f"{summary.bits_per_byte:.4f}",
-                "Entropy": f"{summary.entropy:.4f} nats",
-            },
-        )
+    print_figures(
+        f"Scored by {options.model}",
+        {
+            "Documents": f"{stream.num_documents:,}",
+            "Tokens": f"{summary.num_tokens:,}, {summary.num_bytes:,} bytes",
+            "Loss": f"{summary.loss:.4f} nats/token",
+            "Perplexity": f"{summary.perplexity:.3f}",
+            "Bits per byte": f"{summary.bits_per_byte:.4f}",
+            "Entropy": f"{summary.entropy:.4f} nats",
+        },
     )
     return 0
 

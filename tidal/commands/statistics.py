@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from tidal.console import errors, figures_table, output, print_next
+from tidal.console import errors, print_figures, print_next
 from tidal.parsing import new_parser, parse
 
 
@@ -60,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
         "Counted": f"{len(train.tokens):,} tokens, {len(statistics.bigram_keys):,} different bigrams",
         "File": str(target),
     }
-    output.print(figures_table(f"Statistics of {options.model}", figures))
+    print_figures(f"Statistics of {options.model}", figures)
     where = f" --env.statistics {target}" if options.output else ""
     print_next({"train a controller": f"tidal train --model {options.model}{where} --output runs/controller"})
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from agents.training_config import TrainConfig
-from tidal.console import figures_table, output, print_next, progress
+from tidal.console import print_figures, print_next, progress
 from tidal.parsing import add_run_folder, config_of, new_parser, parse
 
 
@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         "Gates": ", ".join(f"{name} {mean:.2f} ± {std:.2f}" for name, mean, std in gates),
         "Controller": str(folder),
     }
-    output.print(figures_table("Trained", figures))
+    print_figures("Trained", figures)
     print_next(
         {
             "compare it with the baselines on held-out prompts": f"tidal evaluate --agent {folder} neutral random",

@@ -1,0 +1,83 @@
+"""Every preset loads into the dataclass that it configures, through the command that reads it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+
+from agents.training_config import PPOConfig, TrainConfig
+from lm.pretraining import PretrainConfig, TrainingConfig, build_model
+from tidal.parsing import config_of
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+COMMANDS = {"ppo": ("train", TrainConfig), "pretrain": ("pretrain", PretrainConfig)}
+
+
+def load(path: Path) -> TrainConfig | PretrainConfig:
+    command, kind = COMMANDS[path.parent.name]
+    parser: ArgumentParser = import_module(f"tidal.commands.{command}").make_parser()
+    return config_of(parser, parser.parse_args(["--config", str(path), "--output", "unused"]), kind)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.relative_to(CONFIGS).as_posix())
+def test_every_preset_loads(path: Path) -> None:
+    config = load(path)
+    for section, values in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+        loaded = getattr(config, section)
+        if not isinstance(values, dict):
+            assert loaded == values
+            continue
+        for name, value in values.items():
+            found = getattr(loaded, name)
+            assert (list(found) if isinstance(found, tuple) else found) == value, f"{section}.{name}"
+
+
+def test_all_presets_are_there() -> None:
+    found = {path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml")}
+    assert {"ppo/classic.yaml", "ppo/tidal-tiny.yaml"} <= found
+    assert {"pretrain/smoke.yaml", "pretrain/tidal-30m.yaml", "pretrain/tidal-tiny.yaml"} <= found
+
+
+def test_recipe_of_the_bundled_model_is_the_default() -> None:
+    """So that `tidal train` without a preset, and the demonstration, use it."""
+    assert load(CONFIGS / "ppo" / "tidal-tiny.yaml") == TrainConfig()
+
+
+def test_classic_values() -> None:
+    config = load(CONFIGS / "ppo" / "classic.yaml")
+    assert config.ppo == PPOConfig(
+        num_envs=config.ppo.num_envs, rollout_steps=128, epochs=4, batch_size=32, learning_rate=3e-4,
+        learning_rate_schedule="constant", gamma=0.99, gae_lambda=0.95, clip_range=0.2, entropy_coefficient=0.01,
+        value_coefficient=0.5, max_gradient_norm=0.5, hidden_sizes=(128, 128),
+    )  # fmt: skip
+    assert config.total_steps == 100_000
+    assert config.env.modulation == {"base_penalty": 1.2} and config.env.entropy_target == 5.0
+
+
+class GPT2Tokenizer:
+    """As much of GPT-2's tokenizer as the size of a model depends on."""
+
+    bos_token_id = eos_token_id = pad_token_id = 50256
+
+    def __len__(self) -> int:
+        return 50257
+
+
+def test_30m_has_its_size_and_its_hyperparameters() -> None:
+    config = load(CONFIGS / "pretrain" / "tidal-30m.yaml")
+    with torch.device("meta"):
+        model = build_model(config.model, GPT2Tokenizer())
+    assert abs(model.num_parameters() - 30.7e6) <= 0.1e6
+    expected = TrainingConfig(
+        epochs=12, batch_size=64, gradient_accumulation=32, learning_rate=1e-3, min_learning_rate=1e-6,
+        warmup_ratio=0.1, patience=5, evaluate_every=config.training.evaluate_every,
+    )  # fmt: skip
+    assert config.training == expected
+    assert (config.data.train, config.data.validation, config.data.tokenizer) == (
+        "roneneldan/TinyStories", "split:validation", "gpt2",
+    )  # fmt: skip

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tidal import cli
+from tidal.cli import COMMANDS, main
+
+Tidal = Callable[..., Any]
+
+
+def test_help_lists_every_command(tidal: Tidal) -> None:
+    code, out, err = tidal("--help")
+    assert code == 0 and err == ""
+    assert all(f"  {name} " in out for name in COMMANDS)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """So that it takes well under a second."""
+    script = (
+        "import sys; from tidal.cli import main; main(['--help']);"
+        "print(sorted({'torch', 'transformers', 'gymnasium', 'matplotlib', 'scipy'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_without_a_command_help_is_shown_and_the_code_says_so(tidal: Tidal) -> None:
+    code, out, _ = tidal()
+    assert code == 2 and out.startswith("usage: tidal COMMAND")
+
+
+def test_installed_command() -> None:
+    command = Path(sys.executable).with_name("tidal")
+    if not command.exists():
+        pytest.skip("the project is not installed in this environment")
+    result = subprocess.run([command, "generat"], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr == "Error: There is no command 'generat'. Did you mean `generate`? See `tidal --help`.\n"
+
+
+def test_version(tidal: Tidal) -> None:
+    assert tidal("--version").out.startswith("tidal-gym ")
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("pretrain", ["--training.learning_rate", "Peak learning rate", "default: 0.001", "--resume"]),
+        ("train", ["--ppo.gamma", "Discount per token", "default: 0.5", "--model", "--overwrite"]),
+        ("generate", ["--max_tokens", "default: 200", "--top_p", "--gates CREATIVITY FOCUS STABILITY", "--stop"]),
+        ("score", ["--per_token", "--file", "default: tidal-tiny"]),
+        ("evaluate", ["--agent", "static:CREATIVITY,FOCUS,STABILITY", "default: heldout", "--env.max_episode_steps"]),
+        ("statistics", ["--data", "default: 0.02"]),
+        ("demo", ["--quick", "--steps", "default: 0"]),
+    ],
+)
+def test_command_help_gives_meaning_and_defaults(tidal: Tidal, command: str, says: list[str]) -> None:
+    code, out, _ = tidal(command, "--help")
+    text = " ".join(out.split())
+    assert code == 0
+    assert [part for part in [*says, "--config", "--print_config"] if part not in text] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_print_config_can_be_read_back(tidal: Tidal, tmp_path: Path, command: str) -> None:
+    required = {
+        "generate": ["Once"],
+        "pretrain": ["--output", "run"],
+        "train": ["--output", "run"],
+        "evaluate": ["--agent", "neutral"],
+        "statistics": ["--model", "model", "--data", "data.txt"],
+    }.get(command, [])
+    code, out, _ = tidal(command, *required, "--print_config")
+    assert code == 0
+    config = tmp_path / "config.yaml"
+    config.write_text(out, encoding="utf-8")
+    positional = required if command == "generate" else []
+    again = tidal(command, *positional, "--config", config, "--print_config")
+    assert again.code == 0 and yaml.safe_load(again.out) == yaml.safe_load(out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "--output", "run", "--ppo.gama", "0.5"], "--ppo.gama"),
+        (["train", "--output", "run", "--ppo.gamma", "high"], "ppo.gamma"),
+        (["train"], "required: output"),
+        (["generate"], "prompt"),
+        (["demo", "--episode", "many"], "--episode"),
+    ],
+)
+def test_bad_options_are_one_line(tidal: Tidal, arguments: list[str], says: str) -> None:
+    code, out, err = tidal(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("Error: ") and err.count("\n") == 1
+    assert says in err and err.endswith(f"See `tidal {arguments[0]} --help`.\n")
+
+
+def test_unknown_key_in_yaml(tidal: Tidal, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("ppo: {gama: 0.5}", encoding="utf-8")
+    code, _, err = tidal("train", "--config", config, "--output", tmp_path / "run")
+    assert code == 2 and "'gama'" in err and err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_broken_rules_are_one_line(tidal: Tidal, tmp_path: Path) -> None:
+    code, _, err = tidal("train", "--output", tmp_path / "run", "--ppo.gamma", "1.5")
+    assert (code, err) == (2, "Error: `gamma` must be in [0, 1]. Received 1.5.\n")
+
+
+def test_missing_model_is_one_line(tidal: Tidal, tmp_path: Path) -> None:
+    code, _, err = tidal("generate", "Once", "--model", tmp_path / "nowhere")
+    assert code == 2 and err.startswith("Error: No model named") and err.count("\n") == 1
+
+
+def test_dashes_and_underscores_are_the_same() -> None:
+    arguments = ["a prompt--like-this", "--max-tokens", "3", "--top-k=4", "--stop", "-- no option"]
+    expected = ["a prompt--like-this", "--max_tokens", "3", "--top_k=4", "--stop", "-- no option"]
+    assert cli._with_underscores(arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "--output", "my run", "--overwrite"], "tidal train --output 'my run' --resume"),
+        (["evaluate", "--agent", "neutral"], "Nothing was lost"),
+    ],
+)
+def test_interrupt_says_how_to_go_on(
+    tidal: Tidal, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
+    def interrupted(arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(import_module(f"tidal.commands.{arguments[0]}"), "run", interrupted)
+    code, _, err = tidal(*arguments)
+    assert code == 130
+    assert err.startswith("Interrupted. ") and says in err and err.count("\n") == 1
+
+
+def test_full_disk_is_one_line(tidal: Tidal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def disk_full(arguments: list[str]) -> int:
+        raise OSError(28, "No space left on device", "run/config.json")
+
+    monkeypatch.setattr(import_module("tidal.commands.score"), "run", disk_full)
+    assert tidal("score", "x") == (1, "", "Error: [Errno 28] No space left on device: 'run/config.json'\n")
+
+
+def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def buggy(arguments: list[str]) -> int:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(import_module("tidal.commands.score"), "run", buggy)
+    with pytest.raises(ZeroDivisionError):
+        main(["score", "x"])

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lm.errors import InvalidValueError
+from tidal.agent_names import agent_named
+
+Tidal = Callable[..., Any]
+
+SHORT = ("--ppo.num_envs", 4, "--ppo.rollout_steps", 8, "--ppo.batch_size", 16, "--ppo.epochs", 1,
+         "--env.max_episode_steps", 6)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two updates, trained from a preset with overrides."""
+    from tidal.cli import main
+
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    preset = Path(__file__).parents[2] / "configs" / "ppo" / "classic.yaml"
+    arguments = ["train", "--config", preset, "--model", model, "--output", folder, "--total_steps", 64, *SHORT]
+    assert main([str(argument) for argument in arguments]) == 0
+    return folder
+
+
+def test_preset_and_overrides_reach_the_run(trained: Path, model: str) -> None:
+    config = json.loads((trained / "config.json").read_text(encoding="utf-8"))
+    assert config["env"]["model"] == model
+    assert config["env"]["modulation"] == {"base_penalty": 1.2} and config["ppo"]["gamma"] == 0.99  # of the preset
+    assert config["total_steps"] == 64 and config["ppo"]["num_envs"] == 4  # overridden
+
+
+def test_train_says_where_the_controller_lies(tidal: Tidal, model: str, tmp_path: Path) -> None:
+    code, out, err = tidal("train", "--model", model, "--output", tmp_path / "run", "--total_steps", 32, *SHORT)
+    assert code == 0
+    assert "Env steps" in out and "32" in out and "Episode reward" in out
+    assert f"tidal evaluate --agent {tmp_path / 'run' / 'controller'} neutral random" in out
+    assert "Training the controller: done in" in err
+    assert (tmp_path / "run" / "controller" / "policy.safetensors").is_file()
+
+
+def test_run_is_not_overwritten_unasked(tidal: Tidal, model: str, trained: Path) -> None:
+    before = (trained / "config.json").read_bytes()
+    code, _, err = tidal("train", "--model", model, "--output", trained, *SHORT)
+    assert code == 2 and "already holds a run" in err and "`--overwrite`" in err and err.count("Error: ") == 1
+    assert (trained / "config.json").read_bytes() == before
+
+
+def test_resume_and_overwrite(tidal: Tidal, model: str, tmp_path: Path) -> None:
+    arguments = ("train", "--model", model, "--output", tmp_path / "run", "--total_steps", 64, *SHORT)
+    assert tidal(*arguments).code == 0
+    curve = tmp_path / "run" / "learning_curve.jsonl"
+    first = curve.read_text(encoding="utf-8")
+    assert tidal(*arguments, "--resume").code == 0  # nothing is left to do
+    assert curve.read_text(encoding="utf-8") == first
+    changed = tidal(*arguments, "--resume", "--seed", 9)
+    assert changed.code == 2 and "`seed` was 0 and is 9" in changed.err
+    assert tidal(*arguments, "--seed", 9, "--overwrite").code == 0
+    assert curve.read_text(encoding="utf-8") != first
+
+
+def test_evaluate_prints_a_table_and_writes_json(tidal: Tidal, trained: Path, model: str, tmp_path: Path) -> None:
+    target = tmp_path / "evaluation.json"
+    arguments = (
+        "evaluate",
+        "--agent",
+        trained,
+        "neutral",
+        "random",
+        "static:0.2,0.1,0.4",
+        "--episodes",
+        4,
+        "--output",
+        target,
+    )
+    code, out, err = tidal(*arguments)
+    assert code == 0 and "neutral" in out and "0.20 ± 0.00" in out and "Evaluating random: done" in err
+    content = json.loads(target.read_text(encoding="utf-8"))
+    agents = {agent["agent"]: agent for agent in content["agents"]}
+    assert list(agents) == [str(trained), "neutral", "random", "static:0.2,0.1,0.4"]
+    assert len({agent["episodes_fingerprint"] for agent in agents.values()}) == 1  # the same episodes for all
+    assert all(len(agent["returns"]) == 4 for agent in agents.values())
+    assert [usage["mean"] for usage in agents["static:0.2,0.1,0.4"]["gates"].values()] == pytest.approx([0.2, 0.1, 0.4])
+    # What the controller was trained in: model, penalty and episode length come from its run.
+    assert content["environment"]["model"] == model and content["environment"]["prompts"] == "heldout"
+    assert content["environment"]["modulation"] == {"base_penalty": 1.2}
+    assert content["environment"]["max_episode_steps"] == 6
+
+    refused = tidal(*arguments)
+    assert refused.code == 2 and "already exists" in refused.err
+
+
+def test_evaluate_in_another_environment(tidal: Tidal, trained: Path, model: str, tmp_path: Path) -> None:
+    prompts, target = tmp_path / "prompts.txt", tmp_path / "evaluation.json"
+    prompts.write_text("The dog sat on the mat.\n", encoding="utf-8")
+    code, _, _ = tidal("evaluate", "--agent", trained, "oracle", "--episodes", 1, "--prompts", prompts,
+                       "--model", model, "--env.max_episode_steps", 2, "--output", target)  # fmt: skip
+    content = json.loads(target.read_text(encoding="utf-8"))
+    assert code == 0
+    assert content["environment"]["max_episode_steps"] == 2 and content["environment"]["modulation"] is None
+    assert all(agent["samples"][0]["prompt"].startswith("The") for agent in content["agents"])
+
+
+def test_generate_with_a_controller_takes_its_model_and_modulation(tidal: Tidal, trained: Path) -> None:
+    code, out, _ = tidal("generate", "The dog", "--controller", trained, "--max_tokens", 3, "--show_gates")
+    assert code == 0
+    for row in out.splitlines()[-3:]:
+        _, _, stability, _, penalty = row.split()[-7:-2]
+        assert float(penalty) == pytest.approx(1.2 * (1 + 1.5 * float(stability)), abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["nobody", "static:1,2", "static:a,b,c", "static:0,0,2"])
+def test_unknown_agents(name: str) -> None:
+    with pytest.raises(InvalidValueError):
+        agent_named(name)
+
+
+def test_folder_without_a_controller(tidal: Tidal, model: str, tmp_path: Path) -> None:
+    code, _, err = tidal("evaluate", "--agent", tmp_path, "--model", model)
+    assert code == 2 and "holds no controller" in err
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\xff", ("word " * 200).encode()])
+def test_bad_prompt_files(tidal: Tidal, model: str, tmp_path: Path, content: bytes) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_bytes(content)
+    code, _, err = tidal("evaluate", "--agent", "neutral", "--model", model, "--prompts", prompts, "--episodes", 1)
+    assert code == 2 and err.splitlines()[-1].startswith("Error: `prompts` must")
