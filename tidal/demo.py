@@ -117,18 +117,19 @@ class DemoResult:
         }
 
 
-def run_demo(config: DemoConfig, output: str | Path, show: ShowPhase) -> DemoResult:
+def run_demo(config: DemoConfig, output: str | Path, show: ShowPhase, *, overwrite: bool = False) -> DemoResult:
     """Run the whole demonstration; the folder gets the training run and ``results.json``.
 
     Args:
         config: what to run.
-        output: a folder that does not hold a run.
+        output: the folder.
         show: shows each phase's progress.
+        overwrite: replace the demonstration that the folder holds.
 
     Raises:
-        OutputExistsError: the folder is not empty.
+        OutputExistsError: the folder is not empty, and `overwrite` is False.
     """
-    folder = claim(output, config, resume=False, overwrite=False)
+    folder = claim(output, config, resume=False, overwrite=overwrite)
     env = EnvConfig(model=config.model)
     heldout = EnvConfig(model=config.model, prompts="heldout")
     seconds: dict[str, float] = {}

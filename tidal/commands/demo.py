@@ -29,6 +29,7 @@ def make_parser() -> ArgumentParser:
     add(
         "--output", type=str | None, default=None, help="Folder for results and report. Without it, a new one in runs/."
     )
+    add("--overwrite", action="store_true", help="Replace the demonstration in the folder.")
     add("--quick", action="store_true", help="Walk through all phases in seconds, too short to learn anything; "
         "replaces the numbers of steps, settings and episodes.")  # fmt: skip
     parser.add_class_arguments(DemoConfig)
@@ -49,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
         from tidal.evaluation_table import evaluation_table
         from tidal.report import write_report
 
-    result = run_demo(config, folder, progress)
+    result = run_demo(config, folder, progress, overwrite=options.overwrite)
     report = write_report(result, folder, command=shlex.join(["tidal", "demo", *arguments]))
 
     evaluations = [*result.evaluations.values(), *([result.oracle] if result.oracle else [])]
