@@ -6,10 +6,10 @@ from transformers import PreTrainedModel
 
 from lm.gated_stream import GatedStream
 from lm.gated_transformer import GatedTransformer
-from lm.stream import DecodingStream, StreamOutput
+from lm.stream import DecodingStream, PromptOutput, StreamOutput
 from lm.transformers_stream import TransformersStream
 
-__all__ = ["DecodingStream", "StreamOutput", "accepts_gates", "open_stream"]
+__all__ = ["DecodingStream", "PromptOutput", "StreamOutput", "accepts_gates", "open_stream"]
 
 
 def accepts_gates(model: PreTrainedModel) -> bool:

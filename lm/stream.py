@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -18,22 +18,38 @@ class StreamOutput(NamedTuple):
     """(N, D) hidden state of the newest token after the last norm, in the same type."""
 
 
+class PromptOutput(NamedTuple):
+    """What a stream says while it reads prompts in R rows."""
+
+    before_newest: StreamOutput
+    """Outputs (R, ...) after the last token but one; without meaning for a prompt of fewer than two tokens."""
+
+    newest: StreamOutput
+    """Outputs (R, ...) after the last token; without meaning for an empty prompt."""
+
+
 class DecodingStream(Protocol):
     """N rows of text being read; each row has its own length, at most `capacity` tokens."""
 
     num_rows: int
     capacity: int
 
-    def prefill(self, rows: Tensor, tokens: Tensor, lengths: Tensor) -> StreamOutput:
+    def prefill(self, rows: Tensor, tokens: Tensor, lengths: Tensor) -> PromptOutput:
         """Begin these rows anew with a prompt, read without gates.
 
         Args:
             rows: (R,) row indices.
             tokens: (R, P) token ids, right-padded with any valid id.
-            lengths: (R,) tokens that count; 0 empties the row (its output means nothing then).
+            lengths: (R,) tokens that count; 0 empties the row.
+        """
 
-        Returns:
-            logits (R, V) and hidden (R, D) after each prompt's last token.
+    def adopt(self, other: Self, rows: Tensor, lengths: Tensor) -> None:
+        """Begin these rows anew with what another stream of the same model has read in them.
+
+        Args:
+            other: with as many rows and slots as this one.
+            rows: (R,) row indices.
+            lengths: (R,) how many of the other's tokens to take, from the first on.
         """
 
     def step(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
-from lm.stream import StreamOutput, attention_bias, stream_output
+from lm.stream import PromptOutput, StreamOutput, attention_bias, stream_output
 
 
 class _RowLayer(CacheLayerMixin):
@@ -68,15 +68,23 @@ class TransformersStream:
         self._layers = [_RowLayer(num_rows, capacity, self._lengths) for _ in range(num_layers)]
 
     @torch.inference_mode()
-    def prefill(self, rows: Tensor, tokens: Tensor, lengths: Tensor) -> StreamOutput:
+    def prefill(self, rows: Tensor, tokens: Tensor, lengths: Tensor) -> PromptOutput:
         """See :class:`lm.stream.DecodingStream`."""
         cache = DynamicCache(config=self.model.config)
         output = self.model(input_ids=tokens, past_key_values=cache, use_cache=True, output_hidden_states=True)
         for layer, read in zip(self._layers, cache.layers, strict=True):
             layer.fill(rows, read.keys, read.values)
         self._lengths[rows] = lengths
-        last = (torch.arange(len(rows), device=rows.device), (lengths - 1).clamp(min=0))
-        return stream_output(output.logits[last], output.hidden_states[-1][last])
+        hidden = output.hidden_states[-1]
+        places = ((torch.arange(len(rows), device=rows.device), (lengths - back).clamp(min=0)) for back in (2, 1))
+        return PromptOutput(*(stream_output(output.logits[place], hidden[place]) for place in places))
+
+    @torch.inference_mode()
+    def adopt(self, other: TransformersStream, rows: Tensor, lengths: Tensor) -> None:
+        """See :class:`lm.stream.DecodingStream`."""
+        for layer, read in zip(self._layers, other._layers, strict=True):
+            layer.fill(rows, read.keys[rows], read.values[rows])
+        self._lengths[rows] = lengths
 
     def step(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
         """See :class:`lm.stream.DecodingStream`."""

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lm.decoding import StreamOutput, accepts_gates, open_stream
-
-
-class PromptOutputs(NamedTuple):
-    """What the model says while it reads prompts of R rows."""
-
-    before_newest: StreamOutput
-    """Outputs (R, ...) at the last token but one; without meaning for prompts of one token."""
-    at_newest: StreamOutput
-    """Outputs (R, ...) at the last token."""
+from lm.decoding import PromptOutput, StreamOutput, accepts_gates, open_stream
 
 
 class TwoStreams:
@@ -44,23 +33,23 @@ class TwoStreams:
         """Whether one stream serves both."""
         return not (self._has_gates or self._has_focus)
 
-    def read_prompts(self, rows: Tensor, prompts: Tensor, lengths: Tensor) -> PromptOutputs:
-        """Begins rows anew: both streams read their prompts, without gates.
+    def read_prompts(self, rows: Tensor, prompts: Tensor, lengths: Tensor) -> PromptOutput:
+        """Begins rows anew: both streams read their prompts, the gated one all but the newest token, without gates.
 
         Args:
             rows: (R,) which rows; all of them the first time.
             prompts: (R, P) ids, right-padded with anything.
             lengths: (R,) tokens of each prompt, at least 1.
         """
-        # The order matters to a shared stream, which ends up with the whole prompt.
-        before_newest = self._gated.prefill(rows, prompts, lengths - 1)
-        at_newest = self._neutral.prefill(rows, prompts, lengths)
+        outputs = self._neutral.prefill(rows, prompts, lengths)
+        if not self.is_shared:  # a prompt is read without gates, by both streams alike
+            self._gated.adopt(self._neutral, rows, lengths - 1)
         if len(rows) == self._neutral.num_rows:
-            self.latest = StreamOutput(*(output.index_select(0, rows.argsort()) for output in at_newest))
+            self.latest = StreamOutput(*(output.index_select(0, rows.argsort()) for output in outputs.newest))
         else:
-            pairs = zip(self.latest, at_newest, strict=True)
+            pairs = zip(self.latest, outputs.newest, strict=True)
             self.latest = StreamOutput(*(present.index_copy(0, rows, new) for present, new in pairs))
-        return PromptOutputs(before_newest, at_newest)
+        return outputs
 
     def gated_logits(self, newest: Tensor, gates: Tensor, focus_bias: Tensor, *, keep: bool = True) -> Tensor:
         """Logits (N, V) of the gated stream, which reads the newest tokens (N,) under gates (N, 3) and focus bias (N,).

@@ -112,8 +112,23 @@ def test_prefill_gives_the_output_after_each_prompts_last_token(model):
     lengths = torch.tensor([6, 2, 4])
     output = open_stream(model, 5, 10).prefill(torch.tensor([4, 0, 2]), tokens, lengths)
     for row, length in enumerate(lengths.tolist()):
-        whole = model(input_ids=tokens[row : row + 1, :length], use_cache=False).logits[0, -1]
-        torch.testing.assert_close(output.logits[row], whole, rtol=1e-9, atol=1e-9)
+        whole = model(input_ids=tokens[row : row + 1, :length], use_cache=False).logits[0]
+        torch.testing.assert_close(output.newest.logits[row], whole[-1], rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(output.before_newest.logits[row], whole[-2], rtol=1e-9, atol=1e-9)
+
+
+def test_an_adopted_row_goes_on_as_if_it_had_been_read(model):
+    tokens = torch.randint(0, VOCAB_SIZE, (4, 6), generator=torch.Generator().manual_seed(5))
+    lengths, rows = torch.tensor([6, 2, 4, 3]), torch.tensor([2, 0])
+    first, second, expected = (open_stream(model, 4, 10) for _ in range(3))
+    for stream in (first, second):
+        stream.prefill(torch.arange(4), tokens.flip(1), torch.full((4,), 5))
+    first.prefill(rows, tokens[rows], lengths[rows])
+    second.adopt(first, rows, lengths[rows] - 1)
+    expected.prefill(torch.arange(4), tokens.flip(1), torch.full((4,), 5))
+    expected.prefill(rows, tokens[rows], lengths[rows] - 1)
+    newest = torch.tensor([7, 8, 9, 10])
+    torch.testing.assert_close(second.step(newest).logits, expected.step(newest).logits, rtol=1e-9, atol=1e-9)
 
 
 def test_focus_bias_in_a_transformers_model_is_the_written_formula():
