@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 import lm.gated_transformer  # noqa: F401 - registers the model type with the Auto classes
 from lm import reference_statistics
@@ -117,8 +119,9 @@ def load_model(source: str, dtype: torch.dtype = torch.float32, device: str = "c
         ModelFolderError: it cannot be loaded.
     """
     try:
-        config = AutoConfig.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=dtype)
+        with _without_progress_bars():
+            config = AutoConfig.from_pretrained(source)
+            model = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=dtype)
     except (OSError, ValueError, KeyError) as error:
         raise ModelFolderError(f"No model could be loaded from '{source}': {error}") from error
     return model.to(device).eval().requires_grad_(False)
@@ -136,13 +139,25 @@ def save_bundle(
     """Write a bundle beside its place and rename it there; `facts` go into its model card."""
     folder = Path(folder)
     partial = folder.with_name(folder.name + ".partial")
-    copy.deepcopy(model).to(getattr(torch, save_dtype)).save_pretrained(partial)
+    with _without_progress_bars():
+        copy.deepcopy(model).to(getattr(torch, save_dtype)).save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     statistics.save(partial / reference_statistics.FILE_NAME)
     lines = [f"# {folder.name}", "", "A causal language model trained by `tidal pretrain`.", ""]
     lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in (facts or {}).items()), ""]
     (partial / "README.md").write_text("\n".join(lines), encoding="utf-8")
     partial.rename(folder)
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    were_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if were_shown:
+            logging.enable_progress_bar()
 
 
 def _looks_like_folder(source: str) -> bool:
