@@ -17,9 +17,9 @@ from tidal.stories import Story, tell_story
 from tidal_gym.actions import GATE_NAMES
 from tidal_gym.rendering import GATE_COLORS, gate_color
 
-GROUND, FAINT, PLAIN = "#181820", "#50505e", "#c8c8d0"
+GROUND, FAINT, PLAIN = "#181820", "#80808e", "#c8c8d0"
 COLUMNS = 92
-FONT_SIZE, LINE_HEIGHT, MARGIN, CURVES_HEIGHT = 10.0, 16.0, 16.0, 96.0  # points
+FONT_SIZE, LINE_HEIGHT, MARGIN, CURVES_HEIGHT = 10.0, 16.0, 16.0, 96.0  # [points]
 CHARACTER_WIDTH = FONT_SIZE * 1233 / 2048  # advance of every character of DejaVu Sans Mono
 
 ColoredText = list[tuple[str, str]]
@@ -50,14 +50,17 @@ def main(
 
 
 def draw(plain: Story, controlled: Story) -> Figure:
-    """Both stories, and the gates of the second below it."""
+    """Both stories, and the gates of the second below it.
+
+    Returns are left out: those of a single episode say nothing.
+    """
     blocks = [
-        (f"plain sampling, return {plain.total_reward:.2f}", wrapped(colored(plain, is_controlled=False))),
-        (f"learned gates, return {controlled.total_reward:.2f}", wrapped(colored(controlled, is_controlled=True))),
+        ("plain sampling", wrapped(colored(plain, is_controlled=False))),
+        ("learned gates", wrapped(colored(controlled, is_controlled=True))),
     ]
-    num_lines = sum(len(lines) for _, lines in blocks) + 4  # each block has a heading and a line of space
+    num_lines = sum(len(lines) for _, lines in blocks) + 6  # a heading and an empty line each
     width = 2 * MARGIN + COLUMNS * CHARACTER_WIDTH
-    height = 3 * MARGIN + num_lines * LINE_HEIGHT + CURVES_HEIGHT + 14
+    height = 2 * MARGIN + num_lines * LINE_HEIGHT + CURVES_HEIGHT + 14
     figure = Figure(figsize=(width / 72, height / 72), dpi=200)
 
     def write(line: int, column: int, text: str, color: str) -> None:
@@ -76,17 +79,18 @@ def draw(plain: Story, controlled: Story) -> Figure:
     box = (left / width, (MARGIN + 14) / height, (width - left - MARGIN) / width, CURVES_HEIGHT / height)
     axes = figure.add_axes(box, facecolor=GROUND)
     gates = np.array([token.gates for token in controlled.tokens])  # (T, 3)
+    write(line, 0, "its gates, token by token", FAINT)
+    column = COLUMNS - len("    ".join(GATE_NAMES)) - 2
     for gate, name in enumerate(GATE_NAMES):
         color = np.array(GATE_COLORS[gate]) / 255
         axes.step(np.arange(1, len(gates) + 1), gates[:, gate], where="mid", color=color, linewidth=1.5)
-        places = (COLUMNS - 36 + 12 * gate, line - 1)
-        write(places[1], places[0], f"■ {name}", color)
-    write(line - 1, 0, "gates, token by token", FAINT)
+        write(line, column, f"■ {name}", color)
+        column += len(name) + 4
     axes.set_xlim(0.5, len(gates) + 0.5)
     axes.set_ylim(-0.03, 1.03)
     axes.set_yticks((0, 0.5, 1))
     axes.tick_params(colors=FAINT, length=0, labelsize=8)
-    axes.grid(axis="y", color=FAINT, linewidth=0.4)
+    axes.grid(axis="y", color=FAINT, linewidth=0.3, alpha=0.6)
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure
@@ -113,4 +117,4 @@ def wrapped(characters: ColoredText) -> list[ColoredText]:
 
 
 if __name__ == "__main__":
-    auto_cli(main)
+    auto_cli(main, as_positional=False)
