@@ -77,8 +77,9 @@ def learning_curve_figure(curve: Sequence[TrainingProgress], references: Mapping
             above.plot(*zip(*points, strict=True), color=ACCENT, linewidth=2, marker="o" if len(points) == 1 else None)
         for name, value in references.items():
             above.axhline(value, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-            above.annotate(name, (1, value), (-2, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
-                           ha="right", color=MUTED, fontsize=10)  # fmt: skip
+            # On the left, where the curve is still low.
+            above.annotate(name, (0, value), (4, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
+                           color=MUTED, fontsize=10)  # fmt: skip
         above.set_title("Return of an episode, while exploring")
         steps = [point.step for point in curve]
         for gate, name in enumerate(GATE_NAMES):
