@@ -18,17 +18,17 @@ class PPOConfig:
     """Action distribution: Beta on the box itself, or a Gaussian clipped to it (for comparison)."""
     num_envs: int = 64
     """Episodes that run side by side, at least 1."""
-    rollout_steps: int = 50
+    rollout_steps: int = 25
     """Steps of each env between updates, at least 2; one update sees num_envs * rollout_steps of them."""
-    batch_size: int = 800
+    batch_size: int = 400
     """Steps in a minibatch, at least 2 and at most those of one update."""
-    epochs: int = 8
+    epochs: int = 10
     """Passes over the steps of an update, at least 1."""
     learning_rate: float = 1e-3
     """Adam's learning rate at the first update, above 0."""
     learning_rate_schedule: Literal["linear", "constant"] = "linear"
     """Whether the learning rate falls towards 0 over the run."""
-    gamma: float = 0.5
+    gamma: float = 0.3
     """Discount per token, in [0, 1]."""
     gae_lambda: float = 0.9
     """λ of generalised advantage estimation (arXiv:1506.02438), in [0, 1]."""
@@ -40,7 +40,7 @@ class PPOConfig:
     """Weight of the value loss, at least 0."""
     max_gradient_norm: float = 0.5
     """Norm to which gradients are clipped, above 0."""
-    hidden_sizes: tuple[int, ...] = (64, 64)
+    hidden_sizes: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers, of the policy and of the value network each."""
     normalize_observations: bool = True
     """Whether observations are shifted and scaled by their running mean and standard deviation."""
