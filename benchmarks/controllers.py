@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--model", default=None, help="instead of the configuration's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--episodes", type=int, default=512, help="held-out episodes per agent")
+    parser.add_argument("--evaluation_seed", type=int, default=1, help="of the held-out episodes")
     parser.add_argument("--oracle_episodes", type=int, default=128, help="the first so many of them for the oracle")
     parser.add_argument("--static_settings", type=int, default=256)
     parser.add_argument("--static_steps", type=int, default=300_000)
@@ -59,7 +60,7 @@ def main() -> None:
 
     def held_out(agent: Agent, episodes: int = arguments.episodes) -> Evaluation:
         start = time.perf_counter()
-        evaluation = evaluate(agent, env, prompts="heldout", episodes=episodes, seed=0)
+        evaluation = evaluate(agent, env, prompts="heldout", episodes=episodes, seed=arguments.evaluation_seed)
         deviations = ", ".join(f"{gate.std:.2f}" for gate in evaluation.gates.values())
         seconds = time.perf_counter() - start
         print(f"{agent.name:>16}: {evaluation.mean_return}  gates' sd {deviations}  ({seconds:.0f} s)", flush=True)
@@ -74,6 +75,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "config": dataclasses.asdict(config),
         "episodes": arguments.episodes,
+        "evaluation_seed": arguments.evaluation_seed,
         "oracle_episodes": count,
         "tuning": tuning.to_json(),
         "neutral": summary(held_out(Neutral())),
