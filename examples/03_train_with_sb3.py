@@ -22,14 +22,15 @@ def main(model: str = "tidal-tiny", steps: int = 100_000, envs: int = 64) -> Non
         batch = {"model": model, "prompts": prompts, "autoreset_mode": "SameStep"}
         return VecMonitor(VectorEnvToSB3(gymnasium.make_vec("TidalGating-v0", num_envs=envs, **batch)))
 
-    train = VecNormalize(make("train"), gamma=0.5)
+    train = VecNormalize(make("train"), gamma=0.3)
     heldout = VecNormalize(make("heldout"), training=False, norm_reward=False)
     heldout.obs_rms = train.obs_rms  # observations are scaled as in training
-    recipe = {"batch_size": envs * 50 // 4, "n_epochs": 8, "learning_rate": 1e-3, "gamma": 0.5, "gae_lambda": 0.9}
-    ppo = PPO(BetaPolicy, train, n_steps=50, **recipe, seed=0, device="cpu", verbose=1)
+    recipe = {"batch_size": envs * 25 // 4, "n_epochs": 10, "learning_rate": 1e-3, "gamma": 0.3, "gae_lambda": 0.9}
+    policy = {"net_arch": [128, 128]}
+    ppo = PPO(BetaPolicy, train, n_steps=25, **recipe, policy_kwargs=policy, seed=0, device="cpu", verbose=1)
 
     before, _ = evaluate_policy(ppo, heldout, n_eval_episodes=2 * envs)
-    ppo.learn(steps, log_interval=5)
+    ppo.learn(steps, log_interval=10)
     after, _ = evaluate_policy(ppo, heldout, n_eval_episodes=2 * envs)
     print(f"Mean return on held-out openings: untrained {before:.2f}, trained {after:.2f}")
 
