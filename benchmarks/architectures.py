@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 from results_file import write_result
 
 from lm.bundle import load_model
-from lm.pretraining import DataConfig, ModelConfig, PretrainConfig, TrainingConfig, pretrain, tokens_per_step
+from lm.pretraining import pretrain
+from lm.pretraining_config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
 from lm.scoring import score_tokens, summarize
 from lm.text_data import cached_token_stream
 from lm.tokenization import load_tokenizer
@@ -68,7 +69,7 @@ def main() -> None:
                         "model": name,
                         "seed": seed,
                         "parameters": result.num_parameters,
-                        "training_tokens": result.steps * tokens_per_step(config),
+                        "training_tokens": result.steps * config.tokens_per_step,
                         "bits_per_byte": score.bits_per_byte,
                         "seconds": round(seconds, 1),
                     }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformers import (
@@ -25,145 +25,15 @@ from transformers import (
 
 from lm import run_folder
 from lm.bundle import save_bundle
-from lm.control_codes import ControlCodeConfig, ControlCodes
+from lm.control_codes import ControlCodes
 from lm.errors import InvalidValueError
 from lm.gated_transformer import GatedTransformer, GatedTransformerConfig
 from lm.optimizers import MuonWithAdamW
+from lm.pretraining_config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
 from lm.reference_statistics import ReferenceStatistics
 from lm.scoring import TextScore, score_tokens, summarize
 from lm.text_data import TokenStream, TokenWindows, cached_token_stream, read_documents
 from lm.tokenization import load_tokenizer, train_bpe
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Architecture and size."""
-
-    family: Literal["gated", "gpt2"] = "gated"
-    """`gated` is the GatedTransformer; `gpt2` is transformers' GPT-2, for comparison (no gates)."""
-
-    hidden_size: int = 192
-    """Width of the residual stream."""
-
-    num_hidden_layers: int = 4
-    """Number of blocks."""
-
-    num_attention_heads: int = 6
-    """Heads per block; must divide `hidden_size`."""
-
-    intermediate_size: int = 768
-    """Width of the feed-forward layers."""
-
-    context_length: int = 256
-    """Longest sequence [tokens], also the length of training windows."""
-
-    position_embedding_type: Literal["rotary", "learned"] = "rotary"
-    """How positions enter a `gated` model (`gpt2` learns them)."""
-
-    hidden_act: str = "gelu"
-    """Activation of the feed-forward layers, a name that transformers knows."""
-
-    gated: bool = True
-    """Whether a `gated` model has its gates; without, it is the plain transformer of the same shape."""
-
-    tie_word_embeddings: bool = True
-    """Whether the output layer shares the embedding matrix."""
-
-    head_bias: bool = False
-    """Whether the output layer of a `gated` model has a bias."""
-
-    dropout: float = 0.0
-    """Dropout rate on embeddings and residual branches, in [0, 1)."""
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Text to train and validate on."""
-
-    train: str = "roneneldan/TinyStories"
-    """A .txt file (documents separated by a line <|endoftext|>), .jsonl, .parquet, or a dataset id on the hub."""
-
-    validation: str | None = None
-    """The same for validation; None cuts the last `validation_fraction` of the training documents off for it.
-    `split:NAME` names another split of the training dataset."""
-
-    validation_fraction: float = 0.02
-    """Share of the training documents kept for validation when `validation` is None, in (0, 1)."""
-
-    text_field: str = "text"
-    """Column that holds the text, for all sources but .txt."""
-
-    cache_dir: str = ".cache/tokens"
-    """Folder of the tokenised copies."""
-
-    tokenizer: str | None = None
-    """Folder or hub id of a tokenizer; None trains a byte-level BPE on the training text."""
-
-    vocab_size: int = 4096
-    """Vocabulary of the tokenizer trained here [tokens]."""
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Optimisation."""
-
-    epochs: float = 1.0
-    """Passes over the training text."""
-
-    max_steps: int = -1
-    """Optimizer steps; overrides `epochs` when positive."""
-
-    batch_size: int = 32
-    """Windows per forward pass."""
-
-    gradient_accumulation: int = 1
-    """Forward passes per optimizer step."""
-
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    """`muon` is Muon on the blocks' matrices and AdamW on the rest."""
-
-    learning_rate: float = 1e-3
-    """Peak learning rate."""
-
-    min_learning_rate: float = 1e-6
-    """Learning rate at the end of the cosine."""
-
-    warmup_ratio: float = 0.1
-    """Share of the steps over which the learning rate rises linearly, in [0, 1)."""
-
-    weight_decay: float = 0.1
-    """Decoupled weight decay of matrices."""
-
-    max_grad_norm: float = 1.0
-    """Gradients are scaled down to this norm."""
-
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Automatic mixed precision; `auto` is bfloat16 where the hardware multiplies it fast, else float32."""
-
-    evaluate_every: int = 500
-    """Optimizer steps between validations, each followed by a checkpoint."""
-
-    patience: int = 5
-    """Validations without improvement after which training stops; 0 never stops early."""
-
-    compile: bool = False
-    """Whether to use torch.compile."""
-
-    seed: int = 0
-    """Seed of initialisation, order of windows and gate dropping."""
-
-
-@dataclass(frozen=True)
-class PretrainConfig:
-    """Everything that defines a pretraining run."""
-
-    model: ModelConfig = field(default_factory=ModelConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    control_codes: ControlCodeConfig = field(default_factory=ControlCodeConfig)
-    save_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    """Type of the weights on disk."""
-
 
 LENGTH_OF_RUN = frozenset({"training.epochs", "training.max_steps", "training.patience"})
 """What may change when a run is resumed."""
@@ -234,7 +104,7 @@ def pretrain(
         "parameters": result.num_parameters,
         "steps": result.steps,
         "training tokens in the data": len(train.tokens),
-        "training tokens seen": result.steps * tokens_per_step(config),
+        "training tokens seen": result.steps * config.tokens_per_step,
         "validation loss [nats per token]": round(score.loss, 4),
         "validation bits per byte": round(score.bits_per_byte, 4),
         "mean entropy on validation text [nats]": round(score.entropy, 4),
@@ -293,11 +163,6 @@ def last_whole_checkpoint(folder: Path) -> str | None:
             continue  # the run died while it wrote this one
         return str(candidate)
     return None
-
-
-def tokens_per_step(config: PretrainConfig) -> int:
-    """Tokens of one optimizer step."""
-    return config.training.batch_size * config.training.gradient_accumulation * config.model.context_length
 
 
 def has_fast_bfloat16() -> bool:
@@ -365,7 +230,7 @@ def _training_arguments(config: PretrainConfig, folder: Path, num_tokens: int) -
         precision = "bfloat16" if has_fast_bfloat16() else "float32"
     steps = training.max_steps
     if steps <= 0:
-        steps = math.ceil(training.epochs * (num_tokens / tokens_per_step(config)))
+        steps = math.ceil(training.epochs * (num_tokens / config.tokens_per_step))
     return TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         max_steps=steps,

@@ -11,7 +11,8 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from agents.training_config import PPOConfig, TrainConfig
-from lm.pretraining import PretrainConfig, TrainingConfig, build_model
+from lm.pretraining import build_model
+from lm.pretraining_config import PretrainConfig, TrainingConfig
 from tidal.parsing import config_of
 
 CONFIGS = Path(__file__).parents[1] / "configs"

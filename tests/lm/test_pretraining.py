@@ -12,14 +12,8 @@ from lm.bundle import load_bundle
 from lm.control_codes import ControlCodeConfig
 from lm.errors import CheckpointError, ModelFolderError, OutputExistsError
 from lm.optimizers import MuonWithAdamW
-from lm.pretraining import (
-    DataConfig,
-    ModelConfig,
-    PretrainConfig,
-    TrainingConfig,
-    last_whole_checkpoint,
-    pretrain,
-)
+from lm.pretraining import last_whole_checkpoint, pretrain
+from lm.pretraining_config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
 from lm.tokenization import END_OF_TEXT
 
 NAMES = ("Tom", "Mia", "Ben", "Sue", "Max", "Lily", "Sam", "Ann")
