@@ -100,6 +100,11 @@ class DemoResult:
         gap = self.oracle.mean_return.mean - static
         return float((learned - static) / gap) if gap > 0 else None
 
+    @property
+    def is_gap_narrower(self) -> bool:
+        """Whether there is something to say of the gap."""
+        return self.is_better and self.gap_closed is not None and self.gap_closed > 0
+
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
         evaluations = [*self.evaluations.values(), *([self.oracle] if self.oracle else [])]

@@ -80,7 +80,7 @@ def learning_curve_figure(curve: Sequence[TrainingProgress], references: Mapping
             # On the left, where the curve is still low.
             above.annotate(name, (0, value), (4, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
                            color=MUTED, fontsize=10)  # fmt: skip
-        above.set_title("Return of an episode, while exploring")
+        above.set_title("Return of an episode, while exploring", pad=14)
         steps = [point.step for point in curve]
         for gate, name in enumerate(GATE_NAMES):
             spread = [point.gate_stds[gate] for point in curve]

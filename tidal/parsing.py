@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -29,20 +28,6 @@ def add_run_folder(parser: ArgumentParser) -> None:
         "--resume", action="store_true", help="Continue the run in the folder from its last checkpoint."
     )
     parser.add_argument("--overwrite", action="store_true", help="Replace the run in the folder.")
-
-
-def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
-    """The options. What follows is the command itself, so transformers' own bars and advice are switched off.
-
-    Raises:
-        ArgumentError: an option that is unknown, missing or of another type.
-    """
-    options = parser.parse_args(list(arguments))
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    return options
 
 
 def config_of(parser: ArgumentParser, options: Namespace, kind: type[Config]) -> Config:

@@ -141,6 +141,12 @@ def test_gap_is_that_of_the_oracle_s_episodes() -> None:
     assert "closes 50% of the gap" in command.verdict(result)
 
 
+def test_nothing_is_said_of_a_gap_that_widened() -> None:
+    result = _result([0.0, 9.0], [1.0, 1.0], oracle=[4.0])
+    assert result.is_better and result.gap_closed == pytest.approx(-1 / 3)
+    assert "gap" not in command.verdict(result)
+
+
 def test_without_an_oracle_there_is_no_gap() -> None:
     assert _result([3.0], [1.0], oracle=None).gap_closed is None
 

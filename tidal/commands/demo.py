@@ -13,7 +13,7 @@ from rich.panel import Panel
 
 from tidal.console import errors, output, print_next, progress
 from tidal.demo_config import DemoConfig
-from tidal.parsing import config_of, new_parser, parse
+from tidal.parsing import config_of, new_parser
 
 if TYPE_CHECKING:
     from tidal.demo import DemoResult
@@ -39,7 +39,7 @@ def make_parser() -> ArgumentParser:
 def run(arguments: Sequence[str]) -> int:
     """Run all phases, print the table and where the report lies. Exit code 1 if the controller is not better."""
     parser = make_parser()
-    options = parse(parser, arguments)
+    options = parser.parse_args(list(arguments))
     config = config_of(parser, options, DemoConfig)
     if options.quick:
         config = config.shortened()
@@ -83,7 +83,7 @@ def verdict(result: DemoResult) -> str:
     beats = "beats" if result.is_better else "does not beat"
     text = f"The controller {beats} the best static setting: {advantage.mean:+.2f} an episode, "
     text += f"95% interval {advantage.low:+.2f} to {advantage.high:+.2f}."
-    if result.is_better and result.gap_closed is not None:
+    if result.is_gap_narrower:
         text += f"\nIt closes {result.gap_closed:.0%} of the gap to the one-step oracle."
     if not result.is_better:
         text += "\nA quick run decides nothing." if result.config == result.config.shortened() else ""

@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser
 from agents.env_config import EnvConfig
 from tidal import agent_names
 from tidal.console import errors, output, progress
-from tidal.parsing import new_parser, parse
+from tidal.parsing import new_parser
 
 
 def make_parser() -> ArgumentParser:
@@ -36,7 +36,7 @@ def make_parser() -> ArgumentParser:
 def run(arguments: Sequence[str]) -> int:
     """Evaluate the agents one after the other, print a table and write the file."""
     parser = make_parser()
-    options = parse(parser, arguments)
+    options = parser.parse_args(list(arguments))
     env = parser.instantiate(options).env
 
     from agents.evaluation import evaluate

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 
 from tidal.console import output
-from tidal.parsing import new_parser, parse
+from tidal.parsing import new_parser
 
 if TYPE_CHECKING:
     from agents.gated_generation import GeneratedToken
@@ -40,7 +40,7 @@ def make_parser() -> ArgumentParser:
 
 def run(arguments: Sequence[str]) -> int:
     """Print the prompt and the tokens as they are drawn."""
-    options = parse(make_parser(), arguments)
+    options = make_parser().parse_args(list(arguments))
 
     from agents.baselines import Fixed, Neutral
     from agents.controller import Controller

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from jsonargparse import ArgumentParser
 
 from tidal.console import print_figures, print_next, progress
-from tidal.parsing import add_run_folder, config_of, new_parser, parse
+from tidal.parsing import add_run_folder, config_of, new_parser
 
 
 def make_parser() -> ArgumentParser:
     """The command's options."""
-    from lm.pretraining import PretrainConfig
+    from lm.pretraining_config import PretrainConfig
 
     parser = new_parser("pretrain", "Train a language model on text, and save it with tokenizer and statistics.")
     add_run_folder(parser)
@@ -23,11 +23,15 @@ def make_parser() -> ArgumentParser:
 def run(arguments: Sequence[str]) -> int:
     """Train, show how it goes, and say where the model lies."""
     parser = make_parser()
-    options = parse(parser, arguments)
+    options = parser.parse_args(list(arguments))
 
-    from lm.pretraining import PretrainConfig, pretrain, tokens_per_step
+    from transformers.utils import logging
+
+    from lm.pretraining import pretrain
+    from lm.pretraining_config import PretrainConfig
     from tidal.pretraining_progress import ShowProgress
 
+    logging.set_verbosity_error()  # the Trainer's advice is about its own arguments
     config = config_of(parser, options, PretrainConfig)
     with progress("Pretraining") as update:
         result = pretrain(
@@ -35,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
             options.output,
             resume=options.resume,
             overwrite=options.overwrite,
-            callbacks=[ShowProgress(update, tokens_per_step(config))],
+            callbacks=[ShowProgress(update, config.tokens_per_step)],
         )
     validation = result.validation
     figures = {

@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.table import Table
 
 from tidal.console import output, print_figures
-from tidal.parsing import new_parser, parse
+from tidal.parsing import new_parser
 
 
 def make_parser() -> ArgumentParser:
@@ -30,7 +30,7 @@ def make_parser() -> ArgumentParser:
 
 def run(arguments: Sequence[str]) -> int:
     """Print the scores."""
-    options = parse(make_parser(), arguments)
+    options = make_parser().parse_args(list(arguments))
 
     from lm.bundle import load_model, resolve
     from lm.scoring import score_tokens, summarize

@@ -8,7 +8,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from tidal.console import errors, print_figures, print_next
-from tidal.parsing import new_parser, parse
+from tidal.parsing import new_parser
 
 
 def make_parser() -> ArgumentParser:
@@ -30,7 +30,7 @@ def make_parser() -> ArgumentParser:
 
 def run(arguments: Sequence[str]) -> int:
     """Measure and write the file."""
-    options = parse(make_parser(), arguments)
+    options = make_parser().parse_args(list(arguments))
 
     from lm.bundle import load_model, resolve
     from lm.errors import InvalidValueError, OutputExistsError

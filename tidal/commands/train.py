@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 
 from agents.training_config import TrainConfig
 from tidal.console import print_figures, print_next, progress
-from tidal.parsing import add_run_folder, config_of, new_parser, parse
+from tidal.parsing import add_run_folder, config_of, new_parser
 
 
 def make_parser() -> ArgumentParser:
@@ -25,7 +25,7 @@ def make_parser() -> ArgumentParser:
 def run(arguments: Sequence[str]) -> int:
     """Train, show how it goes, and say where the controller lies."""
     parser = make_parser()
-    options = parse(parser, arguments)
+    options = parser.parse_args(list(arguments))
     config = config_of(parser, options, TrainConfig)
     if options.model is not None:
         config = replace(config, env=replace(config.env, model=options.model))
