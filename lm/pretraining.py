@@ -16,6 +16,7 @@ from transformers import (
     GPT2LMHeadModel,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -89,6 +90,7 @@ def pretrain(
         callbacks=[*callbacks, *_early_stopping(config.training)],
         optimizer_cls_and_kwargs=_optimizer(config.training),
     )
+    trainer.remove_callback(PrinterCallback)  # a library function prints nothing
     trainer.context_length = config.model.context_length
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder / "checkpoints") if resume else None)
 

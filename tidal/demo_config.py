@@ -21,7 +21,7 @@ class DemoConfig:
     """Held-out episodes of each agent, at least 1."""
     oracle_episodes: int = 64
     """Held-out episodes of the one-step oracle, which is slow; 0 leaves it out."""
-    oracle_levels: tuple[int, int, int] = (5, 2, 3)
+    oracle_levels: tuple[int, int, int] = (9, 3, 5)
     """Values of creativity, focus and stability that the oracle tries, at least 2 each."""
 
     def shortened(self) -> DemoConfig:
