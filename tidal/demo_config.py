@@ -19,7 +19,7 @@ class DemoConfig:
     """Static settings that are tried, at least 1."""
     episodes: int = 256
     """Held-out episodes of each agent, at least 1."""
-    oracle_episodes: int = 64
+    oracle_episodes: int = 32
     """Held-out episodes of the one-step oracle, which is slow; 0 leaves it out."""
     oracle_levels: tuple[int, int, int] = (9, 3, 5)
     """Values of creativity, focus and stability that the oracle tries, at least 2 each."""
