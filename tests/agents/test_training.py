@@ -26,7 +26,7 @@ from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
 from lm.reference_statistics import FILE_NAME, ReferenceStatistics
 from lm.tokenization import load_tokenizer
 
-PPO_CONFIG = PPOConfig(num_envs=4, rollout_steps=8, batch_size=16, epochs=2, hidden_sizes=(8,))
+PPO_CONFIG = PPOConfig(num_envs=4, rollout_steps=8, batch_size=16, epochs=2, gamma=0.5, hidden_sizes=(8,))
 
 
 @pytest.fixture
