@@ -84,7 +84,7 @@ def verdict(result: DemoResult) -> str:
     text = f"The controller {beats} the best static setting: {advantage.mean:+.2f} an episode, "
     text += f"95% interval {advantage.low:+.2f} to {advantage.high:+.2f}."
     if result.is_gap_narrower:
-        text += f"\nIt closes {result.gap_closed:.0%} of the gap to the one-step oracle."
+        text += f"\nIt closes {result.gap_closed:.0%} of the gap to the one-step oracle, in the oracle's few episodes."
     if not result.is_better:
         text += "\nA quick run decides nothing." if result.config == result.config.shortened() else ""
     return text
