@@ -16,9 +16,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.observation_statistics import RunningStatistics
-from agents.whole_folder import write_whole_folder
 from lm.errors import CheckpointError
 from lm.run_folder import write_json
+from lm.whole_folder import write_whole_folder
 
 MODEL_FILE = "ppo.zip"
 """SB3's own file; ``PPO.load`` reads it."""
@@ -41,11 +41,11 @@ class Progress:
 
 
 def fingerprint_of(model: torch.nn.Module) -> str:
-    """Twelve hexadecimal digits that tell one model's weights from another's, from a few numbers of each tensor."""
+    """Twelve hexadecimal digits that tell one model's weights from another's."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten()[:16].to("cpu", torch.float32).numpy().tobytes())
+        digest.update(tensor.to("cpu", torch.float32).numpy().tobytes())
     return digest.hexdigest()[:12]
 
 

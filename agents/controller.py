@@ -18,9 +18,9 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from agents.agent import Agent
 from agents.beta_policy import BetaPolicy
 from agents.observation_statistics import ObservationNormalizer, RunningStatistics
-from agents.whole_folder import write_whole_folder
 from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
 from lm.run_folder import write_json
+from lm.whole_folder import write_whole_folder
 
 FORMAT_VERSION = 1
 CONFIG_FILE = "controller.json"

@@ -16,7 +16,7 @@ class EnvConfig:
     model: str = "tidal-tiny"
     """Language model: a bundled name, a folder, or a hub id."""
     statistics: str | None = None
-    """File or folder of the reference statistics; None: those in the model's folder."""
+    """File of the reference statistics; None: those in the model's folder."""
     prompts: str | list[str] = "train"
     """"train" or "heldout" (bundled openings), a text file with one prompt a line, or a list of prompts."""
     prompt_tokens: tuple[int, int] = (3, 10)

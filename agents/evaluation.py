@@ -142,10 +142,12 @@ def evaluate(
         progress: is told how many episodes are done, and how many there are.
 
     Raises:
-        InvalidValueError: `episodes` is below 1.
+        InvalidValueError: `episodes` is below 1, or `seed` below 0.
     """
     if episodes < 1:
         raise InvalidValueError("episodes", "must be at least 1", episodes)
+    if seed < 0:
+        raise InvalidValueError("seed", "must be at least 0", seed)
     num_envs = min(num_envs, episodes)
     vector_env = replace(env, prompts=prompts).make(num_envs)
     parts = []

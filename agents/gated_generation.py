@@ -60,6 +60,8 @@ def generate_tokens(
         InvalidValueError: the prompt or a stop string is empty, or prompt and new tokens do not fit into the model's
             context.
     """
+    if seed < 0:
+        raise InvalidValueError("seed", "must be at least 0", seed)
     if not all(stop):
         raise InvalidValueError("stop", "must hold strings that are not empty", list(stop))
     whole_prompt = (1_000_000, 1_000_000)  # more tokens than any prompt has: all of them are used
@@ -134,6 +136,10 @@ class GatedGeneration:
     ) -> Tensor:
         """Continue prompts (N, P), left-padded where the attention mask (N, P) is 0. Called by ``generate``."""
         num_rows, prompt_length = input_ids.shape
+        context_length = model.config.max_position_embeddings
+        if generation_config.max_length > context_length:
+            rule = f"must be at most {context_length - prompt_length} for this prompt in the model's context"
+            raise InvalidValueError("max_new_tokens", rule, generation_config.max_length - prompt_length)
         limit = generation_config.max_length - prompt_length
         if uniforms is None:
             uniforms = torch.rand(num_rows, limit, device=input_ids.device)

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
@@ -73,7 +74,7 @@ def train(
     output_dir = claim(output_dir, config, resume=resume, overwrite=overwrite)
     try:
         return _train_in_folder(config, output_dir, vector_env, progress)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         checkpoint = newest_checkpoint(output_dir / CHECKPOINT_FOLDER)
         kept = f"The checkpoint {checkpoint} is whole; resume from it." if checkpoint else "There is no checkpoint yet."
         raise CheckpointError(f"The run in {output_dir} could not be written: {error}. {kept}") from error

@@ -37,8 +37,8 @@ def bare_loop(model: str, num_rows: int, steps: int) -> Callable[[], None]:
     signals = gates if accepts_gates(bundle.model) else None
 
     def episode() -> None:
-        gated.prefill(rows, prompts, lengths - 1)
         neutral.prefill(rows, prompts, lengths)
+        gated.adopt(neutral, rows, lengths - 1)
         for step in range(steps):
             gated.step(tokens[step], signals, gates[:, 1])
             neutral.step(tokens[step + 1])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -18,6 +20,7 @@ from lm import reference_statistics
 from lm.errors import InvalidValueError, ModelFolderError
 from lm.reference_statistics import ReferenceStatistics
 from lm.tokenization import load_tokenizer
+from lm.whole_folder import write_whole_folder
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 """Models that ship with the package, a folder each."""
@@ -63,7 +66,7 @@ def bundled_models() -> list[str]:
 
 def resolve(model: str) -> str:
     """Folder of a bundled model, or the name itself: a folder or a hub id."""
-    return str(BUNDLED_FOLDER / model) if model in bundled_models() else model
+    return str(BUNDLED_FOLDER / model) if model in bundled_models() else os.path.expanduser(model)
 
 
 def load_bundle(
@@ -95,6 +98,11 @@ def _load(name: str, statistics: str | None, dtype: str, device: str) -> Bundle:
             f"and {source} is no folder with a config.json."
         )
     model = load_model(source, DTYPES[dtype], device)
+    if getattr(model.config, "max_position_embeddings", None) is None:
+        raise ModelFolderError(
+            f"The model '{name}' ({model.config.model_type}) states no context length (`max_position_embeddings`), "
+            "without which episodes cannot be sized. Take a model that does."
+        )
     tokenizer = load_tokenizer(source)
     path = Path(statistics) if statistics else Path(source) / reference_statistics.FILE_NAME
     if not path.is_file():
@@ -122,7 +130,7 @@ def load_model(source: str, dtype: torch.dtype = torch.float32, device: str = "c
         with _without_progress_bars():
             config = AutoConfig.from_pretrained(source)
             model = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=dtype)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelFolderError(f"No model could be loaded from '{source}': {error}") from error
     return model.to(device).eval().requires_grad_(False)
 
@@ -136,17 +144,15 @@ def save_bundle(
     save_dtype: str = "float32",
     facts: Mapping[str, object] | None = None,
 ) -> None:
-    """Write a bundle beside its place and rename it there; `facts` go into its model card."""
+    """Write a bundle, whole or not at all, in place of one that is there; `facts` go into its model card."""
     folder = Path(folder)
-    partial = folder.with_name(folder.name + ".partial")
-    with _without_progress_bars():
-        copy.deepcopy(model).to(getattr(torch, save_dtype)).save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    statistics.save(partial / reference_statistics.FILE_NAME)
     lines = [f"# {folder.name}", "", "A causal language model trained by `tidal pretrain`.", ""]
     lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in (facts or {}).items()), ""]
-    (partial / "README.md").write_text("\n".join(lines), encoding="utf-8")
-    partial.rename(folder)
+    with write_whole_folder(folder) as partial, _without_progress_bars():
+        copy.deepcopy(model).to(getattr(torch, save_dtype)).save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        statistics.save(partial / reference_statistics.FILE_NAME)
+        (partial / "README.md").write_text("\n".join(lines), encoding="utf-8")
 
 
 @contextmanager
@@ -161,4 +167,4 @@ def _without_progress_bars() -> Iterator[None]:
 
 
 def _looks_like_folder(source: str) -> bool:
-    return source.startswith((".", "/", "~")) or source.count("/") != 1 or Path(source).exists()
+    return source.startswith((".", "/")) or source.count("/") > 1 or Path(source).exists()

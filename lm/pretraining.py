@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from transformers import (
     EarlyStoppingCallback,
     GPT2Config,
@@ -20,6 +23,7 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainerControl,
+    TrainerState,
     TrainingArguments,
     set_seed,
 )
@@ -27,7 +31,7 @@ from transformers import (
 from lm import run_folder
 from lm.bundle import save_bundle
 from lm.control_codes import ControlCodes
-from lm.errors import InvalidValueError
+from lm.errors import CheckpointError, InvalidValueError
 from lm.gated_transformer import GatedTransformer, GatedTransformerConfig
 from lm.optimizers import MuonWithAdamW
 from lm.pretraining_config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
@@ -74,6 +78,7 @@ def pretrain(
         CheckpointError: to be resumed with another configuration.
         InvalidValueError: a value of `config` breaks its rule.
     """
+    _require_sources(config.data)
     folder = run_folder.claim(output_dir, config, resume=resume, overwrite=overwrite, adjustable=LENGTH_OF_RUN)
     set_seed(config.training.seed)
     tokenizer = _tokenizer(config.data, folder)
@@ -81,10 +86,15 @@ def pretrain(
     model = build_model(config.model, tokenizer)
     codes = ControlCodes(train.tokens, model.config.vocab_size, config.control_codes, config.training.seed)
     has_gates = config.model.family == "gated" and config.model.gated
+    windows = TokenWindows(train, config.model.context_length, config.training.seed)
+    if len(windows) < config.training.batch_size:
+        rule = f"must be at most the {len(windows)} windows of the training text"
+        raise InvalidValueError("training.batch_size", rule, config.training.batch_size)
+    arguments = _training_arguments(config, folder, len(train.tokens))
     trainer = _PretrainTrainer(
         model=model,
-        args=_training_arguments(config, folder, len(train.tokens)),
-        train_dataset=TokenWindows(train, config.model.context_length, config.training.seed),
+        args=arguments,
+        train_dataset=windows,
         eval_dataset=validation,
         data_collator=codes if has_gates else codes.plain_batch,
         callbacks=[*callbacks, *_early_stopping(config.training)],
@@ -92,14 +102,16 @@ def pretrain(
     )
     trainer.remove_callback(PrinterCallback)  # a library function prints nothing
     trainer.context_length = config.model.context_length
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder / "checkpoints") if resume else None)
+    checkpoint = last_whole_checkpoint(folder / "checkpoints") if resume else None
+    with _naming_a_full_disk(folder):
+        steps = _train(trainer, checkpoint, arguments.max_steps)
 
     score = trainer.score_validation()
     result = PretrainResult(
         model_folder=folder / "model",
         validation=score,
         num_parameters=model.num_parameters(),
-        steps=trainer.state.global_step,
+        steps=steps,
     )
     statistics = ReferenceStatistics.from_tokens(train.tokens, model.config.vocab_size, human_entropy=score.entropy)
     facts = {
@@ -111,8 +123,9 @@ def pretrain(
         "validation bits per byte": round(score.bits_per_byte, 4),
         "mean entropy on validation text [nats]": round(score.entropy, 4),
     }
-    save_bundle(result.model_folder, model, tokenizer, statistics, save_dtype=config.save_dtype, facts=facts)
-    run_folder.write_json(folder / "metrics.json", facts)
+    with _naming_a_full_disk(folder):
+        save_bundle(result.model_folder, model, tokenizer, statistics, save_dtype=config.save_dtype, facts=facts)
+        run_folder.write_json(folder / "metrics.json", facts)
     return result
 
 
@@ -158,10 +171,13 @@ def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreT
 
 def last_whole_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint whose state, which the Trainer writes last, can be read; None where there is none."""
-    for candidate in sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1])):
+    numbered = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
+    for candidate in sorted(numbered, key=lambda path: -int(path.name.removeprefix("checkpoint-"))):
         try:
             json.loads((candidate / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            with safe_open(candidate / "model.safetensors", "pt"):
+                pass
+        except (OSError, ValueError, SafetensorError):
             continue  # the run died while it wrote this one
         return str(candidate)
     return None
@@ -172,6 +188,44 @@ def has_fast_bfloat16() -> bool:
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported()
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _train(trainer: Trainer, checkpoint: str | None, max_steps: int) -> int:
+    """Train to the end from a checkpoint, or take its best weights where it is the end already; returns the steps."""
+    if checkpoint is not None:
+        state = TrainerState.load_from_json(str(Path(checkpoint) / "trainer_state.json"))
+        if state.global_step >= max_steps:
+            weights = load_file(Path(state.best_model_checkpoint or checkpoint) / "model.safetensors")
+            trainer.model.load_state_dict(weights, strict=False)  # a tied head is not on disk
+            trainer.model.tie_weights()
+            return state.global_step
+    trainer.train(resume_from_checkpoint=checkpoint)
+    return trainer.state.global_step
+
+
+@contextmanager
+def _naming_a_full_disk(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        # torch's and safetensors' writers do not raise OSError.
+        is_writing = not isinstance(error, RuntimeError) or "inline_container" in str(error)
+        if not is_writing:
+            raise
+        checkpoint = last_whole_checkpoint(folder / "checkpoints")
+        kept = f"The checkpoint {checkpoint} is whole; resume from it." if checkpoint else "There is no checkpoint yet."
+        raise CheckpointError(
+            f"The run in {folder} could not be written (is the disk full?): {error}. {kept}"
+        ) from error
+
+
+def _require_sources(config: DataConfig) -> None:
+    """Read the first document of every file, before a folder is touched."""
+    sources = [source for source in (config.train, config.validation) if source is not None]
+    for source in sources:
+        is_file = Path(source).suffix in (".txt", ".jsonl", ".json", ".parquet")
+        if is_file and next(read_documents(source, text_field=config.text_field), None) is None:
+            raise InvalidValueError("data", "must hold at least one document that is not empty", source)
 
 
 class _PretrainTrainer(Trainer):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lm.control_codes import ControlCodeConfig
+from lm.errors import InvalidValueError
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,32 @@ class PretrainConfig:
     save_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Type of the weights on disk."""
 
+    def __post_init__(self) -> None:
+        model, training, codes = self.model, self.training, self.control_codes
+        for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "context_length"):
+            _require(f"model.{name}", "must be at least 1", getattr(model, name), getattr(model, name) >= 1)
+        for name in ("batch_size", "gradient_accumulation", "evaluate_every"):
+            _require(f"training.{name}", "must be at least 1", getattr(training, name), getattr(training, name) >= 1)
+        for name in ("patience", "weight_decay", "min_learning_rate", "seed"):
+            _require(f"training.{name}", "must be at least 0", getattr(training, name), getattr(training, name) >= 0)
+        for name in ("learning_rate", "max_grad_norm", "epochs"):
+            _require(f"training.{name}", "must be above 0", getattr(training, name), getattr(training, name) > 0)
+        _require("model.dropout", "must be in [0, 1)", model.dropout, 0 <= model.dropout < 1)
+        _require("training.warmup_ratio", "must be in [0, 1)", training.warmup_ratio, 0 <= training.warmup_ratio < 1)
+        for name in ("batch_probability", "neutral_probability"):
+            _require(f"control_codes.{name}", "must be in [0, 1]", getattr(codes, name), 0 <= getattr(codes, name) <= 1)
+        rule = f"must be a divisor of `model.context_length` ({model.context_length})"
+        is_divisor = codes.segment_length >= 1 and model.context_length % codes.segment_length == 0
+        _require("control_codes.segment_length", rule, codes.segment_length, is_divisor)
+        rule = f"must be divisible by `model.num_attention_heads` ({model.num_attention_heads})"
+        _require("model.hidden_size", rule, model.hidden_size, model.hidden_size % model.num_attention_heads == 0)
+
     @property
     def tokens_per_step(self) -> int:
         """Tokens of one optimizer step."""
         return self.training.batch_size * self.training.gradient_accumulation * self.model.context_length
+
+
+def _require(parameter: str, rule: str, value: object, is_kept: bool) -> None:
+    if not is_kept:
+        raise InvalidValueError(parameter, rule, value)

@@ -87,15 +87,14 @@ class ReferenceStatistics:
         """Write a compact safetensors file: bigrams as sparse rows (row lengths, columns, counts)."""
         rows, columns = np.divmod(self.bigram_keys.numpy(), self.vocab_size)
         small = np.uint16 if self.vocab_size <= 1 << 16 else np.uint32
-        # Clipped: a count above 65,535 saturates, which moves its log probability by nothing that matters.
-        largest = np.iinfo(np.uint16).max
+        counts = self.bigram_counts.numpy()
         save_file(
             {
                 "human_entropy": np.array([self.human_entropy], dtype=np.float64),
                 "unigram_counts": self.unigram_counts.numpy().astype(np.uint32),
                 "bigram_row_lengths": np.bincount(rows, minlength=self.vocab_size).astype(np.uint32),
                 "bigram_columns": columns.astype(small),
-                "bigram_counts": np.minimum(self.bigram_counts.numpy(), largest).astype(np.uint16),
+                "bigram_counts": counts.astype(np.uint16 if counts.max() < 1 << 16 else np.uint32),
             },
             str(path),
         )

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from lm.errors import CheckpointError, OutputExistsError
+from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
 
 CONFIG_FILE = "config.json"
 
@@ -27,27 +27,30 @@ def claim(
         adjustable: dotted names of fields that may differ from the run that is resumed.
 
     Raises:
-        OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` was asked for, or what is to be
-            overwritten is no run.
+        InvalidValueError: both `resume` and `overwrite`.
+        OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` was asked for, or what it holds
+            is no run of this kind.
         CheckpointError: to be resumed, but the folder's run had another configuration; names what differs.
     """
+    if resume and overwrite:
+        raise InvalidValueError("overwrite", "must not be asked for together with `resume`", overwrite)
     folder = Path(folder)
     ours = json.loads(json.dumps(dataclasses.asdict(config)))
     if folder.exists() and any(folder.iterdir()):
-        if overwrite and (folder / CONFIG_FILE).exists():
-            shutil.rmtree(folder)
-        elif overwrite:
+        theirs = _config_of_run(folder, ours)
+        if (overwrite or resume) and theirs is None:
             raise OutputExistsError(
-                f"The output folder {folder} holds something that is no run (it has no {CONFIG_FILE}) and is "
-                "left as it is. Choose another."
+                f"The output folder {folder} holds something that is no run of this kind and is left as it is. "
+                "Choose another."
             )
+        if overwrite:
+            shutil.rmtree(folder)
         elif not resume:
             raise OutputExistsError(
                 f"The output folder {folder} already holds a run. Choose another, continue it with `--resume`, "
                 "or replace it with `--overwrite`."
             )
-        elif (folder / CONFIG_FILE).exists():
-            theirs = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        else:
             differing = {name: text for name, text in _differences(theirs, ours) if name not in adjustable}
             if differing:
                 listed = "; ".join(differing[name] for name in sorted(differing))
@@ -62,6 +65,15 @@ def write_json(path: Path, content: Any) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     os.replace(partial, path)
+
+
+def _config_of_run(folder: Path, ours: dict[str, Any]) -> dict[str, Any] | None:
+    """The configuration of the run in a folder; None if there is none, or one of another kind of run or of a model."""
+    try:
+        theirs = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return theirs if isinstance(theirs, dict) and theirs.keys() == ours.keys() else None
 
 
 def _differences(theirs: Any, ours: Any, name: str = "") -> list[tuple[str, str]]:

@@ -28,6 +28,7 @@ def inverse_cdf_sample(probs: Tensor, uniforms: Tensor) -> Tensor:
         uniforms: (N,) in [0, 1).
     """
     cumulative = probs.cumsum(dim=-1)
-    thresholds = uniforms.to(probs.dtype) * cumulative[:, -1]
-    index = torch.searchsorted(cumulative, thresholds[:, None], right=True).squeeze(-1)
-    return index.clamp(max=probs.shape[-1] - 1)  # a uniform of 1 − 2⁻⁵³ can round up to the total
+    totals = cumulative[:, -1]
+    # Just below the total at most: a uniform near 1 can round up to it, and entries of probability 0 may lie beyond.
+    thresholds = torch.minimum(uniforms.to(probs.dtype) * totals, torch.nextafter(totals, torch.zeros_like(totals)))
+    return torch.searchsorted(cumulative, thresholds[:, None], right=True).squeeze(-1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lm.errors import InvalidValueError
 from lm.tokenization import END_OF_TEXT, beginning_of_text_id
+from lm.whole_folder import write_whole_folder
 
 
 def read_documents(source: str, *, text_field: str = "text", split: str = "train") -> Iterator[str]:
@@ -137,17 +137,15 @@ def cached_token_stream(
     """
     path = Path(source)
     version = (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
-    vocabulary = sorted(tokenizer.get_vocab().items())
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    vocabulary = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
     key = json.dumps([str(path.resolve()) if path.is_file() else source, version, text_field, split, vocabulary])
     folder = Path(cache_dir) / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not folder.is_dir():
         stream = tokenize_documents(read_documents(source, text_field=text_field, split=split), tokenizer)
-        partial = folder.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for name, array in vars(stream).items():
-            np.save(partial / f"{name}.npy", array)
-        partial.rename(folder)
+        with write_whole_folder(folder, unique=True) as partial:
+            for name, array in vars(stream).items():
+                np.save(partial / f"{name}.npy", array)
     return TokenStream(
         tokens=np.load(folder / "tokens.npy", mmap_mode="r"),
         document_starts=np.load(folder / "document_starts.npy"),

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
+from lm.errors import InvalidValueError
 from lm.stream import PromptOutput, StreamOutput, attention_bias, stream_output
 
 
@@ -59,13 +60,17 @@ class TransformersStream:
     """Stream over any transformers causal LM that takes a cache, position ids and a prepared 4D attention mask."""
 
     def __init__(self, model: PreTrainedModel, num_rows: int, capacity: int) -> None:
+        config = model.config.get_text_config()
+        window = getattr(config, "window_size", None) or getattr(config, "sliding_window", None)
+        if window is not None and getattr(config, "use_sliding_window", True) and capacity >= window:
+            rule = f"must be below the {window} tokens of the model's sliding attention window"
+            raise InvalidValueError("capacity", rule, capacity, "Take shorter episodes or prompts.")
         self.model = model
         self.num_rows = num_rows
         self.capacity = capacity
         self._lengths = torch.zeros(num_rows, dtype=torch.int64, device=model.device)
         self._slots = torch.arange(capacity, device=model.device)
-        num_layers = model.config.get_text_config().num_hidden_layers
-        self._layers = [_RowLayer(num_rows, capacity, self._lengths) for _ in range(num_layers)]
+        self._layers = [_RowLayer(num_rows, capacity, self._lengths) for _ in range(config.num_hidden_layers)]
 
     @torch.inference_mode()
     def prefill(self, rows: Tensor, tokens: Tensor, lengths: Tensor) -> PromptOutput:

@@ -156,7 +156,7 @@ def run_demo(config: DemoConfig, output: str | Path, show: ShowPhase, *, overwri
             env,
             num_settings=config.settings,
             env_steps=math.ceil(1.02 * budget),  # its rounds run whole episodes, which may leave some steps over
-            seed=config.seed,
+            seed=config.seed + 1,  # other random numbers than the evaluation's
             progress=lambda spent, total: update(spent, total, f"{spent:,} of {total:,} steps"),
         )
     with phase("Training the controller") as update:

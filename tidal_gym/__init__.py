@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
-from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS
+from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, ENTRY_POINT
 
 if TYPE_CHECKING:
     from tidal_gym.env import TidalGatingEnv
@@ -32,7 +32,7 @@ __all__ = ["OBSERVATION_NAMES", "ModulationConfig", "TidalGatingEnv", "TidalGati
 
 gymnasium.register(
     id="TidalGating-v0",
-    entry_point="tidal_gym.env:TidalGatingEnv",
+    entry_point=ENTRY_POINT,
     vector_entry_point="tidal_gym.vector_env:TidalGatingVectorEnv",
     max_episode_steps=DEFAULT_EPISODE_STEPS,
 )

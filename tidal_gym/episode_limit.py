@@ -10,6 +10,8 @@ from lm.errors import InvalidValueError
 
 DEFAULT_EPISODE_STEPS = 50
 
+ENTRY_POINT = "tidal_gym.env:TidalGatingEnv"
+
 
 def limit_of_enclosing_make() -> int | None:
     """The episode limit [steps] of the ``gymnasium.make`` call that is constructing an environment, or None.
@@ -25,7 +27,8 @@ def limit_of_enclosing_make() -> int | None:
     frame = inspect.currentframe()
     while frame is not None and frame.f_code is not gymnasium.make.__code__:
         frame = frame.f_back
-    if frame is None:
+    # The limit of an environment of somebody else's, which has one of ours inside, is not ours.
+    if frame is None or frame.f_locals["env_spec"].entry_point != ENTRY_POINT:
         return None
     limit = frame.f_locals["max_episode_steps"]
     if limit is None:

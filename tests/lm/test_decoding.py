@@ -5,6 +5,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from lm.decoding import accepts_gates, open_stream
+from lm.errors import InvalidValueError
 from lm.gated_transformer import NEUTRAL_GATES, GatedTransformer, GatedTransformerConfig
 
 VOCAB_SIZE = 50
@@ -172,3 +173,14 @@ def test_a_row_does_not_depend_on_the_rows_beside_it():
         alone.prefill(torch.tensor([0]), tokens[row : row + 1], lengths[row : row + 1])
         single = alone.step(torch.tensor([10 + row]), gates[row : row + 1], gates[row : row + 1, 1])
         torch.testing.assert_close(batched.logits[row], single.logits[0], rtol=1e-12, atol=1e-12)
+
+
+def test_a_sliding_window_that_the_text_outgrows_is_refused():
+    config = LlamaConfig(
+        vocab_size=VOCAB_SIZE, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4
+    )
+    config.sliding_window = 8
+    model = LlamaForCausalLM(config)
+    assert open_stream(model, 1, 7).capacity == 7
+    with pytest.raises(InvalidValueError, match="`capacity` must be below the 8 tokens of .* window. Received 8"):
+        open_stream(model, 1, 8)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from transformers import TrainerCallback
 
 from lm.bundle import load_bundle
 from lm.control_codes import ControlCodeConfig
-from lm.errors import CheckpointError, ModelFolderError, OutputExistsError
+from lm.errors import CheckpointError, InvalidValueError, ModelFolderError, OutputExistsError
 from lm.optimizers import MuonWithAdamW
 from lm.pretraining import last_whole_checkpoint, pretrain
 from lm.pretraining_config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
@@ -81,6 +82,7 @@ def test_a_killed_run_resumes_to_the_same_weights(stories, tmp_path):
         pretrain(config, tmp_path / "killed", callbacks=[Kill(step=10)])
     broken = tmp_path / "killed" / "checkpoints" / "checkpoint-9"  # as a checkpoint that the kill cut short
     broken.mkdir()
+    (broken.parent / "checkpoint-x").mkdir()
     (broken / "trainer_state.json").write_text('{"epoch": 0.')
     assert last_whole_checkpoint(tmp_path / "killed" / "checkpoints").endswith("checkpoint-8")
     resumed = pretrain(config, tmp_path / "killed", resume=True)
@@ -90,6 +92,57 @@ def test_a_killed_run_resumes_to_the_same_weights(stories, tmp_path):
         torch.testing.assert_close(tensor, second[name], rtol=0, atol=1e-6)
     with pytest.raises(CheckpointError, match="`training.learning_rate` was 0.01 and is 0.5"):
         pretrain(make_config(stories, learning_rate=0.5), tmp_path / "killed", resume=True)
+
+
+def test_a_finished_run_can_be_taken_up_again_and_made_longer(stories, tmp_path):
+    finished = pretrain(make_config(stories), tmp_path / "run")
+    again = pretrain(make_config(stories), tmp_path / "run", resume=True)
+    assert (again.steps, again.validation) == (finished.steps, finished.validation)
+    longer = pretrain(make_config(stories, max_steps=16), tmp_path / "run", resume=True)
+    assert longer.steps == 16 and longer.validation.loss != finished.validation.loss
+
+
+def test_a_mistake_costs_no_run(stories, tmp_path):
+    result = pretrain(make_config(stories), tmp_path / "run")
+    config = make_config(stories)
+    mistaken = replace(config, data=replace(config.data, train="nowhere.txt"))
+    with pytest.raises(InvalidValueError, match="`source` must be an existing file. Received nowhere.txt."):
+        pretrain(mistaken, tmp_path / "run", overwrite=True)
+    assert (result.model_folder / "model.safetensors").exists()
+    with pytest.raises(InvalidValueError, match="`training.batch_size` must be at most the .* windows"):
+        pretrain(make_config(stories, batch_size=100_000), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"batch_size": 0}, "`training.batch_size` must be at least 1. Received 0."),
+        ({"learning_rate": -1.0}, "`training.learning_rate` must be above 0. Received -1.0."),
+        ({"warmup_ratio": 1.0}, r"`training.warmup_ratio` must be in \[0, 1\). Received 1.0."),
+        ({"seed": -1}, "`training.seed` must be at least 0. Received -1."),
+        ({"model": {"dropout": 2.0}}, r"`model.dropout` must be in \[0, 1\). Received 2.0."),
+    ],
+)
+def test_values_that_break_their_rule(stories, overrides, message):
+    with pytest.raises(InvalidValueError, match=message):
+        make_config(stories, **overrides)
+
+
+def test_mixed_precision_and_accumulation(stories, tmp_path):
+    config = make_config(stories, precision="bfloat16", gradient_accumulation=2)
+    assert config.tokens_per_step == 4 * 2 * 32
+    assert pretrain(config, tmp_path / "run").steps == 12
+
+
+def test_a_full_disk_is_named_and_the_last_checkpoint_whole(stories, tmp_path):
+    class FullDisk(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 7:
+                raise OSError(28, "No space left on device")
+
+    with pytest.raises(CheckpointError, match="could not be written .*No space left.*checkpoint-4 is whole"):
+        pretrain(make_config(stories), tmp_path / "run", callbacks=[FullDisk()])
+    assert pretrain(make_config(stories), tmp_path / "run", resume=True).steps == 12
 
 
 def test_gpt2_and_gateless_models_train_by_the_same_road(stories, tmp_path):

@@ -35,6 +35,13 @@ def test_saves_and_loads(statistics, tmp_path):
         assert torch.equal(getattr(loaded, name), getattr(statistics, name))
 
 
+def test_large_counts_survive(tmp_path):
+    tokens = np.tile(np.array([1, 2], dtype=np.uint16), 70_000)
+    ReferenceStatistics.from_tokens(tokens, 5, human_entropy=1.0).save(tmp_path / "s.safetensors")
+    loaded = ReferenceStatistics.load(tmp_path / "s.safetensors")
+    assert loaded.bigram_counts.tolist() == [70_000, 69_999]
+
+
 def test_a_file_of_something_else_is_refused(tmp_path):
     (tmp_path / "x.safetensors").write_text("nothing of the kind")
     with pytest.raises(ModelFolderError, match="does not hold reference statistics"):

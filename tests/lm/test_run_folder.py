@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from lm import run_folder
-from lm.errors import CheckpointError, OutputExistsError
+from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,12 @@ def test_what_is_no_run_is_not_removed(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(OutputExistsError, match="holds something that is no run"):
         run_folder.claim(tmp_path, Config(), resume=False, overwrite=True)
+    (tmp_path / "config.json").write_text('{"model_type": "gated_transformer"}')  # as a model's folder has
+    for choice in ({"resume": False, "overwrite": True}, {"resume": True, "overwrite": False}):
+        with pytest.raises(OutputExistsError, match="holds something that is no run"):
+            run_folder.claim(tmp_path, Config(), **choice)
+    with pytest.raises(InvalidValueError, match="`overwrite` must not be asked for together with `resume`"):
+        run_folder.claim(tmp_path / "run", Config(), resume=True, overwrite=True)
     assert (tmp_path / "thesis.tex").exists()
 
 

@@ -13,6 +13,11 @@ def test_inverse_cdf_by_hand():
     assert inverse_cdf_sample(probs, uniforms).tolist() == [0, 0, 2, 2, 3, 3]
 
 
+def test_what_has_no_probability_is_never_drawn():
+    assert inverse_cdf_sample(torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([1 - 2**-26])).tolist() == [1]
+    assert inverse_cdf_sample(torch.tensor([[0.0, 1.0]]), torch.tensor([0.0])).tolist() == [1]
+
+
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=8), st.integers(0, 1000))
 def test_inverse_cdf_is_the_first_index_above_the_uniform(uniforms, seed):
     probs = torch.from_numpy(np.random.default_rng(seed).dirichlet(np.ones(5), size=len(uniforms)))

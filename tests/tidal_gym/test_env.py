@@ -120,6 +120,18 @@ def test_an_id_of_ones_own_keeps_its_limit(endless):
         gymnasium.registry.pop("TidalGatingShort-v0")
 
 
+def test_the_limit_of_an_environment_around_it_is_not_its_own(endless):
+    class Around(gymnasium.Wrapper):
+        def __init__(self):
+            super().__init__(tidal_gym.TidalGatingEnv(**endless))
+
+    gymnasium.register("Around-v0", entry_point=Around, max_episode_steps=5)
+    try:
+        assert gymnasium.make("Around-v0").unwrapped.batch.max_episode_steps == 50
+    finally:
+        gymnasium.registry.pop("Around-v0")
+
+
 @pytest.mark.parametrize("make", [gymnasium.make, gymnasium.make_vec])
 def test_episode_longer_than_the_context(endless, make):
     prompt = 1 + 6  # special prefix, and 3 to 6 tokens of the opening
