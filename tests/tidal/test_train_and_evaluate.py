@@ -102,7 +102,8 @@ def test_evaluate_in_another_environment(tidal: Tidal, trained: Path, model: str
                        "--model", model, "--env.max_episode_steps", 2, "--output", target)  # fmt: skip
     content = json.loads(target.read_text(encoding="utf-8"))
     assert code == 0
-    assert content["environment"]["max_episode_steps"] == 2 and content["environment"]["modulation"] is None
+    assert content["environment"]["max_episode_steps"] == 2
+    assert content["environment"]["modulation"] == {"base_penalty": 1.2}  # as trained: only what was asked for changes
     assert all(agent["samples"][0]["prompt"].startswith("The") for agent in content["agents"])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
@@ -26,8 +26,8 @@ def make_parser() -> ArgumentParser:
     add("--num_envs", type=int, default=64, help="Episodes that run side by side, at least 1.")
     add("--seed", type=int, default=0, help="Seed of the episodes, at least 0.")
     add("--model", type=str | None, default=None, help="The same as --env.model, and goes before it.")
-    add("--env", type=EnvConfig, default=EnvConfig(), help="Environment. Left at its defaults, it is the one that the "
-        "first controller among the agents was trained in.")  # fmt: skip
+    add("--env", type=EnvConfig, default=EnvConfig(), help="Environment. What is left at its default is taken from the "
+        "one that the first controller among the agents was trained in.")  # fmt: skip
     add("--output", type=str | None, default=None, help="JSON file for all figures, returns and sample texts.")
     add("--overwrite", action="store_true", help="Replace the file if it exists.")
     return parser
@@ -49,8 +49,9 @@ def run(arguments: Sequence[str]) -> int:
         raise OutputExistsError(f"{target} already exists. Choose another file, or replace it with `--overwrite`.")
     agents = [agent_names.agent_named(name) for name in options.agent]
     trained_in = next(filter(None, map(agent_names.trained_env, agents)), None)
-    if env == EnvConfig() and trained_in is not None:
-        env = trained_in
+    if trained_in is not None:
+        given = {field.name: getattr(env, field.name) for field in fields(env)}
+        env = replace(trained_in, **{name: value for name, value in given.items() if value != vars(EnvConfig())[name]})
     if options.model is not None:
         env = replace(env, model=options.model)
 
