@@ -77,9 +77,9 @@ def learning_curve_figure(curve: Sequence[TrainingProgress], references: Mapping
             above.plot(*zip(*points, strict=True), color=ACCENT, linewidth=2, marker="o" if len(points) == 1 else None)
         for name, value in references.items():
             above.axhline(value, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-            # On the left, where the curve is still low.
-            above.annotate(name, (0, value), (4, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
-                           color=MUTED, fontsize=10)  # fmt: skip
+            # On the right, where the curve has left the baselines behind.
+            above.annotate(name, (1, value), (-4, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
+                           ha="right", color=MUTED, fontsize=10)  # fmt: skip
         above.set_title("Return of an episode, while exploring", pad=14)
         steps = [point.step for point in curve]
         for gate, name in enumerate(GATE_NAMES):
@@ -91,7 +91,7 @@ def learning_curve_figure(curve: Sequence[TrainingProgress], references: Mapping
         below.set_ylim(bottom=0)
         below.set_xlabel("env steps")
         below.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        below.legend(frameon=False, ncols=3, loc="upper left", fontsize=10, labelcolor=MUTED)
+        below.legend(frameon=False, ncols=3, loc="center right", bbox_to_anchor=(1, 0.7), fontsize=10, labelcolor=MUTED)
         for axes in (above, below):
             axes.grid(axis="y")
         return _svg(figure, "Return and spread of the gates in the course of training")
