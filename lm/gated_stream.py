@@ -1,44 +1,54 @@
-"""The fast decoding stream: one token of every row through a GatedTransformer, without transformers' general path."""
+"""The fast decoding stream: tokens through a GatedTransformer, without transformers' general path."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import DynamicCache
 
 from lm.gated_transformer import NEUTRAL_GATES, Block, GatedTransformer, rotary_cos_sin
 from lm.stream import PromptOutput, StreamOutput, attention_bias, stream_output
 
+_Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""Attention of one layer: its index and new queries, keys, values (M, H, head_dim) to what is read (M, D)."""
+
 
 class GatedStream:
-    """Static cache (L, 2, N, H, S, head_dim) sized to the longest text; see :class:`lm.stream.DecodingStream`.
+    """Static cache (L, 2, N * H, S, head_dim) of S slots for every row; see :class:`lm.stream.DecodingStream`.
 
-    The gates of all blocks are computed in one product, the attention bias once for all layers, and attention reads
-    only as many slots as the longest row has. Attention is two batched products and a softmax: for a single query a
-    row, that takes less time on a CPU than the fused kernel.
+    A step has fixed shapes and asks the device nothing, so that a CUDA graph can hold it. Attention is two batched
+    products over all S slots and a softmax. For one query a row this takes less time on a CPU than the fused kernel,
+    and less than products over the filled slots alone: a part of a batch of matrices is copied before it is multiplied.
     """
 
     def __init__(self, model: GatedTransformer, num_rows: int, capacity: int) -> None:
         config = model.config
         self.model = model
-        self._blocks = cast("list[Block]", list(model.blocks))
         self.num_rows = num_rows
         self.capacity = capacity
+        self._blocks = cast("list[Block]", list(model.blocks))
+        self._heads, self._head_dim = config.num_attention_heads, config.head_dim
         weights = model.token_embedding.weight
+        device = weights.device
         self._cache = weights.new_zeros(
-            (config.num_hidden_layers, 2, num_rows, config.num_attention_heads, capacity, config.head_dim)
+            (config.num_hidden_layers, 2, num_rows * self._heads, capacity, config.head_dim)
         )
-        self._keys, self._values = self._cache.unbind(1)
-        self._lengths = torch.zeros(num_rows, dtype=torch.int64, device=weights.device)
-        self._rows_twice = torch.arange(2 * num_rows, device=weights.device)  # of the keys, then of the values
-        self._slots = torch.arange(capacity, device=weights.device)
+        self._by_row = self._cache.unflatten(2, (num_rows, self._heads))  # (L, 2, N, H, S, head_dim)
+        self._keys_values = [tuple(layer.unbind(0)) for layer in self._cache]  # L pairs of (N * H, S, head_dim)
+        self._slots_flat = [layer.flatten(0, 2) for layer in self._cache]  # L of (2 * N * H * S, head_dim)
+        self._first_slots = torch.arange(2 * num_rows * self._heads, device=device).view(2, num_rows, -1) * capacity
+        self._lengths = torch.zeros(num_rows, dtype=torch.int64, device=device)
+        self._slots = torch.arange(capacity, device=device)
         self._rotary: tuple[Tensor, Tensor] | None = None
         if config.position_embedding_type == "rotary":
             cos, sin = rotary_cos_sin(self._slots[None], config.head_dim, config.rope_theta, weights.dtype)
-            self._rotary = (cos[0, 0], sin[0, 0])  # (S, head_dim)
+            # With the sign of the rotation in the sine, a rotation is x cos + roll(x) sin.
+            sign = torch.ones_like(sin[0, 0, 0])
+            sign[: config.head_dim // 2] = -1.0
+            self._rotary = (cos[0, 0], sin[0, 0] * sign)  # (S, head_dim)
         if config.gated:
             gates = [gate for block in self._blocks for gate in (block.attention_gate, block.ffn_gate)]
             self._gate_expand = torch.cat([gate.expand.weight for gate in gates])  # (2L * hidden, G)
@@ -49,24 +59,28 @@ class GatedStream:
     @torch.inference_mode()
     def prefill(self, rows: Tensor, tokens: Tensor, lengths: Tensor) -> PromptOutput:
         """See :class:`lm.stream.DecodingStream`."""
-        num_tokens = tokens.shape[1]
-        cache = DynamicCache(config=self.model.config)
-        output = self.model(
-            input_ids=tokens, past_key_values=cache, use_cache=True, output_hidden_states=True, logits_to_keep=1
-        )
-        for layer, read in enumerate(cache.layers):
-            self._keys[layer, rows, :, :num_tokens] = read.keys
-            self._values[layer, rows, :, :num_tokens] = read.values
+        num_rows, num_tokens = tokens.shape
+
+        def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            query, key, value = (
+                states.unflatten(0, (num_rows, num_tokens)).transpose(1, 2) for states in (query, key, value)
+            )  # (R, H, P, head_dim)
+            self._by_row[layer, 0, rows, :, :num_tokens] = key
+            self._by_row[layer, 1, rows, :, :num_tokens] = value
+            mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+            return mixed.transpose(1, 2).reshape(num_rows * num_tokens, -1)
+
+        positions = self._slots[:num_tokens].repeat(num_rows)
+        hidden = self._read(tokens.flatten(), positions, None, attend).unflatten(0, (num_rows, num_tokens))
         self._lengths[rows] = lengths
-        hidden = output.hidden_states[-1]
-        places = ((torch.arange(len(rows), device=rows.device), (lengths - back).clamp(min=0)) for back in (2, 1))
+        places = ((torch.arange(num_rows, device=rows.device), (lengths - back).clamp(min=0)) for back in (2, 1))
         return PromptOutput(*(self._output(hidden[place]) for place in places))
 
     @torch.inference_mode()
     def adopt(self, other: GatedStream, rows: Tensor, lengths: Tensor) -> None:
         """See :class:`lm.stream.DecodingStream`."""
         used = int(lengths.max())
-        self._cache[:, :, rows, :, :used] = other._cache[:, :, rows, :, :used]
+        self._by_row[:, :, rows, :, :used] = other._by_row[:, :, rows, :, :used]
         self._lengths[rows] = lengths
 
     def step(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
@@ -78,35 +92,39 @@ class GatedStream:
     @torch.inference_mode()
     def peek(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
         """See :class:`lm.stream.DecodingStream`."""
-        model, config = self.model, self.model.config
-        num_rows, heads, head_dim = self.num_rows, config.num_attention_heads, config.head_dim
-        used = int(self._lengths.max()) + 1
-        hidden = model.token_embedding(tokens)  # (N, D)
-        if self._rotary is None:
-            hidden = hidden + model.position_embedding(self._lengths)
-        else:
-            cos, sin = (table[self._lengths][:, None, None] for table in self._rotary)  # (N, 1, 1, head_dim)
-        bias = attention_bias(self._lengths, self._slots[:used], focus_bias, hidden.dtype)
-        bias = bias[:, None].expand(-1, heads, -1).reshape(num_rows * heads, 1, used)
-        slots = self._lengths.repeat(2)
-        scales = self._gate_scales(gates) if gates is not None else None
+        bias = attention_bias(self._lengths, self._slots, focus_bias, self._cache.dtype)
+        bias = bias[:, None].expand(-1, self._heads, -1).reshape(-1, 1, self.capacity)  # (N * H, 1, S)
+        newest = (self._first_slots + self._lengths[:, None]).flatten()  # (2 * N * H,)
 
+        def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            # A slot beyond its row's text is written again before it is read.
+            self._slots_flat[layer].index_copy_(0, newest, torch.stack((key, value)).flatten(0, 2))
+            keys, values = self._keys_values[layer]
+            query = query.reshape(-1, 1, self._head_dim)
+            scores = torch.baddbmm(bias, query, keys.transpose(1, 2), alpha=self._head_dim**-0.5)
+            return torch.bmm(scores.softmax(dim=-1), values).view(self.num_rows, -1)
+
+        return self._output(self._read(tokens, self._lengths, gates, attend))
+
+    def _read(self, tokens: Tensor, positions: Tensor, gates: Tensor | None, attend: _Attention) -> Tensor:
+        """Final hidden states (M, D) of tokens (M,) at positions (M,), under gates (M, G) or none."""
+        model = self.model
+        hidden = model.token_embedding(tokens)
+        if self._rotary is None:
+            hidden = hidden + model.position_embedding(positions)
+        else:
+            cos, sin = (table[positions][:, None, None] for table in self._rotary)  # (M, 1, 1, head_dim)
+        scales = self._gate_scales(gates) if gates is not None else None
         for layer, block in enumerate(self._blocks):
-            qkv = block.attention.qkv(block.attention_norm(hidden)).view(num_rows, 3, heads, head_dim)
+            qkv = block.attention.qkv(block.attention_norm(hidden)).unflatten(1, (3, self._heads, -1))
+            query_key, value = qkv[:, :2], qkv[:, 2]
             if self._rotary is not None:
-                first, second = qkv[:, :2].chunk(2, dim=-1)
-                qkv[:, :2] = qkv[:, :2] * cos + torch.cat((-second, first), dim=-1) * sin
-            cache = self._cache[layer].flatten(0, 1)  # (2N, H, S, head_dim)
-            cache[self._rows_twice, :, slots] = qkv[:, 1:].transpose(0, 1).flatten(0, 1)
-            keys, values = (self._cache[layer, part].flatten(0, 1)[:, :used] for part in (0, 1))  # (N * H, S, head_dim)
-            query = qkv[:, 0].reshape(num_rows * heads, 1, head_dim)
-            scores = torch.baddbmm(bias, query, keys.transpose(1, 2), alpha=head_dim**-0.5)
-            mixed = torch.bmm(scores.softmax(dim=-1), values)  # (N * H, 1, head_dim)
-            branch = block.attention.out(mixed.reshape(num_rows, -1))
-            hidden = hidden + (branch if scales is None else branch * scales[2 * layer])
+                query_key = torch.addcmul(query_key * cos, query_key.roll(self._head_dim // 2, dims=-1), sin)
+            branch = block.attention.out(attend(layer, query_key[:, 0], query_key[:, 1], value))
+            hidden = hidden + branch if scales is None else torch.addcmul(hidden, branch, scales[2 * layer])
             branch = block.ffn(block.ffn_norm(hidden))
-            hidden = hidden + (branch if scales is None else branch * scales[2 * layer + 1])
-        return self._output(model.final_norm(hidden))
+            hidden = hidden + branch if scales is None else torch.addcmul(hidden, branch, scales[2 * layer + 1])
+        return model.final_norm(hidden)
 
     def _gate_scales(self, gates: Tensor) -> Tensor:
         """Scales (2L, N, D) of all branches for gate signals (N, G), by the formula of ``DynamicGate``."""
