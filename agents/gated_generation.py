@@ -15,12 +15,9 @@ from agents.agent import Agent
 from agents.env_config import EnvConfig
 from lm.errors import InvalidValueError
 from tidal_gym.actions import NEUTRAL_ACTION, require_gates
-from tidal_gym.forecast import forecast
-from tidal_gym.history import TokenHistory
-from tidal_gym.modulation import ModulationConfig, draw, gate_effects, modulate
-from tidal_gym.observation import HiddenSummary, Trace, observe
+from tidal_gym.generation import Generation
+from tidal_gym.modulation import ModulationConfig, draw
 from tidal_gym.settings import settings_from
-from tidal_gym.streams import TwoStreams, surprisal
 
 
 @dataclass(frozen=True)
@@ -144,11 +141,14 @@ class GatedGeneration:
         if uniforms is None:
             uniforms = torch.rand(num_rows, limit, device=input_ids.device)
         # Not an argument of its own: `generate` would then pass it twice.
-        state = _Decoding(model, input_ids, kwargs.get("attention_mask"), limit, self)
+        generation = self._begin(model, input_ids, kwargs.get("attention_mask"), limit)
         is_done = torch.zeros(num_rows, dtype=torch.bool, device=input_ids.device)
         for step in range(limit):
-            gates = require_gates(self.agent.act(state.observe(step).cpu().numpy()), (num_rows, len(NEUTRAL_ACTION)))
-            tokens = state.step(torch.as_tensor(gates), uniforms[:, step])
+            chosen = require_gates(self.agent.act(generation.observe().cpu().numpy()), (num_rows, len(NEUTRAL_ACTION)))
+            gates = torch.as_tensor(chosen, dtype=generation.dtype, device=generation.device)
+            q, _ = generation.propose(gates)
+            tokens = draw(q, uniforms[:, step].to(gates))
+            generation.accept(gates, generation.outcome(tokens[:, None], q.entropy))
             if generation_config._pad_token_tensor is not None:
                 tokens = torch.where(is_done, generation_config._pad_token_tensor, tokens)
             input_ids = torch.cat((input_ids, tokens[:, None]), dim=1)
@@ -157,18 +157,17 @@ class GatedGeneration:
                 break
         return input_ids
 
-
-class _Decoding:
-    """N generations under way: both streams, the texts, and what the observation remembers of the last step."""
-
-    def __init__(
-        self, model: PreTrainedModel, input_ids: Tensor, mask: Tensor | None, limit: int, settings: GatedGeneration
-    ) -> None:
-        self.limit = limit
-        self.settings = settings
-        self.dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
-        self.context_length = model.config.max_position_embeddings
+    def _begin(self, model: PreTrainedModel, input_ids: Tensor, mask: Tensor | None, limit: int) -> Generation:
         num_rows, width = input_ids.shape
+        generation = Generation(
+            model,
+            num_rows,
+            width + limit,
+            step_limit=limit,
+            context_length=model.config.max_position_embeddings,
+            modulation=self.modulation,
+            human_entropy=self.human_entropy,
+        )
         if mask is None:
             mask = torch.ones_like(input_ids)
         lengths = mask.sum(dim=1)
@@ -176,52 +175,6 @@ class _Decoding:
         order = mask.bool().logical_not().to(torch.int8).argsort(dim=1, stable=True)
         prompts = input_ids.gather(1, order)  # (N, P)
         # What the tokenizer puts before a text is no part of it.
-        self.prefix_lengths = ((prompts[:, 0] == model.config.bos_token_id) & (lengths > 1)).long()
-        columns = torch.arange(width, device=input_ids.device) + self.prefix_lengths[:, None]
-        texts = prompts.gather(1, columns.clamp(max=width - 1))
-
-        rows = torch.arange(num_rows, device=input_ids.device)
-        self.history = TokenHistory(num_rows, width + limit, input_ids.device)
-        self.history.reset(rows, texts, lengths - self.prefix_lengths)
-        has_focus = settings.modulation.focus_strength > 0
-        self.streams = TwoStreams(model, num_rows, width + limit, has_focus=has_focus)
-        outputs = self.streams.read_prompts(rows, prompts, lengths)
-        self.summarize_hidden = HiddenSummary(self.streams.latest.hidden.shape[1], self.dtype, input_ids.device)
-        newest = surprisal(outputs.before_newest, self.history.newest)
-        self.surprisal = torch.where(lengths > 1, newest, 0.0)
-        self.gates = torch.tensor(NEUTRAL_ACTION, dtype=self.dtype, device=input_ids.device).expand(num_rows, -1)
-        self.sampling_entropy = self.gates.new_full((num_rows,), settings.human_entropy)
-
-    def observe(self, step: int) -> Tensor:
-        """The observations (N, 64) before the token of this step."""
-        history = self.history
-        self.forecast = forecast(
-            self.streams.latest.logits,
-            history.tokens,
-            history.is_first,
-            history.recent(),
-            self.settings.modulation.strongest_penalty,
-        )
-        trace = Trace(
-            surprisal=self.surprisal,
-            progress=torch.full_like(self.surprisal, step / self.limit),
-            context_use=((history.lengths + self.prefix_lengths) / self.context_length).to(self.dtype),
-            gates=self.gates,
-            sampling_entropy=self.sampling_entropy,
-        )
-        hidden = self.summarize_hidden(self.streams.latest.hidden)
-        return observe(self.forecast, history, hidden, trace, self.settings.human_entropy)
-
-    def step(self, gates: Tensor, uniforms: Tensor) -> Tensor:
-        """Draw tokens (N,) under gates (N, 3), and have both streams and the texts take them in."""
-        modulation = self.settings.modulation
-        self.gates = gates.to(self.gates)
-        effects = gate_effects(self.gates, modulation)
-        logits = self.streams.gated_logits(self.history.newest, self.gates, effects.focus_bias)
-        distribution = modulate(logits, effects, self.history.tokens, modulation)
-        tokens = draw(distribution, uniforms.to(self.gates))
-        self.surprisal = -self.forecast.log_prob(tokens[:, None])[:, 0]
-        self.sampling_entropy = distribution.entropy
-        self.history.append(tokens)
-        self.streams.advance(tokens)
-        return tokens
+        prefix_lengths = ((prompts[:, 0] == model.config.bos_token_id) & (lengths > 1)).long()
+        generation.begin(torch.arange(num_rows, device=input_ids.device), prompts, lengths, prefix_lengths)
+        return generation

@@ -42,6 +42,10 @@ class GatedStream:
         self._first_slots = torch.arange(2 * num_rows * self._heads, device=device).view(2, num_rows, -1) * capacity
         self._lengths = torch.zeros(num_rows, dtype=torch.int64, device=device)
         self._slots = torch.arange(capacity, device=device)
+        # Outputs are written in place: fresh arrays of the vocabulary's size cost more than what is written to them.
+        self._head = model.lm_head.weight.T
+        self._logits = weights.new_empty(num_rows, config.vocab_size)
+        self._output = stream_output(self._logits, weights.new_empty(num_rows, config.hidden_size))
         self._rotary: tuple[Tensor, Tensor] | None = None
         if config.position_embedding_type == "rotary":
             cos, sin = rotary_cos_sin(self._slots[None], config.head_dim, config.rope_theta, weights.dtype)
@@ -73,8 +77,11 @@ class GatedStream:
         positions = self._slots[:num_tokens].repeat(num_rows)
         hidden = self._read(tokens.flatten(), positions, None, attend).unflatten(0, (num_rows, num_tokens))
         self._lengths[rows] = lengths
-        places = ((torch.arange(num_rows, device=rows.device), (lengths - back).clamp(min=0)) for back in (2, 1))
-        return PromptOutput(*(self._output(hidden[place]) for place in places))
+        # The last two places of every row; one product for both, since the head is read from memory each time.
+        places = (lengths + lengths.new_tensor([[-2], [-1]])).clamp(min=0)  # (2, R)
+        hidden = hidden[torch.arange(num_rows, device=rows.device), places]  # (2, R, D)
+        logits = self.model.lm_head(hidden.flatten(0, 1)).unflatten(0, (2, num_rows))
+        return PromptOutput(*map(stream_output, logits, hidden))
 
     @torch.inference_mode()
     def adopt(self, other: GatedStream, rows: Tensor, lengths: Tensor) -> None:
@@ -104,7 +111,14 @@ class GatedStream:
             scores = torch.baddbmm(bias, query, keys.transpose(1, 2), alpha=self._head_dim**-0.5)
             return torch.bmm(scores.softmax(dim=-1), values).view(self.num_rows, -1)
 
-        return self._output(self._read(tokens, self._lengths, gates, attend))
+        hidden = self._read(tokens, self._lengths, gates, attend)
+        torch.mm(hidden, self._head, out=self._logits)
+        if self.model.lm_head.bias is not None:
+            self._logits += self.model.lm_head.bias
+        if self._output.logits is not self._logits:  # of a half-precision model
+            self._output.logits.copy_(self._logits)
+        self._output.hidden.copy_(hidden)
+        return self._output
 
     def _read(self, tokens: Tensor, positions: Tensor, gates: Tensor | None, attend: _Attention) -> Tensor:
         """Final hidden states (M, D) of tokens (M,) at positions (M,), under gates (M, G) or none."""
@@ -133,6 +147,3 @@ class GatedStream:
         expanded = expanded.view(len(gates), num_gates, width).transpose(0, 1)  # (2L, N, hidden)
         scales = torch.sigmoid(torch.baddbmm(self._gate_bias, expanded, self._gate_project))
         return scales / torch.sigmoid(self._gate_bias)
-
-    def _output(self, hidden: Tensor) -> StreamOutput:
-        return stream_output(self.model.lm_head(hidden), hidden)

@@ -29,7 +29,10 @@ class PromptOutput(NamedTuple):
 
 
 class DecodingStream(Protocol):
-    """N rows of text being read; each row has its own length, at most `capacity` tokens."""
+    """N rows of text being read; each row has its own length, at most `capacity` tokens.
+
+    What :meth:`step` and :meth:`peek` return holds until the next of them: the next output may lie in the same memory.
+    """
 
     num_rows: int
     capacity: int

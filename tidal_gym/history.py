@@ -16,17 +16,19 @@ class TokenHistory:
     """
 
     def __init__(self, num_rows: int, capacity: int, device: torch.device | str = "cpu") -> None:
+        def counters() -> Tensor:
+            return torch.zeros(num_rows, dtype=torch.int64, device=device)
+
         self.tokens = torch.zeros(num_rows, capacity, dtype=torch.int64, device=device)
         """(N, L) ids. Beyond a row's length its first token stands again and again: as a *set*, the whole row is its
         text, so that gathers and scatters over it need no mask."""
         self.is_first = torch.zeros(num_rows, capacity, dtype=torch.bool, device=device)
         """(N, L), True where a token occurs for the first time in its row: one place for each distinct token."""
-        self.lengths = torch.zeros(num_rows, dtype=torch.int64, device=device)
+        self.lengths = counters()
         """(N,) [tokens]."""
-        self.newest = torch.zeros(num_rows, dtype=torch.int64, device=device)
+        self.newest = counters()
         """(N,) the last token of each row."""
-        self._distinct_bigrams = torch.zeros(num_rows, dtype=torch.int64, device=device)
-        self._rows = torch.arange(num_rows, device=device)
+        self._distinct, self._distinct_bigrams = counters(), counters()
         self._columns = torch.arange(capacity, device=device)
         self._recent = torch.arange(-RECENT_TOKENS, 0, device=device)
 
@@ -38,39 +40,47 @@ class TokenHistory:
             prompts: (R, P) ids, right-padded with anything.
             lengths: (R,) tokens of each prompt, at least 1.
         """
+        width = prompts.shape[1]
+        is_token = self._columns[:width] < lengths.unsqueeze(1)  # (R, P)
+        tokens = torch.where(is_token, prompts, prompts[:, :1])
+        is_same = (tokens.unsqueeze(2) == tokens.unsqueeze(1)).tril(diagonal=-1)  # (R, P, P), place and earlier place
+        is_first = is_token & ~is_same.any(dim=2)
+        # The bigram that ends at a place, and one that ended at an earlier place.
+        is_new_bigram = is_token[:, 1:] & ~(is_same[:, 1:, 1:] & is_same[:, :-1, :-1]).any(dim=2)
+
         self.tokens[rows] = prompts[:, :1]
+        self.tokens[rows, :width] = tokens
         self.is_first[rows] = False
-        self.lengths[rows] = 0
-        self._distinct_bigrams[rows] = 0
-        for place in range(prompts.shape[1]):
-            has_token = lengths > place
-            self._append(rows[has_token], prompts[has_token, place])
+        self.is_first[rows, :width] = is_first
+        self.lengths[rows] = lengths
+        self.newest[rows] = tokens.gather(1, lengths.unsqueeze(1) - 1).squeeze(1)
+        self._distinct[rows] = is_first.sum(dim=1)
+        self._distinct_bigrams[rows] = is_new_bigram.sum(dim=1)
 
     def append(self, tokens: Tensor) -> None:
         """Adds one token (N,) to every row."""
-        self._append(self._rows, tokens)
-
-    def _append(self, rows: Tensor, tokens: Tensor) -> None:
-        # rows (R,), tokens (R,)
-        text, lengths = self.tokens[rows], self.lengths[rows]
-        is_token = text == tokens.unsqueeze(1)  # (R, L)
-        is_pair = is_token[:, 1:] & (text[:, :-1] == self.newest[rows].unsqueeze(1))
-        is_pair &= self._columns[1:] < lengths.unsqueeze(1)
-        self._distinct_bigrams[rows] += (lengths > 0) & ~is_pair.any(dim=1)
-        self.is_first[rows, lengths] = (lengths == 0) | ~is_token.any(dim=1)
-        self.tokens[rows, lengths] = tokens
-        self.lengths[rows] = lengths + 1
-        self.newest[rows] = tokens
+        place = self.lengths.unsqueeze(1)
+        is_token = self.tokens == tokens.unsqueeze(1)  # (N, L)
+        is_bigram = is_token[:, 1:] & (self.tokens[:, :-1] == self.newest.unsqueeze(1))
+        is_bigram &= self._columns[1:] < place
+        is_new = ~is_token.any(dim=1)
+        self._distinct += is_new
+        self._distinct_bigrams += ~is_bigram.any(dim=1)
+        self.is_first.scatter_(1, place, is_new.unsqueeze(1))
+        self.tokens.scatter_(1, place, tokens.unsqueeze(1))
+        self.lengths += 1
+        self.newest.copy_(tokens)
 
     def recent(self) -> Tensor:
         """(N, 10) the last tokens, oldest first; -1 where a text is shorter."""
         places = self.lengths.unsqueeze(1) + self._recent
-        return torch.where(places < 0, -1, self.tokens.gather(1, places.clamp(min=0)))
+        return self.tokens.gather(1, places.clamp(min=0)).masked_fill_(places < 0, -1)
 
     def repetition_ratio(self) -> Tensor:
         """(N,) 1 - distinct-1: the share of tokens that repeat an earlier one, in [0, 1)."""
-        return 1.0 - self.is_first.sum(dim=1) / self.lengths
+        return 1.0 - self._distinct / self.lengths
 
     def distinct_bigrams(self) -> Tensor:
         """(N,) distinct-2: the share of bigrams that are new, in [0, 1]; 1 for a text of one token."""
-        return torch.where(self.lengths > 1, self._distinct_bigrams / (self.lengths - 1).clamp(min=1), 1.0)
+        num_bigrams = self.lengths - 1
+        return torch.where(num_bigrams > 0, self._distinct_bigrams / num_bigrams.clamp(min=1), 1.0)

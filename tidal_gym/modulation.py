@@ -104,7 +104,7 @@ def modulate(logits: Tensor, effects: GateEffects, text: Tensor, config: Modulat
     """The distribution q: repetition penalty, then top-k, then temperature, then top-p.
 
     Args:
-        logits: (N, V) of the gated stream; left as they are.
+        logits: (N, V) of the gated stream; those of the text are overwritten.
         effects: of the action, fields (N,).
         text: (N, L) ids of tokens that each row's text holds, in any order and with any repeats.
         config: how many tokens may be drawn.
@@ -112,8 +112,8 @@ def modulate(logits: Tensor, effects: GateEffects, text: Tensor, config: Modulat
     Temperature keeps the order of the logits, so taking it after top-k changes nothing and costs K numbers a row.
     """
     # Repeats of a token write the same number to the same place.
-    penalized = logits.scatter(1, text, penalize(logits.gather(1, text), effects.penalty.unsqueeze(1)))
-    values, columns = largest(penalized, config.top_k)
+    logits.scatter_(1, text, penalize(logits.gather(1, text), effects.penalty.unsqueeze(1)))
+    values, columns = largest(logits, config.top_k)
     tokens, order = columns.sort(dim=1)
     tempered = values.gather(1, order) / effects.temperature.unsqueeze(1)
     if config.top_p < 1:

@@ -14,7 +14,6 @@ from torch import Tensor
 from lm.errors import InvalidValueError
 from tidal_gym.actions import GATE_NAMES
 from tidal_gym.forecast import Forecast
-from tidal_gym.history import TokenHistory
 
 NUM_CHUNKS = 24
 """Chunks of the hidden state that the observation summarizes; also the least width of a model."""
@@ -48,6 +47,10 @@ OBSERVATION_SIZE = len(OBSERVATION_NAMES)
 class Trace(NamedTuple):
     """What happened on the way to the present state, for N rows."""
 
+    repetition_ratio: Tensor
+    """(N,) 1 - distinct-1 of the text."""
+    distinct_bigrams: Tensor
+    """(N,) distinct-2 of the text."""
     surprisal: Tensor
     """(N,) of the newest token under p [nats]."""
     progress: Tensor
@@ -89,32 +92,29 @@ class HiddenSummary:
         return means, ((deviations * deviations) @ self._averaging).sqrt()
 
 
-def observe(
-    forecast: Forecast, history: TokenHistory, hidden: tuple[Tensor, Tensor], trace: Trace, human_entropy: float
-) -> Tensor:
+def observe(forecast: Forecast, hidden: tuple[Tensor, Tensor], trace: Trace, human_entropy: float) -> Tensor:
     """The observation (N, 64), float32.
 
     Args:
         forecast: p over the token about to be drawn.
-        history: the text so far.
         hidden: summary of the neutral stream's final hidden state at the newest token, two of (N, 24).
         trace: the way to here.
         human_entropy: H*, mean entropy of the model on human text [nats].
     """
-    entropies = torch.cat(
-        (forecast.entropies, torch.stack((forecast.penalized_entropy, trace.sampling_entropy), dim=1)), dim=1
+    scalars = (
+        forecast.largest_probability,
+        forecast.text_mass,
+        forecast.recent_mass,
+        trace.repetition_ratio,
+        trace.distinct_bigrams,
+        trace.surprisal.clamp(max=LARGEST_SURPRISAL) / LARGEST_SURPRISAL,
     )
-    entropies = entropies / human_entropy - 1.0  # (N, 5): three temperatures, penalized, last q
-    scalars = torch.stack(
-        (
-            forecast.largest_probability,
-            forecast.text_mass,
-            forecast.recent_mass,
-            history.repetition_ratio().to(entropies.dtype),
-            history.distinct_bigrams().to(entropies.dtype),
-            trace.surprisal.clamp(max=LARGEST_SURPRISAL) / LARGEST_SURPRISAL,
-        ),
-        dim=1,
+    parts = (
+        forecast.entropies / human_entropy - 1.0,
+        torch.stack(scalars, dim=1),
+        *hidden,
+        torch.stack((trace.progress, trace.context_use), dim=1),
+        trace.gates,
+        (trace.sampling_entropy / human_entropy - 1.0).unsqueeze(1),
     )
-    way = torch.stack((trace.progress, trace.context_use), dim=1)
-    return torch.cat((entropies[:, :4], scalars, *hidden, way, trace.gates, entropies[:, 4:]), dim=1).float()
+    return torch.cat([part.float() for part in parts], dim=1)

@@ -172,7 +172,7 @@ def repetition_term(tokens: Tensor, newest: Tensor, recent: Tensor) -> Tensor:
         recent: (N, 10) last tokens of the text, -1 where there are fewer.
     """
     count = (tokens.unsqueeze(2) == recent.unsqueeze(1)).sum(dim=2).double()  # (N, K)
-    recurrence = torch.where(count <= 3, 0.25 * count, 0.75 + 0.05 * (count - 3))
+    recurrence = torch.minimum(0.25 * count, 0.6 + 0.05 * count)  # the lines meet at 3 occurrences
     return 0.0 - (recurrence + 0.3 * (tokens == newest.unsqueeze(1))).clamp(max=1.0)
 
 

@@ -26,7 +26,7 @@ class TwoStreams:
         self._neutral = open_stream(model, num_rows, capacity)
         self._gated = open_stream(model, num_rows, capacity) if not self.is_shared else self._neutral
         self.latest: StreamOutput
-        """The neutral stream's output (N, ...) at the newest token of every row."""
+        """The neutral stream's output (N, ...) at the newest token of every row; written in place."""
 
     @property
     def is_shared(self) -> bool:
@@ -37,28 +37,29 @@ class TwoStreams:
         """Begins rows anew: both streams read their prompts, the gated one all but the newest token, without gates.
 
         Args:
-            rows: (R,) which rows; all of them the first time.
+            rows: (R,) which rows; all of them, in order, the first time.
             prompts: (R, P) ids, right-padded with anything.
             lengths: (R,) tokens of each prompt, at least 1.
         """
         outputs = self._neutral.prefill(rows, prompts, lengths)
         if not self.is_shared:  # a prompt is read without gates, by both streams alike
             self._gated.adopt(self._neutral, rows, lengths - 1)
-        if len(rows) == self._neutral.num_rows:
-            self.latest = StreamOutput(*(output.index_select(0, rows.argsort()) for output in outputs.newest))
-        else:
-            pairs = zip(self.latest, outputs.newest, strict=True)
-            self.latest = StreamOutput(*(present.index_copy(0, rows, new) for present, new in pairs))
+        if not hasattr(self, "latest"):
+            self.latest = StreamOutput(*(output.clone() for output in outputs.newest))
+        for present, new in zip(self.latest, outputs.newest, strict=True):
+            present.index_copy_(0, rows, new)
         return outputs
 
     def gated_logits(self, newest: Tensor, gates: Tensor, focus_bias: Tensor, *, keep: bool = True) -> Tensor:
         """Logits (N, V) of the gated stream, which reads the newest tokens (N,) under gates (N, 3) and focus bias (N,).
 
+        They are the caller's to overwrite, and hold until the stream reads again.
+
         Args:
             keep: False asks "what if", and leaves the stream where it was.
         """
         if self.is_shared:
-            return self.latest.logits
+            return self.latest.logits.clone()
         read = self._gated.step if keep else self._gated.peek
         return read(newest, gates if self._has_gates else None, focus_bias if self._has_focus else None).logits
 

@@ -28,17 +28,15 @@ from tidal_gym.arguments import (
     seeds_by_row,
 )
 from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, require_episode_fits
-from tidal_gym.forecast import Forecast, forecast
-from tidal_gym.history import TokenHistory
+from tidal_gym.generation import Generation
 from tidal_gym.infos import add_objects, masked
-from tidal_gym.modulation import GateEffects, ModulationConfig, draw, gate_effects, modulate
-from tidal_gym.observation import OBSERVATION_SIZE, HiddenSummary, Trace, observe
+from tidal_gym.modulation import ModulationConfig, draw
+from tidal_gym.observation import OBSERVATION_SIZE
 from tidal_gym.pickling import MadeAgain
 from tidal_gym.prompts import read_openings, tokenize_openings
 from tidal_gym.rendering import Renderer, view_episode
-from tidal_gym.rewards import Outcome, RewardReference, RewardTerms, make_reward
+from tidal_gym.rewards import RewardReference, make_reward
 from tidal_gym.settings import settings_from
-from tidal_gym.streams import TwoStreams, surprisal
 
 
 class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any]], MadeAgain):
@@ -110,12 +108,15 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             self.max_episode_steps, longest_prompt=self._prompts.longest, context_length=context_length
         )
 
-        self._device = torch.device(device)
-        self._dtype = torch.float64 if self.bundle.model.dtype == torch.float64 else torch.float32
-        has_focus = self.modulation.focus_strength > 0
-        self._streams = TwoStreams(self.bundle.model, self.num_envs, capacity, has_focus=has_focus)
-        self._summarize_hidden = HiddenSummary(self.bundle.width, self._dtype, self._device)
-        self._history = TokenHistory(self.num_envs, capacity, self._device)
+        self._generation = Generation(
+            self.bundle.model,
+            self.num_envs,
+            capacity,
+            step_limit=self.max_episode_steps,
+            context_length=context_length,
+            modulation=self.modulation,
+            human_entropy=statistics_of_text.human_entropy,
+        )
 
         self.row_generators: list[np.random.Generator] = []
         """The generator of each row; empty before the first reset."""
@@ -127,10 +128,6 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         # Room for one step more: a finished row idles through the step in which NEXT_STEP autoreset begins it anew.
         self._uniforms = np.zeros((self.num_envs, self.max_episode_steps + 1))
         self._gates_taken = np.zeros((self.num_envs, self.max_episode_steps + 1, len(GATE_NAMES)))
-        self._gates = torch.zeros(self.num_envs, len(GATE_NAMES), dtype=self._dtype, device=self._device)
-        self._surprisal, self._sampling_entropy = self._gates.new_zeros(2, self.num_envs).unbind()
-        self._recent: Tensor
-        self._forecast: Forecast
 
     @property
     def neutral_action(self) -> NDArray[np.float32]:
@@ -174,7 +171,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             if seeds[row] is not None:
                 self.row_generators[row], self._row_seeds[row] = seeding.np_random(seeds[row])
         self._begin_episodes(rows)
-        observations = self._observe()
+        observations = self._generation.observe().cpu().numpy()
         self._render_if_human()
         return observations, {}
 
@@ -196,16 +193,10 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         """
         self._require_running()
         gates = self._as_tensor(require_gates(actions, (self.num_envs, len(GATE_NAMES))))
-
-        effects = gate_effects(gates, self.modulation)
-        logits = self._streams.gated_logits(self._history.newest, gates, effects.focus_bias)
-        q = modulate(logits, effects, self._history.tokens, self.modulation)
-        tokens = draw(q, self._as_tensor(self._uniforms[self._rows, self._steps]))
-        outcome = self._outcome(tokens.unsqueeze(1), q.entropy)
-        reward = self._reward(outcome)
-        self._streams.advance(tokens)
-        self._record(gates, outcome)
-        return self._end_of_step(_numbers(outcome, reward, effects), tokens.cpu().numpy())
+        uniforms = self._as_tensor(self._uniforms[self._rows, self._steps])
+        self._gates_taken[self._rows, self._steps] = actions
+        self._steps += 1
+        return self._end_of_step(*self._transition(gates, uniforms))
 
     @torch.inference_mode()
     def expected_rewards(self, actions: ArrayLike) -> NDArray[np.float64]:
@@ -223,11 +214,8 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         actions = np.asarray(actions)
         expectations = []
         for action in self._as_tensor(require_gates(actions, (len(actions), len(GATE_NAMES)))):
-            gates = action.expand(self.num_envs, -1)
-            effects = gate_effects(gates, self.modulation)
-            logits = self._streams.gated_logits(self._history.newest, gates, effects.focus_bias, keep=False)
-            q = modulate(logits, effects, self._history.tokens, self.modulation)
-            reward = self._reward(self._outcome(q.tokens, q.entropy))
+            q, _ = self._generation.propose(action.expand(self.num_envs, -1), keep=False)
+            reward = self._reward(self._generation.outcome(q.tokens, q.entropy))
             expectations.append((q.probs * reward.total).sum(dim=1))
         return torch.stack(expectations, dim=1).double().cpu().numpy()
 
@@ -240,47 +228,63 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
                 f"The episodes of the rows {rows} have ended: call `reset(options={{'reset_mask': mask}})` first."
             )
 
-    def _outcome(self, tokens: Tensor, sampling_entropy: Tensor) -> Outcome:
-        return Outcome(tokens, self._forecast.log_prob(tokens), sampling_entropy, self._history.newest, self._recent)
-
-    def _record(self, gates: Tensor, outcome: Outcome) -> None:
-        self._gates_taken[self._rows, self._steps] = gates.cpu().numpy()
-        self._steps += 1
-        self._history.append(outcome.tokens[:, 0])
-        self._gates, self._sampling_entropy = gates, outcome.sampling_entropy
-        self._surprisal = -outcome.log_prob[:, 0]
+    def _transition(self, gates: Tensor, uniforms: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Everything of a step that happens on the device: the next observations, and what the step reports."""
+        q, effects = self._generation.propose(gates)
+        outcome = self._generation.outcome(draw(q, uniforms).unsqueeze(1), q.entropy)
+        reward = self._reward(outcome)
+        self._generation.accept(gates, outcome)
+        report = {
+            "reward": reward.total[:, 0],
+            "token": outcome.tokens[:, 0],
+            **{f"reward_{name}": term[:, 0] for name, term in reward.terms.items()},
+            "log_prob": outcome.log_prob[:, 0],
+            "entropy": outcome.sampling_entropy,
+            "temperature": effects.temperature,
+            "penalty": effects.penalty,
+        }
+        return self._generation.observe(), report
 
     def _end_of_step(
-        self, numbers: dict[str, NDArray[np.float64]], tokens: NDArray[np.int64]
+        self, observed: Tensor, report: dict[str, Tensor]
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        observations = observed.cpu().numpy()
+        # One transfer for all; float64 holds every token id.
+        columns = torch.stack([column.double() for column in report.values()]).cpu().numpy()
+        values: dict[str, NDArray[Any]] = dict(zip(report, columns, strict=True))
+        values["token"] = tokens = values["token"].astype(np.int64)
         has_stepped = ~self._is_finished  # the others idled, and NEXT_STEP autoreset begins them anew
-        rewards = np.where(has_stepped, numbers.pop("reward"), 0.0)
+        rewards = np.where(has_stepped, values.pop("reward"), 0.0)
         terminations = (tokens == self.bundle.eos_token_id) & has_stepped
         truncations = (self._steps >= self.max_episode_steps) & has_stepped
         is_over = terminations | truncations
-        values = {"token": tokens, **numbers}
-
-        if not has_stepped.all():
-            self._begin_episodes(~has_stepped)
-        observations = self._observe()
         self._is_finished = is_over.copy()
+
         if self.autoreset_mode is AutoresetMode.SAME_STEP and is_over.any():
             infos = masked(values, ~is_over)
             final_info = masked(values, is_over)
             add_objects(final_info, "token_ids", self._token_ids(is_over), is_over)
             infos["final_info"], infos["_final_info"] = final_info, is_over.copy()
             add_objects(infos, "final_obs", [observations[row].copy() for row in np.flatnonzero(is_over)], is_over)
-            self._begin_episodes(is_over)
-            observations = self._observe()
+            observations = self._begin_within_step(is_over, observations)
         else:
             infos = masked(values, has_stepped)
             if is_over.any():
                 add_objects(infos, "token_ids", self._token_ids(is_over), is_over)
+            if not has_stepped.all():
+                observations = self._begin_within_step(~has_stepped, observations)
         self._render_if_human()
         return observations, rewards, terminations, truncations, infos
 
-    def _begin_episodes(self, mask: NDArray[np.bool_]) -> None:
-        """Draws new prompts for the rows of the mask (N,), and has both streams read them."""
+    def _begin_within_step(self, mask: NDArray[np.bool_], observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Begins the rows of the mask (N,) anew; their first observations take the place of those given."""
+        rows = self._begin_episodes(mask)
+        observations = observations.copy()
+        observations[mask] = self._generation.observe(rows).cpu().numpy()
+        return observations
+
+    def _begin_episodes(self, mask: NDArray[np.bool_]) -> Tensor:
+        """Draws new prompts for the rows of the mask (N,) and begins their generations; returns the rows (R,)."""
         places = np.flatnonzero(mask)
         generators = [self.row_generators[row] for row in places]
         batch = self._prompts.draw_batch(generators)
@@ -288,37 +292,12 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         self._steps[places] = 0
         self._prompt_lengths[places] = batch.lengths
         self._is_finished[places] = False
-
-        rows, text, lengths = (torch.as_tensor(array, device=self._device) for array in (places, *batch))
-        prefix = text.new_tensor(self._prompts.prefix).expand(len(rows), -1)
-        self._history.reset(rows, text, lengths)
-        outputs = self._streams.read_prompts(rows, torch.cat((prefix, text), dim=1), lengths + prefix.shape[1])
-
-        newest = surprisal(outputs.before_newest, self._history.newest[rows])
-        has_past = lengths + prefix.shape[1] > 1
-        self._surprisal = self._surprisal.index_copy(0, rows, torch.where(has_past, newest, 0.0))
-        self._gates = self._gates.index_copy(0, rows, self._gates.new_tensor(NEUTRAL_ACTION).expand(len(rows), -1))
-        self._sampling_entropy = self._sampling_entropy.index_fill(0, rows, self.bundle.statistics.human_entropy)
-
-    def _observe(self) -> NDArray[np.float32]:
-        history = self._history
-        self._recent = history.recent()
-        self._forecast = forecast(
-            self._streams.latest.logits,
-            history.tokens,
-            history.is_first,
-            self._recent,
-            self.modulation.strongest_penalty,
-        )
-        trace = Trace(
-            surprisal=self._surprisal,
-            progress=self._as_tensor(self._steps / self.max_episode_steps),
-            context_use=((history.lengths + len(self._prompts.prefix)) / self.bundle.context_length).to(self._dtype),
-            gates=self._gates,
-            sampling_entropy=self._sampling_entropy,
-        )
-        hidden = self._summarize_hidden(self._streams.latest.hidden)
-        return observe(self._forecast, history, hidden, trace, self.bundle.statistics.human_entropy).cpu().numpy()
+        prefix = np.array(self._prompts.prefix, np.int64)
+        prompts = np.concatenate((np.tile(prefix, (len(places), 1)), batch.tokens), axis=1)
+        arrays = (places, prompts, batch.lengths + len(prefix), np.full(len(places), len(prefix)))
+        rows, *begun = (torch.as_tensor(array, device=self._generation.device) for array in arrays)
+        self._generation.begin(rows, *begun)
+        return rows
 
     # Looking at the episodes
 
@@ -348,25 +327,13 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             self._renderer.close()
 
     def _token_ids(self, mask: NDArray[np.bool_]) -> list[list[int]]:
-        tokens, lengths = self._history.tokens.cpu().numpy(), self._history.lengths.cpu().numpy()
+        history = self._generation.history
+        tokens, lengths = history.tokens.cpu().numpy(), history.lengths.cpu().numpy()
         return [[*self._prompts.prefix, *tokens[row, : lengths[row]].tolist()] for row in np.flatnonzero(mask)]
 
     def _render_if_human(self) -> None:
         if self.render_mode == "human":
             self.render()
 
-    def _as_tensor(self, array: NDArray[np.float64]) -> Tensor:
-        return torch.as_tensor(array, dtype=self._dtype, device=self._device)
-
-
-def _numbers(outcome: Outcome, reward: RewardTerms, effects: GateEffects) -> dict[str, NDArray[np.float64]]:
-    """What a step reports of the tokens drawn, by name, (N,) each; one transfer from the device for all."""
-    columns = {
-        "reward": reward.total[:, 0],
-        **{f"reward_{name}": term[:, 0] for name, term in reward.terms.items()},
-        "log_prob": outcome.log_prob[:, 0],
-        "entropy": outcome.sampling_entropy,
-        "temperature": effects.temperature,
-        "penalty": effects.penalty,
-    }
-    return dict(zip(columns, torch.stack(tuple(columns.values())).double().cpu().numpy(), strict=True))
+    def _as_tensor(self, array: NDArray[Any]) -> Tensor:
+        return torch.as_tensor(array, dtype=self._generation.dtype, device=self._generation.device)

@@ -163,7 +163,7 @@ def test_neutral_q_is_p(make_env):
     env = make_env(4, modulation={"top_k": 300})
     env.reset(seed=SEED)
     for _ in range(5):
-        p = env._forecast.logits.softmax(dim=1)
+        p = env._generation.streams.latest.logits.softmax(dim=1)
         infos = env.step(np.tile(env.neutral_action, (4, 1)))[4]
         np.testing.assert_allclose(infos["entropy"], -(p * p.log()).sum(dim=1).numpy(), rtol=1e-5)
         assert (infos["temperature"] == 1.0).all() and (infos["penalty"] == 1.0).all()
@@ -189,7 +189,7 @@ def test_gates_stay_in_the_gated_cache(make_env):
         env.step(np.tile(action, (4, 1)))
     same = [left == right for left, right in zip(first.token_ids(), second.token_ids(), strict=True)]
     assert any(same)
-    p_first, p_second = first._forecast.logits[same], second._forecast.logits[same]
+    p_first, p_second = first._generation.streams.latest.logits[same], second._generation.streams.latest.logits[same]
     torch.testing.assert_close(p_first, p_second, rtol=0, atol=1e-12)
     for env in (first, second):
         env.modulation = env.modulation.__class__()

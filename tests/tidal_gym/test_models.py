@@ -94,16 +94,16 @@ def test_batched_equals_single_for_any_model(folders, name):
 @pytest.mark.parametrize("name", ["gpt2", "ungated"])
 def test_one_stream_serves_both_where_nothing_can_differ(folders, name, monkeypatch):
     shared = make(folders[name], modulation={"focus_strength": 0.0})
-    assert shared._streams.is_shared
+    assert shared._generation.streams.is_shared
     monkeypatch.setattr(TwoStreams, "is_shared", False)
     double = make(folders[name], modulation={"focus_strength": 0.0})
     monkeypatch.undo()
-    assert shared._streams._gated is shared._streams._neutral
-    assert double._streams._gated is not double._streams._neutral
+    assert shared._generation.streams._gated is shared._generation.streams._neutral
+    assert double._generation.streams._gated is not double._generation.streams._neutral
 
     forwards = {"shared": 0, "double": 0}
     for label, env in (("shared", shared), ("double", double)):
-        streams = env._streams
+        streams = env._generation.streams
         for stream in {id(streams._neutral): streams._neutral, id(streams._gated): streams._gated}.values():
             monkeypatch.setattr(stream, "step", counted(stream.step, forwards, label))
     grid = [[0.1, 0.2, 0.3], [0.9, 1.0, 0.0]]
@@ -126,7 +126,7 @@ def counted(step, forwards: dict[str, int], label: str):
 
 
 def test_two_streams_for_a_gated_model(make_env):
-    assert not make_env(modulation={"focus_strength": 0.0})._streams.is_shared
+    assert not make_env(modulation={"focus_strength": 0.0})._generation.streams.is_shared
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

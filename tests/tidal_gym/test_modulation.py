@@ -36,7 +36,9 @@ def test_penalty_divides_positive_logits_and_multiplies_others():
 def test_modulate_by_hand():
     # Token 3 is repeated: 2 becomes 1. The top 3 of (0, 1, -1, 1, 4) are then 1, 3 and 4, halved by temperature 2.
     logits = torch.tensor([[0.0, 1.0, -1.0, 2.0, 4.0]])
-    q = modulate(logits, effects(temperature=2.0, penalty=2.0), torch.tensor([[3, 3, 2]]), ModulationConfig(top_k=3))
+    q = modulate(
+        logits.clone(), effects(temperature=2.0, penalty=2.0), torch.tensor([[3, 3, 2]]), ModulationConfig(top_k=3)
+    )
     weights = [math.exp(0.5), math.exp(0.5), math.exp(2.0)]
     probs = [weight / sum(weights) for weight in weights]
     assert q.tokens.tolist() == [[1, 3, 4]]
@@ -50,7 +52,10 @@ def test_penalty_equals_transformers():
     logits = torch.randn(3, 50, generator=generator)
     text = torch.randint(0, 50, (3, 12), generator=generator)
     q = modulate(
-        logits, GateEffects(torch.ones(3), torch.full((3,), 1.7), torch.zeros(3)), text, ModulationConfig(top_k=50)
+        logits.clone(),
+        GateEffects(torch.ones(3), torch.full((3,), 1.7), torch.zeros(3)),
+        text,
+        ModulationConfig(top_k=50),
     )
     expected = RepetitionPenaltyLogitsProcessor(1.7)(text, logits.clone()).softmax(dim=1)
     torch.testing.assert_close(q.probs, expected)
@@ -59,7 +64,7 @@ def test_penalty_equals_transformers():
 def test_top_p_comes_after_temperature_and_equals_transformers():
     logits = torch.randn(4, 50, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     given = GateEffects(torch.full((4,), 0.7), torch.ones(4), torch.zeros(4))
-    q = modulate(logits, given, torch.zeros(4, 1, dtype=torch.int64), ModulationConfig(top_k=20, top_p=0.8))
+    q = modulate(logits.clone(), given, torch.zeros(4, 1, dtype=torch.int64), ModulationConfig(top_k=20, top_p=0.8))
     expected = TopPLogitsWarper(0.8)(None, TopKLogitsWarper(20)(None, logits / 0.7)).softmax(dim=1)
     torch.testing.assert_close(torch.zeros_like(logits).scatter(1, q.tokens, q.probs), expected)
     kept = expected.clamp(min=1e-300)
@@ -68,7 +73,7 @@ def test_top_p_comes_after_temperature_and_equals_transformers():
 
 def test_ruled_out_tokens_do_no_harm():
     logits = torch.tensor([[0.0, -torch.inf, 0.0, -torch.inf]])
-    q = modulate(logits, effects(), torch.tensor([[0]]), ModulationConfig(top_k=40))
+    q = modulate(logits.clone(), effects(), torch.tensor([[0]]), ModulationConfig(top_k=40))
     assert q.entropy.item() == pytest.approx(math.log(2))
     assert draw(q, torch.tensor([0.999])).item() == 2
 
@@ -79,7 +84,7 @@ def test_draw_is_the_inverse_cdf_in_the_order_of_the_vocabulary(uniform, token):
     logits[0, [2, 5, 9]] = torch.tensor([0.25, 0.5, 0.25]).log()
     assert (
         draw(
-            modulate(logits, effects(), torch.tensor([[0]]), ModulationConfig(top_k=3)), torch.tensor([uniform])
+            modulate(logits.clone(), effects(), torch.tensor([[0]]), ModulationConfig(top_k=3)), torch.tensor([uniform])
         ).item()
         == token
     )

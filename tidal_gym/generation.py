@@ -1,0 +1,137 @@
+"""N texts being written under gates: what the environment does on the device, without episodes, rewards or numpy."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tidal_gym.actions import NEUTRAL_ACTION
+from tidal_gym.forecast import Forecaster
+from tidal_gym.history import RECENT_TOKENS, TokenHistory
+from tidal_gym.modulation import GateEffects, ModulationConfig, SamplingDistribution, gate_effects, modulate
+from tidal_gym.observation import HiddenSummary, Trace, observe
+from tidal_gym.rewards import Outcome
+from tidal_gym.streams import TwoStreams, surprisal
+
+
+class Generation:
+    """Both streams, the texts, and what the observation remembers of the last step.
+
+    :meth:`observe` comes before every :meth:`accept`. Both change the state in place, and, as
+    :meth:`propose`, have fixed shapes and ask the device nothing, so that a CUDA graph can hold a step.
+
+    Args:
+        model: frozen causal LM.
+        num_rows: N.
+        capacity: most tokens that a row will hold, special prefix included.
+        step_limit: steps after which a generation counts as complete.
+        context_length: tokens that the model can attend to.
+        modulation: what the gates do.
+        human_entropy: H*, the model's mean entropy on human text [nats].
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        num_rows: int,
+        capacity: int,
+        *,
+        step_limit: int,
+        context_length: int,
+        modulation: ModulationConfig,
+        human_entropy: float,
+    ) -> None:
+        self.device = device = model.device
+        self.dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
+        self.modulation = modulation
+        self.history = TokenHistory(num_rows, capacity, device)
+        self.streams = TwoStreams(model, num_rows, capacity, has_focus=modulation.focus_strength > 0)
+        self._human_entropy, self._step_limit, self._context_length = human_entropy, step_limit, context_length
+        config = model.config.get_text_config()
+        self._forecaster = Forecaster(num_rows, config.vocab_size, modulation.strongest_penalty, self.dtype, device)
+        self._summarize_hidden = HiddenSummary(config.hidden_size, self.dtype, device)
+        # What the newest observation saw of p, for the step that follows it.
+        self._log_normalizer = torch.zeros(num_rows, dtype=self.dtype, device=device)
+        self._recent = torch.zeros(num_rows, RECENT_TOKENS, dtype=torch.int64, device=device)
+        # What the last step left.
+        self._steps, self._prefix_lengths = self.history.lengths.new_zeros(2, num_rows).unbind()
+        self._surprisal, self._sampling_entropy = self._log_normalizer.new_zeros(2, num_rows).unbind()
+        self._neutral = self._log_normalizer.new_tensor(NEUTRAL_ACTION)
+        self._gates = self._neutral.repeat(num_rows, 1)
+
+    @torch.inference_mode()
+    def begin(self, rows: Tensor, prompts: Tensor, lengths: Tensor, prefix_lengths: Tensor) -> None:
+        """Begins rows anew.
+
+        Args:
+            rows: (R,) which rows, ascending; all of them the first time.
+            prompts: (R, P) ids, right-padded with anything.
+            lengths: (R,) tokens of each prompt, at least 1.
+            prefix_lengths: (R,) how many of them are special tokens before the text, fewer than all.
+        """
+        columns = torch.arange(prompts.shape[1], device=rows.device) + prefix_lengths.unsqueeze(1)
+        texts = prompts.gather(1, columns.clamp(max=prompts.shape[1] - 1))
+        self.history.reset(rows, texts, lengths - prefix_lengths)
+        outputs = self.streams.read_prompts(rows, prompts, lengths)
+        newest = surprisal(outputs.before_newest, self.history.newest[rows])
+        self._surprisal[rows] = torch.where(lengths > 1, newest, 0.0)
+        self._sampling_entropy[rows] = self._human_entropy
+        self._gates[rows] = self._neutral
+        self._steps[rows] = 0
+        self._prefix_lengths[rows] = prefix_lengths
+
+    @torch.inference_mode()
+    def observe(self, rows: Tensor | None = None) -> Tensor:
+        """Observations (N, 64) float32, or (R, 64) of the rows (R,), before the next token is drawn."""
+
+        def of(values: Tensor) -> Tensor:
+            return values if rows is None else values[rows]
+
+        history, latest = self.history, self.streams.latest
+        recent = of(history.recent())
+        p = self._forecaster(of(latest.logits), of(history.tokens), of(history.is_first), recent)
+        if rows is None:
+            self._recent.copy_(recent)
+            self._log_normalizer.copy_(p.log_normalizer)
+        else:
+            self._recent[rows] = recent
+            self._log_normalizer[rows] = p.log_normalizer
+        context_use = (history.lengths + self._prefix_lengths) / self._context_length
+        trace = Trace(
+            repetition_ratio=of(history.repetition_ratio()),
+            distinct_bigrams=of(history.distinct_bigrams()),
+            surprisal=of(self._surprisal),
+            progress=of(self._steps) / self._step_limit,
+            context_use=of(context_use),
+            gates=of(self._gates),
+            sampling_entropy=of(self._sampling_entropy),
+        )
+        return observe(p, self._summarize_hidden(of(latest.hidden)), trace, self._human_entropy)
+
+    @torch.inference_mode()
+    def propose(self, gates: Tensor, *, keep: bool = True) -> tuple[SamplingDistribution, GateEffects]:
+        """The distribution q of the next token under gates (N, 3), and what the gates do.
+
+        Args:
+            keep: False asks "what if", and leaves the gated stream where it was.
+        """
+        effects = gate_effects(gates, self.modulation)
+        logits = self.streams.gated_logits(self.history.newest, gates, effects.focus_bias, keep=keep)
+        return modulate(logits, effects, self.history.tokens, self.modulation), effects
+
+    def outcome(self, tokens: Tensor, sampling_entropy: Tensor) -> Outcome:
+        """What a reward may look at, for candidates (N, K) from a q of this entropy (N,)."""
+        log_prob = self.streams.latest.logits.gather(1, tokens) - self._log_normalizer.unsqueeze(1)
+        return Outcome(tokens, log_prob, sampling_entropy, self.history.newest, self._recent)
+
+    @torch.inference_mode()
+    def accept(self, gates: Tensor, outcome: Outcome) -> None:
+        """Both streams and the texts take in the tokens of an outcome (K = 1) that were drawn under gates (N, 3)."""
+        tokens = outcome.tokens[:, 0]
+        self._surprisal.copy_(-outcome.log_prob[:, 0])
+        self._sampling_entropy.copy_(outcome.sampling_entropy)
+        self._gates.copy_(gates)
+        self._steps += 1
+        self.history.append(tokens)
+        self.streams.advance(tokens)
