@@ -41,11 +41,11 @@ class Progress:
 
 
 def fingerprint_of(model: torch.nn.Module) -> str:
-    """Twelve hexadecimal digits that tell one model's weights from another's."""
+    """Twelve hexadecimal digits that tell one model's weights from another's, whatever type they are loaded in."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.to("cpu", torch.float32).numpy().tobytes())
+        digest.update(tensor.to("cpu", torch.bfloat16).view(torch.int16).numpy().tobytes())
     return digest.hexdigest()[:12]
 
 

@@ -147,7 +147,7 @@ def run_demo(config: DemoConfig, output: str | Path, show: ShowPhase, *, overwri
         seconds[name] = time.perf_counter() - started
 
     with phase("Loading the model"):
-        load_bundle(config.model)
+        load_bundle(config.model, dtype="auto")
     training = TrainConfig(env=env, total_steps=config.steps, seed=config.seed)
     # Whole updates are trained on; tuning spends no less.
     budget = training.num_updates * training.ppo.steps_per_update

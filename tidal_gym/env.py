@@ -106,7 +106,7 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
     |---------------------|------------------|----------------|--------------------------------------------------------------|
     | `model`             | str              | `"tidal-tiny"` | bundled name, folder or hub id of any causal LM of transformers at least 24 wide |
     | `statistics`        | str or None      | `None`         | file of reference statistics, if the model's folder has none |
-    | `dtype`             | str              | `"auto"`       | `"auto"` (float32), `"float32"`, `"bfloat16"` or `"float64"` |
+    | `dtype`             | str              | `"auto"`       | `"float32"`, `"bfloat16"`, `"float64"`, or `"auto"`: bfloat16 where the device multiplies it natively, else float32 |
     | `device`            | str              | `"cpu"`        | where the model runs, as torch names it                      |
     | `prompts`           | str or list[str] | `"train"`      | `"train"`, `"heldout"`, a UTF-8 text file with an opening a line, or openings |
     | `prompt_tokens`     | (int, int)       | `(3, 10)`      | fewest and most tokens of an opening that are used           |

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from tidal_gym.modulation import penalize
 
-TEMPERATURES = (1.5, 1.0, 0.5)
-"""Temperatures at which the observation shows the entropy of p, in the order of the powers of c: 3/T = 2, 3, 6."""
+TEMPERATURES = (0.5, 1.0, 1.5)
+"""Temperatures at which the observation shows the entropy of p."""
 
 _LEAST_LOGIT = -1e4
 """Lower logits count as this one: a probability of 0 to any precision, without infinities in the sums."""
@@ -58,7 +58,7 @@ class Forecaster:
     ) -> None:
         self._strongest_penalty = strongest_penalty
         self._buffers = torch.empty(3, num_rows, vocab_size, dtype=dtype, device=device)
-        self._temperatures = torch.tensor([*TEMPERATURES, 1.0], dtype=dtype, device=device)
+        self._exponents = torch.tensor([3.0 / temperature for temperature in (*TEMPERATURES, 1.0)]).to(device, dtype)
         # c⁶ stays a normal number: others are many times slower on CPUs. Such tokens weigh nothing.
         self._least_weight = torch.finfo(dtype).tiny ** (1 / 6)
 
@@ -79,32 +79,32 @@ class Forecaster:
         text_thirds = thirds.gather(1, text)  # (R, L)
         weights.clamp_(min=self._least_weight).scatter_(1, text, 0.0)  # from here on: the vocabulary without the text
 
-        # For each temperature, the rest's sum of exp(z/T), up to a factor, and of z/3 exp(z/T).
+        # Of the rest: sums of exp(z/T), up to a factor, and of z/3 exp(z/T), for T = 1.5, then 1, then 0.5.
         torch.mul(weights, weights, out=powers)
         weights.mul_(powers)
-        totals = [powers.sum(dim=1), weights.sum(dim=1)]
-        energies = [powers.mul_(thirds).sum(dim=1)]
+        total_hot, total_plain = powers.sum(dim=1), weights.sum(dim=1)
+        energy_hot = powers.mul_(thirds).sum(dim=1)
         torch.mul(weights, weights, out=powers)
-        energies.append(weights.mul_(thirds).sum(dim=1))
-        totals.append(powers.sum(dim=1))
-        energies.append(powers.mul_(thirds).sum(dim=1))
-        rest_total = torch.stack((*totals, totals[1]), dim=1)  # (R, 4): three temperatures, and penalized
-        rest_energy = torch.stack((*energies, energies[1]), dim=1)
+        energy_plain = weights.mul_(thirds).sum(dim=1)
+        total_cold = powers.sum(dim=1)
+        energy_cold = powers.mul_(thirds).sum(dim=1)
+        # (R, 4): the three temperatures, and penalized at temperature 1.
+        rest_total = torch.stack((total_cold, total_plain, total_hot, total_plain), dim=1)
+        rest_energy = torch.stack((energy_cold, energy_plain, energy_hot, energy_plain), dim=1)
 
         penalized = penalize(text_thirds, self._strongest_penalty)
         scores = torch.stack((text_thirds, text_thirds, text_thirds, penalized), dim=1)  # (R, 4, L)
-        exponents = 3.0 / self._temperatures  # (4,)
-        text_weights = ((scores - log_thirds[:, None, None]) * exponents[:, None]).exp_() * is_first.unsqueeze(1)
+        text_weights = ((scores - log_thirds[:, None, None]) * self._exponents[:, None]).exp_() * is_first.unsqueeze(1)
         text_total = text_weights.sum(dim=2)
         total = rest_total + text_total
         energy = rest_energy + (text_weights * scores).sum(dim=2)
-        entropies = total.log() + exponents * (log_thirds.unsqueeze(1) - energy / total)
+        entropies = total.log() + self._exponents * (log_thirds.unsqueeze(1) - energy / total)
 
         normalizer = total[:, 1]
         log_normalizer = 3.0 * log_thirds + normalizer.log()
         return Forecast(
             log_normalizer=log_normalizer,
-            entropies=entropies[:, [2, 1, 0, 3]],
+            entropies=entropies,
             largest_probability=top_weight**3 / normalizer,
             text_mass=text_total[:, 1] / normalizer,
             recent_mass=_recent_mass(logits, log_normalizer, recent),

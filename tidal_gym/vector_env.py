@@ -5,7 +5,7 @@ What actions, observations, rewards and arguments mean stands in :class:`tidal_g
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from lm.bundle import load_bundle
+from lm.gated_transformer import GatedTransformer
 from tidal_gym.actions import GATE_NAMES, NEUTRAL_ACTION, require_gates
 from tidal_gym.arguments import (
     require_autoreset_mode,
@@ -27,6 +28,7 @@ from tidal_gym.arguments import (
     require_reset_mask,
     seeds_by_row,
 )
+from tidal_gym.cuda_graph import Recorded
 from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, require_episode_fits
 from tidal_gym.generation import Generation
 from tidal_gym.infos import add_objects, masked
@@ -117,6 +119,9 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             modulation=self.modulation,
             human_entropy=statistics_of_text.human_entropy,
         )
+        self._step_on_device: Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]] = self._transition
+        if self._generation.device.type == "cuda" and isinstance(self.bundle.model, GatedTransformer):
+            self._step_on_device = Recorded(self._transition)
 
         self.row_generators: list[np.random.Generator] = []
         """The generator of each row; empty before the first reset."""
@@ -196,7 +201,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         uniforms = self._as_tensor(self._uniforms[self._rows, self._steps])
         self._gates_taken[self._rows, self._steps] = actions
         self._steps += 1
-        return self._end_of_step(*self._transition(gates, uniforms))
+        return self._end_of_step(*self._step_on_device(gates, uniforms))
 
     @torch.inference_mode()
     def expected_rewards(self, actions: ArrayLike) -> NDArray[np.float64]:
