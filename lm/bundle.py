@@ -17,6 +17,7 @@ from transformers.utils import logging
 
 import lm.gated_transformer  # noqa: F401 - registers the model type with the Auto classes
 from lm import reference_statistics
+from lm.device import has_fast_bfloat16
 from lm.errors import InvalidValueError, ModelFolderError
 from lm.reference_statistics import ReferenceStatistics
 from lm.tokenization import load_tokenizer
@@ -77,8 +78,8 @@ def load_bundle(
     Args:
         model: a bundled name, a folder or a hub id of any causal LM that transformers knows.
         statistics: file of reference statistics, for a model whose folder has none.
-        dtype: ``"float32"``, ``"bfloat16"``, ``"float64"``, or ``"auto"``: the faster one for decoding on this device
-            (:func:`fastest_dtype`).
+        dtype: ``"float32"``, ``"bfloat16"``, ``"float64"``, or ``"auto"``: bfloat16 where the device is fast at it
+            (docs/speed.md has the measurement), else float32.
         device: where the model lives, as torch names it.
 
     Raises:
@@ -87,19 +88,9 @@ def load_bundle(
     """
     if dtype not in ("auto", *DTYPES):
         raise InvalidValueError("dtype", f"must be one of {('auto', *DTYPES)}", repr(dtype))
-    return _load(str(model), statistics, fastest_dtype(device) if dtype == "auto" else dtype, device)
-
-
-def fastest_dtype(device: str = "cpu") -> str:
-    """``"bfloat16"`` where the device multiplies matrices in it natively, else ``"float32"``.
-
-    Decoding with the bundled model on a CPU with AVX512-BF16 takes half to two thirds of the time of float32
-    (docs/speed.md); on a CPU without, bfloat16 is emulated, and slower.
-    """
-    if torch.device(device).type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return "bfloat16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "float32"
+    if dtype == "auto":
+        dtype = "bfloat16" if has_fast_bfloat16(device) else "float32"
+    return _load(str(model), statistics, dtype, device)
 
 
 @functools.cache

@@ -31,6 +31,7 @@ from transformers import (
 from lm import run_folder
 from lm.bundle import save_bundle
 from lm.control_codes import ControlCodes
+from lm.device import has_fast_bfloat16
 from lm.errors import CheckpointError, InvalidValueError
 from lm.gated_transformer import GatedTransformer, GatedTransformerConfig
 from lm.optimizers import MuonWithAdamW
@@ -183,13 +184,6 @@ def last_whole_checkpoint(folder: Path) -> str | None:
     return None
 
 
-def has_fast_bfloat16() -> bool:
-    """Whether this machine multiplies bfloat16 matrices faster than float32 ones."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
 def _train(trainer: Trainer, checkpoint: str | None, max_steps: int) -> int:
     """Train to the end from a checkpoint, or take its best weights where it is the end already; returns the steps."""
     if checkpoint is not None:
@@ -283,7 +277,7 @@ def _training_arguments(config: PretrainConfig, folder: Path, num_tokens: int) -
     training = config.training
     precision = training.precision
     if precision == "auto":
-        precision = "bfloat16" if has_fast_bfloat16() else "float32"
+        precision = "bfloat16" if has_fast_bfloat16("cuda" if torch.cuda.is_available() else "cpu") else "float32"
     steps = training.max_steps
     if steps <= 0:
         steps = math.ceil(training.epochs * (num_tokens / config.tokens_per_step))

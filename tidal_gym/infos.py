@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 
 def masked(values: Mapping[str, NDArray[Any]], rows: NDArray[np.bool_]) -> dict[str, Any]:
-    """Values (N, ...) as info of the rows (N,) that are True; the others read zero. Nothing is shared with `values`."""
+    """Values (N, ...) as info of the rows (N,) that are True; the others read zero. The masks are one array."""
+    mask = rows.copy()
+    is_whole = bool(mask.all())
     info: dict[str, Any] = {}
     for key, array in values.items():
-        info[key] = np.where(rows, array, array.dtype.type(0))
-        info[f"_{key}"] = rows.copy()
+        info[key] = array if is_whole else np.where(mask, array, array.dtype.type(0))
+        info[f"_{key}"] = mask
     return info
 
 

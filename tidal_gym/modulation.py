@@ -11,7 +11,6 @@ from torch import Tensor
 from lm.errors import InvalidValueError
 from lm.sampling import inverse_cdf_sample, top_p_mask
 from tidal_gym.settings import require_finite
-from tidal_gym.top_k import largest
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def modulate(logits: Tensor, effects: GateEffects, text: Tensor, config: Modulat
     """
     # Repeats of a token write the same number to the same place.
     logits.scatter_(1, text, penalize(logits.gather(1, text), effects.penalty.unsqueeze(1)))
-    values, columns = largest(logits, config.top_k)
+    values, columns = logits.topk(min(config.top_k, logits.shape[1]), dim=1, sorted=False)
     tokens, order = columns.sort(dim=1)
     tempered = values.gather(1, order) / effects.temperature.unsqueeze(1)
     if config.top_p < 1:

@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 ASKS_THE_DEVICE = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "lift_fresh")
-"""Operators that bring a number to the CPU, give a shape that depends on data, or bring a new constant to the device."""
+"""Operators that bring a number to the CPU, give a shape that depends on data, or bring a constant to the device."""
 
 
 class Operators(TorchDispatchMode):

@@ -7,14 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from transformers import RepetitionPenaltyLogitsProcessor, TopKLogitsWarper, TopPLogitsWarper
 
 from lm.errors import InvalidValueError
 from tidal_gym.modulation import GateEffects, ModulationConfig, draw, gate_effects, modulate, penalize
 from tidal_gym.settings import settings_from
-from tidal_gym.top_k import largest
 
 
 def effects(temperature: float = 1.0, penalty: float = 1.0) -> GateEffects:
@@ -88,16 +85,6 @@ def test_draw_is_the_inverse_cdf_in_the_order_of_the_vocabulary(uniform, token):
         ).item()
         == token
     )
-
-
-@given(st.integers(1, 700), st.integers(1, 60), st.integers(0, 100))
-def test_largest_equals_topk(width, k, seed):
-    values = torch.randn(3, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    found, columns = largest(values, k)
-    expected = values.topk(min(k, width), dim=1)
-    torch.testing.assert_close(found.sort(dim=1, descending=True).values, expected.values, rtol=0, atol=0)
-    torch.testing.assert_close(columns.sort(dim=1).values, expected.indices.sort(dim=1).values)
-    torch.testing.assert_close(values.gather(1, columns), found, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(

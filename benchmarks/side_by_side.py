@@ -1,0 +1,51 @@
+"""Measuring contenders side by side: in turn, in one process, several times over, so that a noisy machine hits all."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+Contender = Callable[[], int]
+"""A run, which returns how many units of work it did."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Units of work per second of one contender."""
+
+    per_second: list[float]
+    """One figure a repeat."""
+
+    @property
+    def median(self) -> float:
+        """Median over the repeats."""
+        return float(np.median(self.per_second))
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """Least and largest."""
+        return min(self.per_second), max(self.per_second)
+
+
+def measure(contenders: Mapping[str, Contender], repeats: int) -> dict[str, Speed]:
+    """Run each once to warm up and then in turn, `repeats` times."""
+    figures: dict[str, list[float]] = {name: [] for name in contenders}
+    for repeat in range(repeats + 1):
+        for name, run in contenders.items():
+            gc.collect()
+            start = time.perf_counter()
+            units = run()
+            elapsed = time.perf_counter() - start
+            if repeat:
+                figures[name].append(units / elapsed)
+    return {name: Speed(values) for name, values in figures.items()}
+
+
+def ratio(speeds: Mapping[str, Speed], name: str, reference: str) -> float:
+    """Median over the repeats of the speed of `name` in units of that of `reference`, taken repeat by repeat."""
+    pairs = zip(speeds[name].per_second, speeds[reference].per_second, strict=True)
+    return float(np.median([ours / theirs for ours, theirs in pairs]))
