@@ -6,11 +6,12 @@ INSTALLED := $(VENV)/.installed
 TORCH := $(shell grep '^torch==' requirements.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types contract pytest docs lock clean
+.PHONY: help install demo bench test check lint types contract pytest docs lock clean
 
 help:
 	@echo "make demo      train a controller for the bundled model, compare it with the baselines, write a report"
 	@echo "make test      linter, types, import contract and tests (make check is the same)"
+	@echo "make bench     speed, side by side with the bare model and with peers; some eight minutes"
 	@echo "make install   set up $(VENV) only"
 	@echo "make docs      renew docs/environments from the environments' docstrings"
 	@echo "make lock      renew requirements.lock with the newest versions that pyproject.toml allows (torch stays)"
@@ -20,6 +21,9 @@ install: $(INSTALLED)
 
 demo: $(INSTALLED)
 	$(BIN)/tidal demo
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/speed.py
 
 test check: lint types contract pytest
 

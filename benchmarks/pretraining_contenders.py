@@ -1,0 +1,51 @@
+"""What `speed.py` compares in pretraining: our model with control codes, and transformers' GPT-2 of equal size."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from side_by_side import Contender
+
+from lm.pretraining import pretrain
+from lm.pretraining_config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
+
+OPENINGS = Path(__file__).parent.parent / "tidal_gym" / "prompts" / "train.txt"
+
+
+def pretraining(family: str, text: Path, cache: Path, steps: int) -> Contender:
+    """`tidal pretrain` from the first line to the saved bundle, for a few steps; counts training tokens.
+
+    Start, validation and saving are in the time: they are the same for both families, and small beside the steps.
+    """
+    config = PretrainConfig(
+        model=ModelConfig(family=family),
+        data=DataConfig(train=str(text), tokenizer="lm/bundled/tidal-tiny", cache_dir=str(cache)),
+        training=TrainingConfig(max_steps=steps, batch_size=16, evaluate_every=10_000),
+    )
+
+    def run() -> int:
+        with tempfile.TemporaryDirectory() as folder:
+            result = pretrain(config, Path(folder) / "run")
+        return result.steps * config.tokens_per_step
+
+    return run
+
+
+def flops_per_token(num_parameters: int) -> float:
+    """Operations of a training step per token: two in the forward pass and four in the backward pass per parameter.
+
+    Attention and the embedding lookup are left out; a tied head counts once, as the product that it is. Source:
+    Kaplan et al. 2020 (arXiv:2001.08361), section 2.1.
+    """
+    return 6.0 * num_parameters
+
+
+def write_text(path: Path, documents: int = 3000) -> Path:
+    """A text to train on: the bundled openings, over and over, a document each."""
+    openings = OPENINGS.read_text(encoding="utf-8").splitlines()
+    story = [
+        " ".join(openings[(7 * number + step) % len(openings)] for step in range(12)) for number in range(documents)
+    ]
+    path.write_text("\n\n".join(story) + "\n", encoding="utf-8")
+    return path
