@@ -44,8 +44,8 @@ def flops_per_token(num_parameters: int) -> float:
 def write_text(path: Path, documents: int = 3000) -> Path:
     """A text to train on: the bundled openings, over and over, a document each."""
     openings = OPENINGS.read_text(encoding="utf-8").splitlines()
-    story = [
+    stories = (
         " ".join(openings[(7 * number + step) % len(openings)] for step in range(12)) for number in range(documents)
-    ]
-    path.write_text("\n\n".join(story) + "\n", encoding="utf-8")
+    )
+    path.write_text("\n<|endoftext|>\n".join(stories) + "\n", encoding="utf-8")
     return path

@@ -49,7 +49,7 @@ class Generation:
         self.streams = TwoStreams(model, num_rows, capacity, has_focus=modulation.focus_strength > 0)
         self._human_entropy, self._step_limit, self._context_length = human_entropy, step_limit, context_length
         config = model.config.get_text_config()
-        self._forecaster = Forecaster(num_rows, config.vocab_size, modulation.strongest_penalty, self.dtype, device)
+        self._forecaster = Forecaster(config.vocab_size, modulation.strongest_penalty, self.dtype, device)
         self._summarize_hidden = HiddenSummary(config.hidden_size, self.dtype, device)
         # What the newest observation saw of p, for the step that follows it.
         self._log_normalizer = torch.zeros(num_rows, dtype=self.dtype, device=device)

@@ -94,7 +94,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
-        self.modulation = settings_from(ModulationConfig, "modulation", modulation)
+        settings = settings_from(ModulationConfig, "modulation", modulation)
         self.bundle = load_bundle(model, statistics=statistics, dtype=dtype, device=device)
         statistics_of_text = self.bundle.statistics
         target = statistics_of_text.human_entropy if entropy_target is None else entropy_target
@@ -116,7 +116,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             capacity,
             step_limit=self.max_episode_steps,
             context_length=context_length,
-            modulation=self.modulation,
+            modulation=settings,
             human_entropy=statistics_of_text.human_entropy,
         )
         self._step_on_device: Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]] = self._transition
@@ -133,6 +133,11 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         # Room for one step more: a finished row idles through the step in which NEXT_STEP autoreset begins it anew.
         self._uniforms = np.zeros((self.num_envs, self.max_episode_steps + 1))
         self._gates_taken = np.zeros((self.num_envs, self.max_episode_steps + 1, len(GATE_NAMES)))
+
+    @property
+    def modulation(self) -> ModulationConfig:
+        """How far each gate reaches."""
+        return self._generation.modulation
 
     @property
     def neutral_action(self) -> NDArray[np.float32]:

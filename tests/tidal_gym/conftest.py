@@ -39,15 +39,15 @@ def statistics() -> ReferenceStatistics:
 @pytest.fixture(scope="session")
 def save_model(
     tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerBase, statistics: ReferenceStatistics
-) -> Callable[[PreTrainedModel], str]:
+) -> Callable[..., str]:
     """Saves a model with tokenizer and statistics, with random weights large enough to matter; returns the folder."""
 
-    def save(model: PreTrainedModel) -> str:
-        generator = torch.Generator().manual_seed(3)
+    def save(model: PreTrainedModel, seed: int = 3, scale: float = 0.4) -> str:
+        generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.dim() > 1:
-                    parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.4)
+                    parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
         folder = tmp_path_factory.mktemp("models") / "model"
         save_bundle(folder, model, tokenizer, statistics)
         return str(folder)
@@ -56,13 +56,13 @@ def save_model(
 
 
 @pytest.fixture(scope="session")
-def gated_folder(save_model: Callable[[PreTrainedModel], str]) -> str:
+def gated_folder(save_model: Callable[..., str]) -> str:
     """Folder of a gated model: width 52 (chunks of 2 and 3), 2 blocks, context 96; texts end now and then."""
     return save_model(gated_model(end_of_text_bias=4.0))
 
 
 @pytest.fixture(scope="session")
-def endless_folder(save_model: Callable[[PreTrainedModel], str]) -> str:
+def endless_folder(save_model: Callable[..., str]) -> str:
     """Folder of the same model, whose texts never end by themselves."""
     return save_model(gated_model(end_of_text_bias=-1000.0))
 

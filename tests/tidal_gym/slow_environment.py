@@ -28,10 +28,12 @@ class SlowEpisode:
         keys, counts = self.statistics.bigram_keys.tolist(), self.statistics.bigram_counts.tolist()
         self._bigrams = dict(zip(keys, counts, strict=True))
 
-    def step(self, action):
+    def step(self, action, token=None):
+        """Draws a token, or takes the one that is given."""
         q, tokens = self.sampling_distribution(action)
-        place = int(np.searchsorted(np.cumsum(q), self.uniforms[len(self.actions)], side="right"))
-        token = tokens[min(place, len(tokens) - 1)]
+        if token is None:
+            place = int(np.searchsorted(np.cumsum(q), self.uniforms[len(self.actions)], side="right"))
+            token = tokens[min(place, len(tokens) - 1)]
         terms = self.terms(token, q)
         self.actions.append(action)
         self.text.append(token)

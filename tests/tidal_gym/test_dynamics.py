@@ -11,6 +11,7 @@ from gymnasium.utils import seeding
 from lm.sampling import inverse_cdf_sample, top_k_mask
 from tests.tidal_gym.slow_environment import SlowEpisode, softmax
 from tidal_gym.env import TidalGatingEnv
+from tidal_gym.modulation import ModulationConfig
 from tidal_gym.observation import OBSERVATION_NAMES
 
 SEED, LIMIT = 20, 12
@@ -185,14 +186,14 @@ def test_gates_stay_in_the_gated_cache(make_env):
     # The same token is drawn in both, whatever the gates: only the most probable one may be.
     for env, action in ((first, [0.0, 0.0, 0.0]), (second, [0.0, 1.0, 0.0])):
         env._uniforms[:, 0] = 0.0
-        env.modulation = env.modulation.__class__(top_k=1)
+        env._generation.modulation = ModulationConfig(top_k=1)
         env.step(np.tile(action, (4, 1)))
     same = [left == right for left, right in zip(first.token_ids(), second.token_ids(), strict=True)]
     assert any(same)
     p_first, p_second = first._generation.streams.latest.logits[same], second._generation.streams.latest.logits[same]
     torch.testing.assert_close(p_first, p_second, rtol=0, atol=1e-12)
     for env in (first, second):
-        env.modulation = env.modulation.__class__()
+        env._generation.modulation = ModulationConfig()
     difference = first.expected_rewards(GRID)[same] - second.expected_rewards(GRID)[same]
     assert (np.abs(difference) > 1e-9).any()
 

@@ -1,0 +1,93 @@
+"""Where the time of an environment step goes: by part, and by operator of torch.
+
+python benchmarks/profile_step.py --num_envs 64
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from decoding_contenders import make_env, random_actions
+from results_file import write_result
+from torch.profiler import ProfilerActivity, profile
+
+from lm.device import has_fast_bfloat16
+from tidal_gym import generation, vector_env
+from tidal_gym.forecast import Forecaster
+from tidal_gym.streams import TwoStreams
+
+EPISODES, STEPS = 6, 50
+
+
+class Stopwatch:
+    """Seconds in functions, those called within them included; meant for the CPU, which does not run ahead."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def watch(self, owner: Any, name: str, label: str) -> None:
+        """Replace a function by one that is timed under a label."""
+        function: Callable[..., Any] = getattr(owner, name)
+
+        def timed(*arguments: Any, **named: Any) -> Any:
+            start = time.perf_counter()
+            result = function(*arguments, **named)
+            self.seconds[label] += time.perf_counter() - start
+            return result
+
+        setattr(owner, name, timed)
+
+
+def main() -> None:
+    """Measure, print, write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--num_envs", type=int, default=64)
+    parser.add_argument("--dtype", default="bfloat16" if has_fast_bfloat16() else "float32")
+    arguments = parser.parse_args()
+    env = make_env("tidal-tiny", arguments.num_envs, arguments.dtype, "cpu")
+    actions = random_actions(arguments.num_envs, STEPS)
+
+    def episodes(count: int) -> float:
+        env.reset(seed=0)
+        start = time.perf_counter()
+        for _ in range(count):
+            for action in actions:
+                env.step(action)
+        return time.perf_counter() - start
+
+    episodes(1)
+    with profile(activities=[ProfilerActivity.CPU]) as operators:
+        episodes(1)
+    averages = sorted(operators.key_averages(), key=lambda row: -row.self_cpu_time_total)
+    everything = sum(row.self_cpu_time_total for row in averages)
+    by_operator = {row.key: row.self_cpu_time_total / everything for row in averages[:12]}
+
+    stopwatch = Stopwatch()
+    stopwatch.watch(TwoStreams, "gated_logits", "gated forward")
+    stopwatch.watch(TwoStreams, "advance", "neutral forward")
+    stopwatch.watch(TwoStreams, "read_prompts", "reading prompts")
+    stopwatch.watch(generation, "modulate", "penalty, top-k, q")
+    stopwatch.watch(Forecaster, "__call__", "forecast: one pass over p for reward and observation")
+    stopwatch.watch(env, "_reward", "reward")
+    stopwatch.watch(vector_env, "draw", "draw")
+    total = episodes(EPISODES) / (EPISODES * STEPS)
+    parts = {label: seconds / (EPISODES * STEPS) for label, seconds in stopwatch.seconds.items()}
+    parts["everything else"] = total - sum(parts.values())
+
+    print(f"A step of N = {arguments.num_envs} in {arguments.dtype}: {1e3 * total:.2f} ms")
+    for label, seconds in sorted(parts.items(), key=lambda part: -part[1]):
+        print(f"  {label:<55} {1e3 * seconds:6.2f} ms  {seconds / total:4.0%}")
+    print("By operator of torch (share of its own time)")
+    for name, share in by_operator.items():
+        print(f"  {name:<55} {share:15.0%}")
+    content = {"arguments": vars(arguments), "threads": torch.get_num_threads(), "step_seconds": total}
+    print(write_result(f"profile-{arguments.num_envs}", content | {"parts": parts, "operators": by_operator}))
+
+
+if __name__ == "__main__":
+    main()
