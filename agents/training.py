@@ -146,7 +146,8 @@ def _make_ppo(config: TrainConfig, env: VecNormalize, start_step: int) -> PPO:
         ent_coef=ppo.entropy_coefficient,
         vf_coef=ppo.value_coefficient,
         max_grad_norm=ppo.max_gradient_norm,
-        policy_kwargs={"net_arch": list(ppo.hidden_sizes)},
+        # The fused step updates all parameters in one pass; the others cost a tenth of the learning time.
+        policy_kwargs={"net_arch": list(ppo.hidden_sizes), "optimizer_kwargs": {"fused": True}},
         seed=seed,
         device="cpu",  # faster than a GPU for networks of this size
     )

@@ -176,12 +176,13 @@ def transformers_generate(model: str, dtype: str, device: str, num_rows: int, st
     bundle = load_bundle(model, dtype=dtype, device=device)
     generator = torch.Generator().manual_seed(0)
     prompts = torch.randint(1, bundle.vocab_size, (num_rows, 8), generator=generator).to(device)
+    mask = torch.ones_like(prompts)
     processors = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(1.3), TemperatureLogitsWarper(0.9)])
     settings = {"do_sample": True, "top_k": 40, "max_new_tokens": steps, "min_new_tokens": steps, "pad_token_id": 0}
 
     def run() -> int:
         with torch.inference_mode():
-            ids = bundle.model.generate(prompts, logits_processor=processors, **settings)
+            ids = bundle.model.generate(prompts, attention_mask=mask, logits_processor=processors, **settings)
         return ids[:, prompts.shape[1] :].numel()
 
     return run

@@ -121,31 +121,34 @@ def peers(settings: Settings, results: Results) -> None:
     """The textbook's environment on two models, and transformers' `generate`."""
     large = random_bundle(settings.folder / "tidal-30m", "tidal-30m")
     for model, name, goal in (("tidal-tiny", "tidal-tiny", ">= 15x"), (large, "tidal-30m, random", ">= 40x")):
-        env = make_env(model, 64, settings.dtype, settings.device)
+        sizes = {f"vector env, N = {num_envs}": num_envs for num_envs in (64, 256)}
         contenders = {
-            "vector env, N = 64": vector_env(env, 50),
-            "textbook, alone": textbook(model, settings.dtype, 25),
+            size: vector_env(make_env(model, num_envs, settings.dtype, settings.device), 50)
+            for size, num_envs in sizes.items()
         }
+        contenders["textbook, alone"] = textbook(model, settings.dtype, 25)
         if model == "tidal-tiny":
             contenders |= {
                 "textbook, DummyVecEnv of 8": textbook(model, settings.dtype, 4, DummyVecEnv, 8),
                 "textbook, SubprocVecEnv of 2": textbook(model, settings.dtype, 25, SubprocVecEnv, 2),
             }
         speeds = results.compare(f"textbook, {name}", contenders, 3, "env steps")
-        for rival in list(contenders)[1:]:
-            times = ratio(speeds, "vector env, N = 64", rival)
-            results.add(f"textbook, {name}", f"vector env / {rival}", f"{times:.0f}x", goal)
-    env = make_env("tidal-tiny", 64, settings.dtype, settings.device)
-    rivals = {
-        f"generate, {dtype}": transformers_generate("tidal-tiny", dtype, settings.device, 64, 50)
-        for dtype in dict.fromkeys(("float32", settings.dtype))
-    }
-    speeds = results.compare(
-        "generate, N = 64", {"vector env": vector_env(env, 50), **rivals}, max(3, settings.repeats // 3), "tokens"
-    )
-    fastest = max(rivals, key=lambda name: speeds[name].median)
-    times = ratio(speeds, "vector env", fastest)
-    results.add("generate, N = 64", f"vector env (two streams) / {fastest}", f"{times:.2f}x", ">= 1.5x")
+        for size in sizes:
+            for rival in list(contenders)[len(sizes) :]:
+                times = ratio(speeds, size, rival)
+                results.add(f"textbook, {name}", f"{size} / {rival}", f"{times:.0f}x", goal)
+    for num_rows in (64, 256):
+        env = make_env("tidal-tiny", num_rows, settings.dtype, settings.device)
+        rivals = {
+            f"generate, {dtype}": transformers_generate("tidal-tiny", dtype, settings.device, num_rows, 50)
+            for dtype in dict.fromkeys(("float32", settings.dtype))
+        }
+        topic = f"generate, N = {num_rows}"
+        repeats = max(3, settings.repeats // 3)
+        speeds = results.compare(topic, {"vector env": vector_env(env, 50), **rivals}, repeats, "tokens")
+        fastest = max(rivals, key=lambda name: speeds[name].median)
+        times = ratio(speeds, "vector env", fastest)
+        results.add(topic, f"vector env (two streams) / {fastest}", f"{times:.2f}x", ">= 1.5x")
 
 
 def pretraining(settings: Settings, results: Results) -> None:
