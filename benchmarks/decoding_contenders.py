@@ -85,8 +85,10 @@ def bare_loop(env: TidalGatingVectorEnv, steps: int) -> Contender:
 
 
 def _record(env: TidalGatingVectorEnv, steps: int) -> list[tuple[Any, ...]]:
-    generation, trace = env._generation, []
-    begin, accept, step_on_device = generation.begin, generation.accept, env._step_on_device
+    """What both streams read."""
+    generation, step_on_device = env._generation, env._step_on_device
+    trace: list[tuple[Any, ...]] = []
+    begin, accept = generation.begin, generation.accept
 
     def recorded_begin(rows: Tensor, prompts: Tensor, lengths: Tensor, prefix_lengths: Tensor) -> None:
         trace.append(("begin", rows.clone(), prompts.clone(), lengths.clone()))
@@ -96,11 +98,13 @@ def _record(env: TidalGatingVectorEnv, steps: int) -> list[tuple[Any, ...]]:
         trace.append(("step", outcome.newest.clone(), gates.clone(), outcome.tokens[:, 0].clone()))
         accept(gates, outcome)
 
-    generation.begin, generation.accept, env._step_on_device = recorded_begin, recorded_accept, env._transition
+    generation.begin, generation.accept = recorded_begin, recorded_accept  # type: ignore[method-assign]
+    env._step_on_device = env._transition
     try:
         vector_env(env, steps)()
     finally:
-        generation.begin, generation.accept, env._step_on_device = begin, accept, step_on_device
+        generation.begin, generation.accept = begin, accept  # type: ignore[method-assign]
+        env._step_on_device = step_on_device
     return trace
 
 

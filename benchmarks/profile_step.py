@@ -1,4 +1,4 @@
-"""Where the time of an environment step goes: by part, and by operator of torch.
+"""Where the time of an environment step goes on one core, by part and by operator, and how little it could be.
 
 python benchmarks/profile_step.py --num_envs 64
 """
@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 from decoding_contenders import make_env, random_actions
+from machine_rates import matrix_rate, operations_per_env_step
 from results_file import write_result
 from torch.profiler import ProfilerActivity, profile
 
 from lm.device import has_fast_bfloat16
-from tidal_gym import generation, vector_env
+from tidal_gym import generation
 from tidal_gym.forecast import Forecaster
 from tidal_gym.streams import TwoStreams
 
@@ -43,12 +44,41 @@ class Stopwatch:
         setattr(owner, name, timed)
 
 
+def floor(env: Any) -> dict[str, float]:
+    """What a step has to compute and to read from memory, the rates of this machine, and the time that gives.
+
+    Read once per stream and step: every weight, and every slot of the cache. The other stream has overwritten both in
+    the processor's own caches when a stream's turn comes again.
+    """
+    model, num_envs = env.bundle.model, env.num_envs
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    slots = env._generation.texts()[0].shape[1]
+    cache = 2 * model.config.num_hidden_layers * num_envs * slots * model.config.hidden_size
+    size = model.dtype.itemsize
+    counts = {"operations": num_envs * operations_per_env_step(env), "bytes": 2.0 * size * (weights + cache)}
+    rates = {"operations": matrix_rate(model.dtype, "cpu"), "bytes": _memory_rate()}
+    times = {f"seconds for {name}": count / rates[name] for name, count in counts.items()}
+    return counts | {f"{name} per second": rate for name, rate in rates.items()} | times
+
+
+def _memory_rate() -> float:
+    """Bytes per second that a sum over an array far larger than the caches reads, the best of several."""
+    array = torch.ones(2**26)
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        array.sum()
+        best = min(best, time.perf_counter() - start)
+    return array.numel() * array.itemsize / best
+
+
 def main() -> None:
     """Measure, print, write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num_envs", type=int, default=64)
     parser.add_argument("--dtype", default="bfloat16" if has_fast_bfloat16() else "float32")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # one thread, all rows: times of parts that run side by side do not add up
     env = make_env("tidal-tiny", arguments.num_envs, arguments.dtype, "cpu")
     actions = random_actions(arguments.num_envs, STEPS)
 
@@ -74,7 +104,7 @@ def main() -> None:
     stopwatch.watch(generation, "modulate", "penalty, top-k, q")
     stopwatch.watch(Forecaster, "__call__", "forecast: one pass over p for reward and observation")
     stopwatch.watch(env, "_reward", "reward")
-    stopwatch.watch(vector_env, "draw", "draw")
+    stopwatch.watch(generation, "draw", "draw")
     total = episodes(EPISODES) / (EPISODES * STEPS)
     parts = {label: seconds / (EPISODES * STEPS) for label, seconds in stopwatch.seconds.items()}
     parts["everything else"] = total - sum(parts.values())
@@ -82,11 +112,16 @@ def main() -> None:
     print(f"A step of N = {arguments.num_envs} in {arguments.dtype}: {1e3 * total:.2f} ms")
     for label, seconds in sorted(parts.items(), key=lambda part: -part[1]):
         print(f"  {label:<55} {1e3 * seconds:6.2f} ms  {seconds / total:4.0%}")
+    least = floor(env)
+    print("The least that it needs")
+    for label, value in least.items():
+        print(f"  {label:<55} {value:15,.4g}")
     print("By operator of torch (share of its own time)")
     for name, share in by_operator.items():
         print(f"  {name:<55} {share:15.0%}")
     content = {"arguments": vars(arguments), "threads": torch.get_num_threads(), "step_seconds": total}
-    print(write_result(f"profile-{arguments.num_envs}", content | {"parts": parts, "operators": by_operator}))
+    content |= {"parts": parts, "floor": least, "operators": by_operator}
+    print(write_result(f"profile-{arguments.num_envs}", content))
 
 
 if __name__ == "__main__":

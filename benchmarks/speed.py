@@ -34,6 +34,7 @@ from decoding_contenders import (
     transformers_generate,
     vector_env,
 )
+from machine_rates import matrix_rate, operations_per_env_step
 from results_file import write_result
 from rich.console import Console
 from rich.table import Table
@@ -84,17 +85,13 @@ def decoding(settings: Settings, results: Results) -> None:
         env = make_env(model, num_envs, settings.dtype, settings.device)
         repeats = settings.repeats if num_envs == settings.num_envs else max(3, settings.repeats // 2)
         topic = f"decoding, N = {num_envs}"
-        speeds = results.compare(
-            topic,
-            {"bare two-stream loop": bare_loop(env, 50), "vector env": vector_env(env, 50)},
-            repeats,
-            "env steps",
-        )
+        contenders = {"bare two-stream loop": bare_loop(env, 50), "vector env": vector_env(env, 50)}
+        speeds = results.compare(topic, contenders, repeats, "env steps")
         share = ratio(speeds, "vector env", "bare two-stream loop")
         results.add(topic, "vector env / bare loop", f"{share:.0%}", f">= {goal}")
-        rate = speeds["bare two-stream loop"].median * _flops_of_step(env)
+        rate = speeds["bare two-stream loop"].median * operations_per_env_step(env)
         peak = matrix_rate(getattr(torch, settings.dtype), settings.device)
-        results.figures[topic] |= {"matrix_rate": peak, "operations_per_env_step": _flops_of_step(env)}
+        results.figures[topic] |= {"matrix_rate": peak, "operations_per_env_step": operations_per_env_step(env)}
         results.add(
             topic, "bare loop / matrix-product rate", f"{rate / peak:.0%} of {peak / 1e9:,.0f} Gflop/s", ">= 60%"
         )
@@ -216,33 +213,17 @@ def _memory_of(num_envs: int, settings: Settings) -> float:
 import resource, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from decoding_contenders import make_env, vector_env
+def resident():
+    pages = int(open("/proc/self/statm").read().split()[1])
+    return pages * resource.getpagesize()
 vector_env(make_env("tidal-tiny", 1, {settings.dtype!r}, "cpu"), 3)()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-vector_env(make_env("tidal-tiny", {num_envs}, {settings.dtype!r}, "cpu"), 3)()
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / {num_envs})
+before = resident()
+env = make_env("tidal-tiny", {num_envs}, {settings.dtype!r}, "cpu")
+vector_env(env, 3)()
+print((resident() - before) / {num_envs})
 """
     output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
     return float(output.splitlines()[-1])
-
-
-def _flops_of_step(env: Any) -> float:
-    """Operations of both streams per environment step: two per weight of every product, and those of attention."""
-    config = env.bundle.model.config
-    width, slots = config.hidden_size, env._generation.history.tokens.shape[1]
-    block = 4 * width**2 + 2 * width * config.intermediate_size
-    stream = config.num_hidden_layers * (2 * block + 4 * slots * width) + 2 * width * config.vocab_size
-    return 2.0 * stream
-
-
-def matrix_rate(dtype: torch.dtype, device: str, size: int = 2048) -> float:
-    """Operations per second of a large square matrix product, the best of several."""
-    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    best = float("inf")
-    for _ in range(6):
-        start = time.perf_counter()
-        (left @ right)[0, 0].item()
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
 
 
 TOPICS: dict[str, Callable[[Settings, Results], None]] = {

@@ -9,9 +9,9 @@ from transformers import PreTrainedModel
 from tidal_gym.actions import NEUTRAL_ACTION
 from tidal_gym.forecast import Forecaster
 from tidal_gym.history import RECENT_TOKENS, TokenHistory
-from tidal_gym.modulation import GateEffects, ModulationConfig, SamplingDistribution, gate_effects, modulate
+from tidal_gym.modulation import GateEffects, ModulationConfig, SamplingDistribution, draw, gate_effects, modulate
 from tidal_gym.observation import HiddenSummary, Trace, observe
-from tidal_gym.rewards import Outcome
+from tidal_gym.rewards import Outcome, Reward
 from tidal_gym.streams import TwoStreams, surprisal
 
 
@@ -135,3 +135,39 @@ class Generation:
         self._steps += 1
         self.history.append(tokens)
         self.streams.advance(tokens)
+
+    @torch.inference_mode()
+    def step(self, gates: Tensor, uniforms: Tensor, reward: Reward) -> tuple[Tensor, dict[str, Tensor]]:
+        """Draws a token in every row under gates (N, 3), with uniforms (N,) in [0, 1).
+
+        Returns:
+            The next observations (N, 64), and what the step reports by name, (N,) each.
+        """
+        q, effects = self.propose(gates)
+        outcome = self.outcome(draw(q, uniforms).unsqueeze(1), q.entropy)
+        scored = reward(outcome)
+        report = {
+            "reward": scored.total[:, 0],
+            "token": outcome.tokens[:, 0],
+            **{f"reward_{name}": term[:, 0] for name, term in scored.terms.items()},
+            "log_prob": outcome.log_prob[:, 0],
+            "entropy": outcome.sampling_entropy,
+            "temperature": effects.temperature,
+            "penalty": effects.penalty,
+        }
+        self.accept(gates, outcome)
+        return self.observe(), report
+
+    @torch.inference_mode()
+    def expected_rewards(self, actions: Tensor, reward: Reward) -> Tensor:
+        """The exact expected immediate reward (N, A) of each of the actions (A, 3) in every row; changes nothing."""
+        expectations = []
+        for action in actions:
+            q, _ = self.propose(action.expand(len(self._steps), -1), keep=False)
+            scored = reward(self.outcome(q.tokens, q.entropy))
+            expectations.append((q.probs * scored.total).sum(dim=1))
+        return torch.stack(expectations, dim=1)
+
+    def texts(self) -> tuple[Tensor, Tensor]:
+        """Tokens (N, L) of the texts, special prefix excluded, and how many of each row's count, (N,)."""
+        return self.history.tokens, self.history.lengths

@@ -32,7 +32,7 @@ from tidal_gym.cuda_graph import Recorded
 from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, require_episode_fits
 from tidal_gym.generation import Generation
 from tidal_gym.infos import add_objects, masked
-from tidal_gym.modulation import ModulationConfig, draw
+from tidal_gym.modulation import ModulationConfig
 from tidal_gym.observation import OBSERVATION_SIZE
 from tidal_gym.pickling import MadeAgain
 from tidal_gym.prompts import read_openings, tokenize_openings
@@ -46,7 +46,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
 
     A row's episodes do not depend on how many rows run beside it: each row has a generator of its own, seeded with
     ``seed + row``, that draws its prompts and one uniform number a token. With ``dtype="float64"`` this is exact;
-    float32 is deterministic for a given number of rows.
+    the other types are deterministic for a given number of rows.
 
     Args:
         num_envs: N, at least 1.
@@ -222,12 +222,8 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         """
         self._require_running()
         actions = np.asarray(actions)
-        expectations = []
-        for action in self._as_tensor(require_gates(actions, (len(actions), len(GATE_NAMES)))):
-            q, _ = self._generation.propose(action.expand(self.num_envs, -1), keep=False)
-            reward = self._reward(self._generation.outcome(q.tokens, q.entropy))
-            expectations.append((q.probs * reward.total).sum(dim=1))
-        return torch.stack(expectations, dim=1).double().cpu().numpy()
+        gates = self._as_tensor(require_gates(actions, (len(actions), len(GATE_NAMES))))
+        return self._generation.expected_rewards(gates, self._reward).double().cpu().numpy()
 
     def _require_running(self) -> None:
         if not self.row_generators:
@@ -240,20 +236,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
 
     def _transition(self, gates: Tensor, uniforms: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Everything of a step that happens on the device: the next observations, and what the step reports."""
-        q, effects = self._generation.propose(gates)
-        outcome = self._generation.outcome(draw(q, uniforms).unsqueeze(1), q.entropy)
-        reward = self._reward(outcome)
-        self._generation.accept(gates, outcome)
-        report = {
-            "reward": reward.total[:, 0],
-            "token": outcome.tokens[:, 0],
-            **{f"reward_{name}": term[:, 0] for name, term in reward.terms.items()},
-            "log_prob": outcome.log_prob[:, 0],
-            "entropy": outcome.sampling_entropy,
-            "temperature": effects.temperature,
-            "penalty": effects.penalty,
-        }
-        return self._generation.observe(), report
+        return self._generation.step(gates, uniforms, self._reward)
 
     def _end_of_step(
         self, observed: Tensor, report: dict[str, Tensor]
@@ -337,8 +320,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             self._renderer.close()
 
     def _token_ids(self, mask: NDArray[np.bool_]) -> list[list[int]]:
-        history = self._generation.history
-        tokens, lengths = history.tokens.cpu().numpy(), history.lengths.cpu().numpy()
+        tokens, lengths = (tensor.cpu().numpy() for tensor in self._generation.texts())
         return [[*self._prompts.prefix, *tokens[row, : lengths[row]].tolist()] for row in np.flatnonzero(mask)]
 
     def _render_if_human(self) -> None:

@@ -65,7 +65,7 @@ def draw_always(text: str, env: EnvConfig, monkeypatch: pytest.MonkeyPatch) -> i
     """Have the environment draw the tokens of a text, whatever the gates are; returns how many these are."""
     ids = load_bundle(env.model).tokenizer(text, add_special_tokens=False)["input_ids"]
     tokens = iter(ids)
-    monkeypatch.setattr("tidal_gym.vector_env.draw", lambda distribution, uniforms: torch.tensor([next(tokens)]))
+    monkeypatch.setattr("tidal_gym.generation.draw", lambda distribution, uniforms: torch.tensor([next(tokens)]))
     return len(ids)
 
 
