@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
 from lm.carl.constants import SIGMA
 from lm.errors import InvalidValueError
@@ -44,7 +45,7 @@ def coherence_gate(phi_mean: float, threshold: float = SIGMA) -> GateDecision:
     return GateDecision(True, "medium" if phi_mean >= MEDIUM else "low")
 
 
-class PhaseTransitionGate(TrainerCallback):
+class PhaseTransitionGate(TrainerCallback, ExportableState):
     """Ends supervised fine-tuning once the model has crystallised: its token accuracy stays above a threshold.
 
     Watches the ``mean_token_accuracy`` and ``entropy`` that TRL's SFTTrainer logs, and opens when enough of the last
@@ -90,9 +91,10 @@ class PhaseTransitionGate(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Takes up what an interrupted run knew; a fresh run begins fresh."""
-        saved = state.stateful_callbacks.get(type(self).__name__) if state.global_step > 0 else None
-        if isinstance(saved, dict):
+        """Takes up what an interrupted run knew. The Trainer by itself does so only if asked, and in another object."""
+        # The Trainer saves what it finds under this name, and fails where a checkpoint has never seen the gate.
+        saved = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
+        if state.global_step > 0:
             for name, value in saved["attributes"].items():
                 setattr(self, name, value)
         if self.is_open:
@@ -112,7 +114,6 @@ class PhaseTransitionGate(TrainerCallback):
         if self.check(float(logs["mean_token_accuracy"]), _number(logs.get("entropy")), state.global_step):
             control.should_training_stop = True
             control.should_save = True
-        state.stateful_callbacks[type(self).__name__] = self.state()
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
