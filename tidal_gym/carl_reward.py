@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -38,7 +38,7 @@ class CarlRewardConfig:
     final score, with the last token."""
     weight: float = 1.0
     """What the score is multiplied by; finite. An episode's score lies in [0, 1], its tidal reward about at 5."""
-    composite: Literal["corrected", "published"] = "corrected"
+    composite: Composite = "corrected"
     """How the scores become one number (:func:`lm.carl.reward.carl_reward`)."""
     weights: CarlWeights | None = None
     """Of the three scores; None: the published ones."""
@@ -70,7 +70,7 @@ class CarlReward(gymnasium.Wrapper, RecordConstructorArgs):
         InvalidValueError: another environment, or an argument that breaks its rule.
     """
 
-    def __init__(self, env: gymnasium.Env, **settings: Any) -> None:
+    def __init__(self, env: Any, **settings: Any) -> None:
         RecordConstructorArgs.__init__(self, **settings)
         gymnasium.Wrapper.__init__(self, env)
         if not isinstance(env.unwrapped, TidalGatingEnv):
@@ -88,8 +88,8 @@ class CarlReward(gymnasium.Wrapper, RecordConstructorArgs):
         """Draws one token, and pays for it."""
         self._account.look()
         observation, reward, terminated, truncated, info = self.env.step(action)
-        numbers = (np.array([info[name]]) for name in ("token", "log_prob"))
-        payment = self._account.pay(*numbers, np.ones(1, np.bool_), np.array([terminated or truncated]))
+        token, log_prob = (np.array([info[name]]) for name in ("token", "log_prob"))
+        payment = self._account.pay(token, log_prob, np.ones(1, np.bool_), np.array([terminated or truncated]))
         info[INFO_KEY] = float(payment[0])
         total = float(self._account.total(np.array([float(reward)]), payment)[0])
         return observation, total, terminated, truncated, info
@@ -106,17 +106,15 @@ class VectorCarlReward(VectorWrapper):
         InvalidValueError: another environment, or an argument that breaks its rule.
     """
 
-    def __init__(self, env: VectorEnv, **settings: Any) -> None:
+    def __init__(self, env: Any, **settings: Any) -> None:
         super().__init__(env)
         if not isinstance(env.unwrapped, TidalGatingVectorEnv):
             hint = "For a scalar environment there is `CarlReward`." if isinstance(env, gymnasium.Env) else ""
             raise InvalidValueError("env", "must be the vector environment of TidalGating-v0", env, hint)
         self._account = _Account(env.unwrapped, settings_from(CarlRewardConfig, "settings", settings))
 
-    def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Begins new episodes."""
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begins new episodes; arguments as for the environment."""
         is_first = not self._account.env.row_generators
         result = self.env.reset(seed=seed, options=options)
         rows = require_reset_mask(options, self.num_envs)
@@ -158,7 +156,7 @@ class _Account:
             env.num_envs,
             env.capacity,
             env.bundle.vocab_size,
-            composite=cast(Composite, config.composite),
+            composite=config.composite,
             weights=config.weights,
         )
         self._entropy = torch.zeros(env.num_envs, dtype=torch.float64)

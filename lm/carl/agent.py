@@ -92,13 +92,12 @@ def agent_step(
 
 
 def _prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | Sequence[Mapping[str, str]]) -> list[int]:
-    is_text = isinstance(prompt, str)
-    if not (prompt.strip() if is_text else prompt):
+    if not prompt or (isinstance(prompt, str) and not prompt.strip()):
         raise InvalidValueError("prompt", "must not be empty", repr(prompt))
     if tokenizer.chat_template is not None:
-        messages = [{"role": "user", "content": prompt}] if is_text else list(prompt)
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         return tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
-    if not is_text:
+    if not isinstance(prompt, str):
         hint = "Give the prompt as text."
         raise InvalidValueError("prompt", "may hold messages only for a chat template, and there is none", prompt, hint)
     return tokenizer(prompt)["input_ids"]

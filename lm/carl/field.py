@@ -110,8 +110,10 @@ def token_field(
     _require_numbers(entropy, is_scored)
     phi = 1.0 - entropy / math.log(tensor.shape[-1])
     order = is_scored.logical_not().to(torch.int8).argsort(dim=1, stable=True)  # scored tokens first
-    columns = (torch.where(is_scored, values, 0.0).gather(1, order) for values in (phi, log_prob, entropy))
-    return TokenField(*columns, is_scored.sum(dim=1))
+    phi, log_prob, entropy = (
+        torch.where(is_scored, values, 0.0).gather(1, order) for values in (phi, log_prob, entropy)
+    )
+    return TokenField(phi, log_prob, entropy, is_scored.sum(dim=1))
 
 
 def _entropy_and_log_prob(logits: Tensor, token_ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The CARL reward of whole sequences: the published composite, and the corrected one that noise and collapse cannot earn.
+"""The CARL reward of whole sequences: the published composite, and one that noise and collapse cannot earn.
 
 The published composite pays for Φ being high and even, whatever is said: uniform noise earns 0.60, a model collapsed to
 one certain token 0.90, a correct model with mixed confidence 0.52. The corrected one multiplies it by two numbers in
@@ -51,8 +51,8 @@ def carl_reward(
     Args:
         logits: (T, V) or (B, T, V) of a model that read the tokens, a row of them for each token.
         token_ids: (T,) or (B, T), prompt and completion.
-        alignment: ``"shifted"`` scores a token with the logits before it, which it was chosen from; the first token of a
-            row has none and is not scored. ``"paired"`` is the published form: with the logits at its own place.
+        alignment: ``"shifted"`` scores a token with the logits before it, which it was chosen from; the first token of
+            a row has none and is not scored. ``"paired"`` is the published form: with the logits at its own place.
         composite: ``"corrected"`` or ``"published"``; by default the published one for ``paired``, which is thus the
             published form whole, and the corrected one for ``shifted``.
         mask: (T,) or (B, T), True for the tokens of the completion, which lie side by side; without it all are.

@@ -49,7 +49,7 @@ def kuramoto_order(phi: Tensor, is_token: Tensor) -> float:
 
 
 def phase_of(order: float) -> str:
-    """ "gaseous" for R < 0.30, "liquid" below 0.70, else "crystalline"."""
+    """The name of an order R: "gaseous" below 0.30, "liquid" below 0.70, else "crystalline"."""
     if order < GASEOUS_BELOW:
         return "gaseous"
     return "liquid" if order < LIQUID_BELOW else "crystalline"
