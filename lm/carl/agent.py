@@ -62,6 +62,8 @@ def agent_step(
         InvalidValueError: an empty prompt, a prompt that fills the model's context, messages for a tokenizer without a
             chat template, or a number that breaks its rule.
     """
+    if not threshold <= 1.0:  # before the model writes
+        raise InvalidValueError("threshold", "must be a number of at most 1", threshold)
     if max_new_tokens < 1:
         raise InvalidValueError("max_new_tokens", "must be at least 1", max_new_tokens)
     if not 0 <= temperature < float("inf"):

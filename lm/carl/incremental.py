@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lm.carl.novelty import GRAM_LENGTH
+from lm.carl.new_grams import GRAM_LENGTH
 from lm.carl.reward import Composite, information_of, published_reward
 from lm.carl.scores import MOST_SCALES, NEUTRAL_SCORE, jumps
 from lm.carl.weights import CarlWeights

@@ -10,8 +10,8 @@ one certain token 0.90, a correct model with mixed confidence 0.52. The correcte
 S is the mean surprisal of the completion and H the mean entropy of the predictions [nats]. Information is the share of
 the surprisal of guessing, log V, that the model takes away: none for tokens that it does not expect (noise), none for a
 model that expects nothing (uniform logits). As text that is typical of a model has S near H (arXiv:2202.00666), being
-likelier than that earns no more. Novelty (:mod:`lm.carl.novelty`) is the share of 4-grams said for the first time: none
-for loops, for copies of the prompt, and for completions of a group that are copies of one another.
+likelier than that earns no more. Novelty (:mod:`lm.carl.new_grams`) is the share of 4-grams said for the first time:
+none for loops, for copies of the prompt, and for completions of a group that are copies of one another.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from lm.carl.field import Alignment, TokenField, token_field
 from lm.carl.inputs import Array, as_tensor, read_logits, read_mask, read_token_ids
-from lm.carl.novelty import novelty_of
+from lm.carl.new_grams import novelty_of
 from lm.carl.scores import cloud_quality, discontinuity_score, mean, multiscale_coherence
 from lm.carl.weights import CarlWeights, PhaseAdaptiveWeights
 from lm.errors import InvalidValueError

@@ -47,19 +47,18 @@ def read_training_data(config: CarlDataConfig) -> Dataset:
 
 
 def prompts_of(dataset: Dataset, config: CarlDataConfig, tokenizer: PreTrainedTokenizerBase) -> Dataset:
-    """The data set, if it has a column `prompt`, or else the first tokens of each document as one.
-
-    Raises:
-        InvalidValueError: it has neither prompts nor documents.
-    """
+    """The data set, if it has a column `prompt`; else the messages before the first answer, or the first tokens of text."""
     if "prompt" in dataset.column_names:
         return dataset
-    if config.text_field not in dataset.column_names:
-        rule = f"must be one of the columns {dataset.column_names}, as there is no `prompt`"
-        raise InvalidValueError("data.text_field", rule, config.text_field)
+    if "messages" in dataset.column_names:
+        return dataset.map(_before_answer, remove_columns=dataset.column_names)
 
     def opening(row: dict[str, Any]) -> dict[str, str]:
         ids = tokenizer(row[config.text_field], add_special_tokens=False)["input_ids"]
         return {"prompt": tokenizer.decode(ids[: config.prompt_tokens])}
 
     return dataset.map(opening, remove_columns=dataset.column_names)
+
+
+def _before_answer(row: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    return {"prompt": list(itertools.takewhile(lambda message: message["role"] != "assistant", row["messages"]))}

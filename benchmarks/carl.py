@@ -1,0 +1,293 @@
+"""What CARL's scores cost, what they tell apart, and what training on them does.
+
+python benchmarks/carl.py --part speed
+python benchmarks/carl.py --part separation --valid path/to/valid.txt
+python benchmarks/carl.py --part grpo --seeds 0 1 2
+python benchmarks/carl.py --part agent
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from results_file import write_result
+
+from agents.text_statistics import text_statistics
+from lm.bundle import load_bundle, load_model, resolve
+from lm.carl.agent import agent_step
+from lm.carl.reward import carl_reward
+from lm.carl.training import train
+from lm.carl.training_config import CarlDataConfig, CarlTrainConfig, PolicyConfig
+from lm.scoring import score_tokens
+from lm.text_data import read_documents
+from tidal_gym.prompts import read_openings
+
+# Speed
+
+
+def plain_reward(logits: NDArray[np.floating], token_ids: NDArray[np.integer]) -> float:
+    """The published composite of one completion, in plain NumPy, with its loops."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    probs = np.exp(shifted)
+    probs /= probs.sum(axis=-1, keepdims=True)
+    entropy = -(probs * np.log(probs + 1e-10)).sum(axis=-1)
+    phi = 1.0 - entropy / math.log(logits.shape[1])
+    weighted = total = 0.0
+    for scale in range(int(math.log2(len(phi))) + 1):
+        size = 1 << scale
+        blocks = phi[: len(phi) // size * size].reshape(-1, size)
+        weighted += 2 ** (scale / 2) * min(max(1.0 - float(blocks.std(axis=1).mean()), 0.0), 1.0)
+        total += 2 ** (scale / 2)
+    cloud = float((probs[np.arange(len(phi)), token_ids] * phi).mean())
+    worths = []
+    for before, after in zip(phi[:-1], phi[1:], strict=True):
+        if after - before > 0.03:
+            worths.append(0.8 if before < 0.5 else 0.3)
+        elif after - before < -0.03:
+            worths.append(0.2 if before > 0.7 else 0.5)
+    discontinuity = sum(worths) / len(worths) if worths else 0.5
+    return 0.5 * weighted / total + 0.3 * cloud + 0.2 * discontinuity
+
+
+def speed(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Batched against the plain loop over completions, in turn in one process; and the memory of a process of its own."""
+    torch.set_num_threads(arguments.threads)
+    logits, ids = _random_batch(arguments.shape)
+    arrays, id_arrays = logits.numpy(), ids.numpy()
+    contenders: dict[str, Callable[[], Any]] = {
+        "batched": lambda: carl_reward(logits, ids, alignment="paired"),
+        "plain loop": lambda: [plain_reward(row, row_ids) for row, row_ids in zip(arrays, id_arrays, strict=True)],
+        "batched, corrected": lambda: carl_reward(logits, ids),
+    }
+    difference = float((contenders["batched"]()[0] - torch.tensor(contenders["plain loop"]())).abs().max())
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for repeat in range(arguments.repeats + 1):
+        for name, run in contenders.items():
+            start = time.perf_counter()
+            run()
+            if repeat:  # the first warms up
+                times[name].append(time.perf_counter() - start)
+    median = {name: float(np.median(seconds)) for name, seconds in times.items()}
+    ratio = median["plain loop"] / median["batched"]
+    script = [sys.executable, __file__, "--part", "memory", "--shape", *map(str, arguments.shape)]
+    memory = json.loads(subprocess.run(script, capture_output=True, text=True, check=True).stdout)
+    print({name: f"{1e3 * seconds:.1f} ms" for name, seconds in median.items()}, f"ratio {ratio:.1f}", memory)
+    return {
+        "shape": arguments.shape,
+        "threads": arguments.threads,
+        "ratio": ratio,
+        "median_seconds": median,
+        "seconds": times,
+        "largest_difference": difference,
+        **memory,
+    }
+
+
+def memory(shape: Sequence[int]) -> dict[str, float]:
+    """Peak resident memory of the process beyond what it held before there were logits, over the size of the logits."""
+    carl_reward(*_random_batch([1, 8, 64]))  # what the libraries take once
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    logits, ids = _random_batch(shape)
+    carl_reward(logits, ids)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return {"peak_memory_over_logits": 1024 * peak / (logits.numel() * logits.element_size())}
+
+
+def _random_batch(shape: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(*shape, generator=generator).mul_(3.0)
+    return logits, torch.randint(shape[2], tuple(shape[:2]), generator=generator)
+
+
+# What the corrected reward tells apart
+
+
+def separation(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The corrected and the published reward of human text, of the model's own, and of what must not be paid."""
+    bundle = load_bundle()
+    tokenizer, prompt, length = bundle.tokenizer, 8, 60
+    texts: dict[str, torch.Tensor] = {}
+    stories = [tokenizer(text)["input_ids"] for text in read_documents(arguments.valid)] if arguments.valid else []
+    if stories:
+        texts["human: TinyStories, held out"] = torch.tensor([ids[:length] for ids in stories if len(ids) >= length])
+    openings = [tokenizer(text)["input_ids"] for text in read_openings("heldout")]
+    beginnings = torch.tensor([ids[:prompt] for ids in openings])
+    generator = torch.Generator().manual_seed(0)
+    room = (len(openings), length - prompt)
+
+    def after_prompts(tokens: torch.Tensor) -> torch.Tensor:
+        return torch.cat((beginnings, tokens.expand(room)), dim=1)
+
+    torch.manual_seed(0)
+    for temperature in (0.5, 1.0, 1.5):
+        texts[f"own text, temperature {temperature}"] = bundle.model.generate(
+            beginnings, attention_mask=torch.ones_like(beginnings), do_sample=True, temperature=temperature, top_k=0,
+            max_new_tokens=room[1], min_new_tokens=room[1],
+        )  # fmt: skip
+    texts["uniform noise"] = after_prompts(torch.randint(1, bundle.vocab_size, room, generator=generator))
+    texts["one-token loops"] = after_prompts(torch.randint(1, bundle.vocab_size, (room[0], 1), generator=generator))
+    texts["copies of one text"] = texts["own text, temperature 1.0"][:1].expand(room[0], -1)
+    half = texts["own text, temperature 1.0"][:, :30]
+    texts["copies of the prompt"] = torch.cat((half, half[:, 1:], half[:, :1]), dim=1)
+    rows = {"human: openings, held out": _opening_scores(bundle, openings)}
+    for name, ids in texts.items():
+        start = 30 if name == "copies of the prompt" else prompt
+        groups = torch.zeros(len(ids)) if name == "copies of one text" else torch.arange(len(ids))
+        rows[name] = _scores(bundle, ids, (torch.arange(ids.shape[1]) >= start).expand(len(ids), -1), groups)
+    for name, row in rows.items():
+        print(f"{name:>32}", {key: f"{value['mean']:.3f} ± {value['std']:.3f}" for key, value in row.items()})
+    return {"model": "tidal-tiny", "tokens": length, "prompt_tokens": prompt, "texts": rows}
+
+
+def _opening_scores(bundle: Any, openings: list[list[int]]) -> dict[str, Any]:
+    ids = torch.zeros(len(openings), max(map(len, openings)), dtype=torch.int64)
+    mask = torch.zeros_like(ids, dtype=torch.bool)
+    for row, opening in enumerate(openings):
+        ids[row, : len(opening)] = torch.tensor(opening)
+        mask[row, 4 : len(opening)] = True
+    return _scores(bundle, ids, mask, torch.arange(len(ids)))
+
+
+def _scores(bundle: Any, ids: torch.Tensor, mask: torch.Tensor, groups: torch.Tensor) -> dict[str, Any]:
+    with torch.inference_mode():
+        logits = bundle.model(input_ids=ids, use_cache=False).logits
+    reward, components = carl_reward(logits, ids, mask=mask, groups=groups)
+    kept = {"corrected": reward} | {name: components[name] for name in ("published", "information", "novelty")}
+    return {
+        name: {"mean": float(v.mean()), "std": float(v.std()), "min": float(v.min()), "max": float(v.max())}
+        for name, v in kept.items()
+    }
+
+
+# Training with the reward
+
+
+def grpo(arguments: argparse.Namespace) -> dict[str, Any]:
+    """GRPO on a task with and without the corrected reward beside it: task, variety and groups without a gradient."""
+    policy = PolicyConfig(
+        steps=arguments.steps, prompts_per_step=4, num_generations=8, max_completion_tokens=40,
+        learning_rate=arguments.learning_rate, task_words=arguments.words,
+    )  # fmt: skip
+    data = CarlDataConfig("tidal_gym/prompts/train.txt", by_line=True)
+    config = CarlTrainConfig(data=data, grpo=policy, device="cpu", save_every=10_000)
+    rows = [{"rewards": "before training", **_measure_policy(resolve("tidal-tiny"), arguments.words)}]
+    print(rows[-1], flush=True)
+    for seed in arguments.seeds:
+        for name, weight in (("task", 0.0), ("task and CARL", arguments.carl_weight)):
+            run = replace(config, seed=seed, grpo=replace(policy, carl_weight=weight))
+            folder = Path(arguments.output) / f"{name.replace(' ', '-')}-{seed}"
+            start = time.perf_counter()
+            result = train(run, folder, overwrite=True)
+            log = (result.grpo or {})["log"]
+            rows.append(
+                {
+                    "rewards": name,
+                    "seed": seed,
+                    "seconds": round(time.perf_counter() - start, 1),
+                    "zero_gradient_groups": float(np.mean([entry["frac_reward_zero_std"] for entry in log])),
+                    "task_while_training": [round(entry["rewards/task/mean"], 3) for entry in log],
+                    **_measure_policy(str(result.model_folder), arguments.words),
+                }
+            )
+            print({key: value for key, value in rows[-1].items() if key != "task_while_training"}, flush=True)
+    return {"config": asdict(config), "carl_weight": arguments.carl_weight, "runs": rows}
+
+
+def _measure_policy(folder: str, words: Sequence[str], samples: int = 3) -> dict[str, float]:
+    """A policy on held-out openings, at temperature 1: the task, distinct-2, and the loss of its text under tidal-tiny."""
+    from lm.carl.task_words import WordTask
+
+    bundle, policy = load_bundle(), load_model(folder)
+    prompts = torch.tensor([bundle.tokenizer(text)["input_ids"][:8] for text in read_openings("heldout")])
+    prompts = prompts.repeat(samples, 1)
+    torch.manual_seed(1)
+    ids = policy.generate(
+        prompts, attention_mask=torch.ones_like(prompts), do_sample=True, top_k=0, max_new_tokens=40, min_new_tokens=40
+    )
+    completions = ids[:, 8:].tolist()
+    solved = WordTask(words)(bundle.tokenizer.batch_decode(completions))
+    scores = score_tokens(bundle.model, ids.numpy(), context_length=bundle.context_length)
+    statistics = text_statistics(completions)
+    return {
+        "task": float(np.mean(solved)),
+        "distinct_2": statistics.distinct_2,
+        "repetition_4": statistics.repetition_4,
+        "judge_loss": float(np.mean([record.surprisal[7:].mean() for record in scores])),
+    }
+
+
+# Abstaining
+
+
+def agent(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Answers to held-out openings, acted on or not by their mean Φ, and what a judge thinks of them."""
+    bundle = load_bundle()
+    judge = load_model(resolve(arguments.judge))
+
+    def answers(openings: Sequence[str]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        phi, losses = [], []
+        for index, opening in enumerate(openings):
+            prompt = bundle.tokenizer.decode(bundle.tokenizer(opening, add_special_tokens=False)["input_ids"][:8])
+            step = agent_step(
+                bundle.model, bundle.tokenizer, prompt, max_new_tokens=40, temperature=1.0, threshold=0.0, seed=index
+            )
+            ids = np.array([*bundle.tokenizer(prompt)["input_ids"], *step.token_ids])
+            (record,) = score_tokens(judge, [ids], context_length=judge.config.max_position_embeddings)
+            phi.append(step.components["phi_mean"])
+            losses.append(float(record.surprisal[-len(step.token_ids) :].mean()))
+        return np.array(phi), np.array(losses)
+
+    thresholds = [3 / 16, *np.quantile(answers(read_openings("train")[:100])[0], (0.25, 0.5, 0.75)).tolist()]
+    phi, losses = answers(read_openings("heldout"))
+    rows = []
+    for threshold in thresholds:
+        acts = phi >= threshold
+        row: dict[str, Any] = {"threshold": threshold, "acted_on": int(acts.sum()), "abstained": int((~acts).sum())}
+        for name, chosen in (("judge_loss_acted_on", losses[acts]), ("judge_loss_abstained", losses[~acts])):
+            row[name] = float(chosen.mean()) if len(chosen) else None
+        rows.append(row)
+        print(row)
+    correlation = float(np.corrcoef(phi, losses)[0, 1])
+    print(f"correlation of mean Φ and judge loss: {correlation:.2f}")
+    return {"judge": arguments.judge, "correlation": correlation, "thresholds": rows}
+
+
+def main() -> None:
+    """Measure one part, print, write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=["speed", "memory", "separation", "grpo", "agent"], required=True)
+    parser.add_argument("--shape", type=int, nargs=3, default=[64, 256, 4096], help="completions, tokens, words")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=11)
+    parser.add_argument("--valid", default=None, help="held-out stories, separated by a line <|endoftext|>")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--learning_rate", type=float, default=2e-4)
+    parser.add_argument("--carl_weight", type=float, default=1.0)
+    parser.add_argument("--words", nargs="+", default=["happy", "smiled"])
+    parser.add_argument("--output", default="runs/carl-grpo")
+    parser.add_argument("--judge", default="tidal-tiny", help="model that the agent's answers are judged by")
+    parser.add_argument("--name", default=None, help="of the result file, instead of carl_PART")
+    arguments = parser.parse_args()
+    if arguments.part == "memory":  # in a process of its own, started by the speed part
+        print(json.dumps(memory(arguments.shape)))
+        return
+    parts = {"speed": speed, "separation": separation, "grpo": grpo, "agent": agent}
+    print(write_result(arguments.name or f"carl_{arguments.part}", parts[arguments.part](arguments)))
+
+
+if __name__ == "__main__":
+    main()
