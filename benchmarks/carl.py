@@ -9,6 +9,7 @@ python benchmarks/carl.py --part agent
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import resource
@@ -29,6 +30,7 @@ from agents.text_statistics import text_statistics
 from lm.bundle import load_bundle, load_model, resolve
 from lm.carl.agent import agent_step
 from lm.carl.reward import carl_reward
+from lm.carl.task_words import WordTask
 from lm.carl.training import train
 from lm.carl.training_config import CarlDataConfig, CarlTrainConfig, PolicyConfig
 from lm.scoring import score_tokens
@@ -53,7 +55,7 @@ def plain_reward(logits: NDArray[np.floating], token_ids: NDArray[np.integer]) -
         total += 2 ** (scale / 2)
     cloud = float((probs[np.arange(len(phi)), token_ids] * phi).mean())
     worths = []
-    for before, after in zip(phi[:-1], phi[1:], strict=True):
+    for before, after in itertools.pairwise(phi.tolist()):
         if after - before > 0.03:
             worths.append(0.8 if before < 0.5 else 0.3)
         elif after - before < -0.03:
@@ -63,7 +65,7 @@ def plain_reward(logits: NDArray[np.floating], token_ids: NDArray[np.integer]) -
 
 
 def speed(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Batched against the plain loop over completions, in turn in one process; and the memory of a process of its own."""
+    """Batched against the plain loop over completions, in turn in one process; and the memory of another process."""
     torch.set_num_threads(arguments.threads)
     logits, ids = _random_batch(arguments.shape)
     arrays, id_arrays = logits.numpy(), ids.numpy()
@@ -207,9 +209,7 @@ def grpo(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _measure_policy(folder: str, words: Sequence[str], samples: int = 3) -> dict[str, float]:
-    """A policy on held-out openings, at temperature 1: the task, distinct-2, and the loss of its text under tidal-tiny."""
-    from lm.carl.task_words import WordTask
-
+    """A policy on held-out openings, at temperature 1: the task, distinct-2, the loss of its text under tidal-tiny."""
     bundle, policy = load_bundle(), load_model(folder)
     prompts = torch.tensor([bundle.tokenizer(text)["input_ids"][:8] for text in read_openings("heldout")])
     prompts = prompts.repeat(samples, 1)

@@ -14,7 +14,8 @@ import gymnasium
 from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, ENTRY_POINT
 
 if TYPE_CHECKING:
-    from tidal_gym.carl_reward import CarlReward, CarlRewardConfig, VectorCarlReward
+    from tidal_gym.carl_config import CarlRewardConfig
+    from tidal_gym.carl_reward import CarlReward, VectorCarlReward
     from tidal_gym.env import TidalGatingEnv
     from tidal_gym.modulation import ModulationConfig
     from tidal_gym.observation import OBSERVATION_NAMES
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _LAZY_ATTRIBUTES = {
     "CarlReward": "tidal_gym.carl_reward",
-    "CarlRewardConfig": "tidal_gym.carl_reward",
+    "CarlRewardConfig": "tidal_gym.carl_config",
     "VectorCarlReward": "tidal_gym.carl_reward",
     "TidalGatingEnv": "tidal_gym.env",
     "TidalGatingVectorEnv": "tidal_gym.vector_env",

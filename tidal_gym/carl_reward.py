@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -14,45 +13,16 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from lm.carl.incremental import GrowingReward
-from lm.carl.reward import Composite
-from lm.carl.weights import CarlWeights
 from lm.errors import InvalidValueError
 from tidal_gym.arguments import require_reset_mask
+from tidal_gym.carl_config import CarlRewardConfig
 from tidal_gym.env import TidalGatingEnv
 from tidal_gym.infos import masked
-from tidal_gym.settings import require_finite, settings_from
+from tidal_gym.settings import settings_from
 from tidal_gym.vector_env import TidalGatingVectorEnv
 
 INFO_KEY = "reward_carl"
 """Where ``info`` carries the payment, unweighted."""
-
-
-@dataclass(frozen=True)
-class CarlRewardConfig:
-    """How the CARL reward is paid."""
-
-    mode: Literal["add", "replace"] = "add"
-    """Whether it is added to the environment's reward, or replaces it."""
-    payment: Literal["differences", "end"] = "differences"
-    """"differences": after each token, how much the episode's score changed, which sums to the final score; "end": the
-    final score, with the last token."""
-    weight: float = 1.0
-    """What the score is multiplied by; finite. An episode's score lies in [0, 1], its tidal reward about at 5."""
-    composite: Composite = "corrected"
-    """How the scores become one number (:func:`lm.carl.reward.carl_reward`)."""
-    weights: CarlWeights | None = None
-    """Of the three scores; None: the published ones."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", settings_from(CarlWeights, "weights", self.weights))
-        require_finite("weight", self.weight)
-        for name, allowed in (
-            ("mode", ("add", "replace")),
-            ("payment", ("differences", "end")),
-            ("composite", ("corrected", "published")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise InvalidValueError(name, f"must be one of {', '.join(allowed)}", repr(getattr(self, name)))
 
 
 class CarlReward(gymnasium.Wrapper, RecordConstructorArgs):
@@ -143,6 +113,21 @@ class VectorCarlReward(VectorWrapper):
             infos |= masked({INFO_KEY: payment}, has_stepped)
             account.begin(~has_stepped)  # begun anew in this step (NEXT_STEP)
         return observations, account.total(rewards, payment), terminations, truncations, infos
+
+    def expected_rewards(self, actions: Any) -> NDArray[np.float64]:
+        """Not known: a token's CARL reward hangs on the whole episode.
+
+        Raises:
+            InvalidValueError: always.
+        """
+        rule = "must be None for the one-step oracle, which knows the environment's own reward only"
+        raise InvalidValueError("carl", rule, self._account.config)
+
+    def __getattr__(self, name: str) -> Any:
+        """What else the environment offers: its bundle, its texts, its limits."""
+        if name.startswith("_") or name == "env":
+            raise AttributeError(name)
+        return getattr(self.env, name)
 
 
 class _Account:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from lm.carl.inputs import Array, read_logits, read_mask, read_token_ids, require_in_vocabulary, require_scored
+from lm.carl.options import Alignment
 from lm.errors import InvalidValueError
-
-Alignment = Literal["shifted", "paired"]
-"""Which logits a token is scored with: ``"shifted"`` those before it, which it was chosen from, and ``"paired"`` those
-at its own place, as in the published form, which are about the token after it."""
 
 PUBLISHED_EPSILON = 1e-10
 """Added to probabilities inside the published form's logarithm."""

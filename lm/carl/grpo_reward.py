@@ -12,8 +12,9 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lm.bundle import DTYPES, load_model, resolve
-from lm.carl.reward import Composite, carl_reward
-from lm.carl.weights import CarlWeights, PhaseAdaptiveWeights
+from lm.carl.options import CarlWeights, Composite
+from lm.carl.phases import PhaseAdaptiveWeights
+from lm.carl.reward import carl_reward
 from lm.errors import InvalidValueError
 from lm.tokenization import load_tokenizer
 

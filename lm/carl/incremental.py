@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from lm.carl.new_grams import GRAM_LENGTH
-from lm.carl.reward import Composite, information_of, published_reward
+from lm.carl.options import CarlWeights, Composite
+from lm.carl.reward import information_of, published_reward
 from lm.carl.scores import MOST_SCALES, NEUTRAL_SCORE, jumps
-from lm.carl.weights import CarlWeights
 
 
 class GrowingReward:

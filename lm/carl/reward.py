@@ -18,20 +18,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
-from lm.carl.field import Alignment, TokenField, token_field
+from lm.carl.field import TokenField, token_field
 from lm.carl.inputs import Array, as_tensor, read_logits, read_mask, read_token_ids
 from lm.carl.new_grams import novelty_of
+from lm.carl.options import Alignment, CarlWeights, Composite
+from lm.carl.phases import PhaseAdaptiveWeights
 from lm.carl.scores import cloud_quality, discontinuity_score, mean, multiscale_coherence
-from lm.carl.weights import CarlWeights, PhaseAdaptiveWeights
 from lm.errors import InvalidValueError
-
-Composite = Literal["corrected", "published"]
-"""How the scores become one number."""
 
 
 def carl_reward(

@@ -22,10 +22,10 @@ from lm import run_folder
 from lm.bundle import load_model, resolve
 from lm.carl.gates import PhaseTransitionGate
 from lm.carl.grpo_reward import CarlGRPOReward
+from lm.carl.phases import PhaseAdaptiveWeights
 from lm.carl.task_words import WordTask
 from lm.carl.training_config import CarlTrainConfig, PolicyConfig
 from lm.carl.training_data import prompts_of, read_training_data
-from lm.carl.weights import PhaseAdaptiveWeights
 from lm.errors import InvalidValueError, TidalGymError
 from lm.pretraining import last_whole_checkpoint
 from lm.tokenization import load_tokenizer

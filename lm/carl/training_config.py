@@ -19,8 +19,8 @@ class CarlDataConfig:
     by_line: bool = False
     """Whether each line of a text file is a document."""
     text_field: str = "text"
-    """Column that holds the documents, for all sources but .txt. A dataset with a column `prompt` (text or messages), or
-    with `messages`, needs none: prompts end before the first answer."""
+    """Column that holds the documents, for all sources but .txt. A dataset with a column `prompt` (text or messages),
+    or with `messages`, needs none: prompts end before the first answer."""
     split: str = "train"
     """Split of a dataset from the hub."""
     prompt_tokens: int = 8

@@ -47,7 +47,7 @@ def read_training_data(config: CarlDataConfig) -> Dataset:
 
 
 def prompts_of(dataset: Dataset, config: CarlDataConfig, tokenizer: PreTrainedTokenizerBase) -> Dataset:
-    """The data set, if it has a column `prompt`; else the messages before the first answer, or the first tokens of text."""
+    """The data set itself if it has a column `prompt`; else messages before an answer, or texts' first tokens."""
     if "prompt" in dataset.column_names:
         return dataset
     if "messages" in dataset.column_names:

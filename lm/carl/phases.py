@@ -1,35 +1,13 @@
-"""How much each score counts: fixed, or by how well Φ agrees across the tokens of the last batch."""
+"""Weights that follow the phase of training: how well Φ agrees across the tokens of the last batch."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from lm.errors import InvalidValueError
-
-
-@dataclass(frozen=True)
-class CarlWeights:
-    """Weights of the three scores; finite and at least 0."""
-
-    multiscale: float = 0.5
-    """Of the evenness of Φ within blocks."""
-
-    cloud_quality: float = 0.3
-    """Of Φ times the chosen token's probability."""
-
-    discontinuity: float = 0.2
-    """Of the worth of jumps of Φ."""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise InvalidValueError(f"weights.{field.name}", "must be at least 0 and finite", value)
-
+from lm.carl.options import CarlWeights
 
 GASEOUS_BELOW, LIQUID_BELOW = 0.30, 0.70
 """Order R at which one phase gives way to the next."""
