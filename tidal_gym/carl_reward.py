@@ -41,11 +41,11 @@ class CarlReward(gymnasium.Wrapper, RecordConstructorArgs):
     """
 
     def __init__(self, env: Any, **settings: Any) -> None:
-        RecordConstructorArgs.__init__(self, **settings)
-        gymnasium.Wrapper.__init__(self, env)
         if not isinstance(env.unwrapped, TidalGatingEnv):
             hint = "For a vector environment there is `VectorCarlReward`." if isinstance(env, VectorEnv) else ""
             raise InvalidValueError("env", "must be a TidalGating-v0", env, hint)
+        RecordConstructorArgs.__init__(self, **settings)
+        gymnasium.Wrapper.__init__(self, env)
         self._account = _Account(env.unwrapped.batch, settings_from(CarlRewardConfig, "settings", settings))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -77,10 +77,10 @@ class VectorCarlReward(VectorWrapper):
     """
 
     def __init__(self, env: Any, **settings: Any) -> None:
-        super().__init__(env)
         if not isinstance(env.unwrapped, TidalGatingVectorEnv):
             hint = "For a scalar environment there is `CarlReward`." if isinstance(env, gymnasium.Env) else ""
             raise InvalidValueError("env", "must be the vector environment of TidalGating-v0", env, hint)
+        super().__init__(env)
         self._account = _Account(env.unwrapped, settings_from(CarlRewardConfig, "settings", settings))
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
