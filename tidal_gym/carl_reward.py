@@ -51,12 +51,12 @@ class CarlReward(gymnasium.Wrapper, RecordConstructorArgs):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begins a new episode."""
         result = self.env.reset(seed=seed, options=options)
-        self._account.begin(np.ones(1, np.bool_))
+        self._account.begin(self.unwrapped.batch, np.ones(1, np.bool_))
         return result
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Draws one token, and pays for it."""
-        self._account.look()
+        self._account.look(self.unwrapped.batch)
         observation, reward, terminated, truncated, info = self.env.step(action)
         token, log_prob = (np.array([info[name]]) for name in ("token", "log_prob"))
         payment = self._account.pay(token, log_prob, np.ones(1, np.bool_), np.array([terminated or truncated]))
@@ -85,16 +85,16 @@ class VectorCarlReward(VectorWrapper):
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begins new episodes; arguments as for the environment."""
-        is_first = not self._account.env.row_generators
+        is_first = not self.unwrapped.row_generators
         result = self.env.reset(seed=seed, options=options)
         rows = require_reset_mask(options, self.num_envs)
-        self._account.begin(np.ones_like(rows) if is_first else rows)
+        self._account.begin(self.unwrapped, np.ones_like(rows) if is_first else rows)
         return result
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Draws one token in every row, and pays for it."""
         account = self._account
-        account.look()
+        account.look(self.unwrapped)
         observations, rewards, terminations, truncations, infos = self.env.step(actions)
         is_over = terminations | truncations
         final = infos.get("final_info", {})
@@ -104,14 +104,14 @@ class VectorCarlReward(VectorWrapper):
             for name in ("token", "log_prob")
         )
         payment = account.pay(tokens, log_prob, has_stepped, is_over)
-        if account.env.autoreset_mode is AutoresetMode.SAME_STEP:
+        if self.unwrapped.autoreset_mode is AutoresetMode.SAME_STEP:
             infos |= masked({INFO_KEY: payment}, ~is_over)
             if final:
                 final |= masked({INFO_KEY: payment}, is_over)
-            account.begin(is_over)
+            account.begin(self.unwrapped, is_over)
         else:
             infos |= masked({INFO_KEY: payment}, has_stepped)
-            account.begin(~has_stepped)  # begun anew in this step (NEXT_STEP)
+            account.begin(self.unwrapped, ~has_stepped)  # begun anew in this step (NEXT_STEP)
         return observations, account.total(rewards, payment), terminations, truncations, infos
 
     def expected_rewards(self, actions: Any) -> NDArray[np.float64]:
@@ -134,7 +134,7 @@ class _Account:
     """What N episodes have earned so far, and what of it has been paid."""
 
     def __init__(self, env: TidalGatingVectorEnv, config: CarlRewardConfig) -> None:
-        self.env = env
+        # The environment itself is not kept: a copy by pickle makes its own, and would leave another one here.
         self.config = config
         self._log_vocab_size = math.log(env.bundle.vocab_size)
         self._growing = GrowingReward(
@@ -147,18 +147,18 @@ class _Account:
         self._entropy = torch.zeros(env.num_envs, dtype=torch.float64)
         self._paid = np.zeros(env.num_envs)
 
-    def begin(self, rows: NDArray[np.bool_]) -> None:
+    def begin(self, env: TidalGatingVectorEnv, rows: NDArray[np.bool_]) -> None:
         """Begins the rows (N,) that are True, which hold nothing but their prompts."""
         if rows.any():
             places = np.flatnonzero(rows)
-            texts = self.env.token_ids()
+            texts = env.token_ids()
             self._growing.begin(torch.from_numpy(places), [texts[row] for row in places])
             self._paid[rows] = 0.0
 
-    def look(self) -> None:
+    def look(self, env: TidalGatingVectorEnv) -> None:
         """Keeps the entropies of the predictions, before a token is drawn from them."""
-        if self.env.row_generators:
-            self._entropy = torch.from_numpy(self.env.neutral_entropy())
+        if env.row_generators:
+            self._entropy = torch.from_numpy(env.neutral_entropy())
 
     def pay(
         self,
