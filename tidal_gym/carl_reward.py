@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -48,15 +48,19 @@ class CarlReward(gymnasium.Wrapper, RecordConstructorArgs):
         gymnasium.Wrapper.__init__(self, env)
         self._account = _Account(env.unwrapped.batch, settings_from(CarlRewardConfig, "settings", settings))
 
+    @property
+    def _base(self) -> TidalGatingVectorEnv:
+        return cast(TidalGatingEnv, self.unwrapped).batch
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begins a new episode."""
         result = self.env.reset(seed=seed, options=options)
-        self._account.begin(self.unwrapped.batch, np.ones(1, np.bool_))
+        self._account.begin(self._base, np.ones(1, np.bool_))
         return result
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Draws one token, and pays for it."""
-        self._account.look(self.unwrapped.batch)
+        self._account.look(self._base)
         observation, reward, terminated, truncated, info = self.env.step(action)
         token, log_prob = (np.array([info[name]]) for name in ("token", "log_prob"))
         payment = self._account.pay(token, log_prob, np.ones(1, np.bool_), np.array([terminated or truncated]))
@@ -83,18 +87,22 @@ class VectorCarlReward(VectorWrapper):
         super().__init__(env)
         self._account = _Account(env.unwrapped, settings_from(CarlRewardConfig, "settings", settings))
 
+    @property
+    def _base(self) -> TidalGatingVectorEnv:
+        return cast(TidalGatingVectorEnv, self.unwrapped)
+
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begins new episodes; arguments as for the environment."""
-        is_first = not self.unwrapped.row_generators
+        is_first = not self._base.row_generators
         result = self.env.reset(seed=seed, options=options)
         rows = require_reset_mask(options, self.num_envs)
-        self._account.begin(self.unwrapped, np.ones_like(rows) if is_first else rows)
+        self._account.begin(self._base, np.ones_like(rows) if is_first else rows)
         return result
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Draws one token in every row, and pays for it."""
         account = self._account
-        account.look(self.unwrapped)
+        account.look(self._base)
         observations, rewards, terminations, truncations, infos = self.env.step(actions)
         is_over = terminations | truncations
         final = infos.get("final_info", {})
@@ -104,14 +112,14 @@ class VectorCarlReward(VectorWrapper):
             for name in ("token", "log_prob")
         )
         payment = account.pay(tokens, log_prob, has_stepped, is_over)
-        if self.unwrapped.autoreset_mode is AutoresetMode.SAME_STEP:
+        if self._base.autoreset_mode is AutoresetMode.SAME_STEP:
             infos |= masked({INFO_KEY: payment}, ~is_over)
             if final:
                 final |= masked({INFO_KEY: payment}, is_over)
-            account.begin(self.unwrapped, is_over)
+            account.begin(self._base, is_over)
         else:
             infos |= masked({INFO_KEY: payment}, has_stepped)
-            account.begin(self.unwrapped, ~has_stepped)  # begun anew in this step (NEXT_STEP)
+            account.begin(self._base, ~has_stepped)  # begun anew in this step (NEXT_STEP)
         return observations, account.total(rewards, payment), terminations, truncations, infos
 
     def expected_rewards(self, actions: Any) -> NDArray[np.float64]:
