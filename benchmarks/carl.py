@@ -12,7 +12,6 @@ import argparse
 import itertools
 import json
 import math
-import resource
 import subprocess
 import sys
 import time
@@ -40,12 +39,17 @@ from tidal_gym.prompts import read_openings
 # Speed
 
 
-def plain_reward(logits: NDArray[np.floating], token_ids: NDArray[np.integer]) -> float:
-    """The published composite of one completion, in plain NumPy, with its loops."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    probs = np.exp(shifted)
-    probs /= probs.sum(axis=-1, keepdims=True)
-    entropy = -(probs * np.log(probs + 1e-10)).sum(axis=-1)
+def _plain_entropy(logits: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probs = weights / weights.sum(axis=-1, keepdims=True)
+    return probs, -(probs * np.log(probs + 1e-10)).sum(axis=-1)
+
+
+def plain_reward(logits: NDArray[np.floating], token_ids: NDArray[np.integer], *, by_token: bool = False) -> float:
+    """The published composite of one completion, in plain NumPy; predictions all at once, or in a loop over tokens."""
+    rows = [logits[place : place + 1] for place in range(len(logits))] if by_token else [logits]
+    probabilities, entropies = zip(*map(_plain_entropy, rows), strict=True)
+    probs, entropy = np.concatenate(probabilities), np.concatenate(entropies)
     phi = 1.0 - entropy / math.log(logits.shape[1])
     weighted = total = 0.0
     for scale in range(int(math.log2(len(phi))) + 1):
@@ -65,47 +69,62 @@ def plain_reward(logits: NDArray[np.floating], token_ids: NDArray[np.integer]) -
 
 
 def speed(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Batched against the plain loop over completions, in turn in one process; and the memory of another process."""
-    torch.set_num_threads(arguments.threads)
-    logits, ids = _random_batch(arguments.shape)
-    arrays, id_arrays = logits.numpy(), ids.numpy()
-    contenders: dict[str, Callable[[], Any]] = {
-        "batched": lambda: carl_reward(logits, ids, alignment="paired"),
-        "plain loop": lambda: [plain_reward(row, row_ids) for row, row_ids in zip(arrays, id_arrays, strict=True)],
-        "batched, corrected": lambda: carl_reward(logits, ids),
-    }
-    difference = float((contenders["batched"]()[0] - torch.tensor(contenders["plain loop"]())).abs().max())
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for repeat in range(arguments.repeats + 1):
-        for name, run in contenders.items():
-            start = time.perf_counter()
-            run()
-            if repeat:  # the first warms up
-                times[name].append(time.perf_counter() - start)
-    median = {name: float(np.median(seconds)) for name, seconds in times.items()}
-    ratio = median["plain loop"] / median["batched"]
-    script = [sys.executable, __file__, "--part", "memory", "--shape", *map(str, arguments.shape)]
-    memory = json.loads(subprocess.run(script, capture_output=True, text=True, check=True).stdout)
-    print({name: f"{1e3 * seconds:.1f} ms" for name, seconds in median.items()}, f"ratio {ratio:.1f}", memory)
-    return {
-        "shape": arguments.shape,
-        "threads": arguments.threads,
-        "ratio": ratio,
-        "median_seconds": median,
-        "seconds": times,
-        "largest_difference": difference,
-        **memory,
-    }
+    """Batched against the plain loop over completions, in turn, each time in a process of its own; and the memory."""
+    script = [sys.executable, __file__, "--shape", *map(str, arguments.shape), "--threads", str(arguments.threads)]
+
+    def in_a_process(*options: str) -> dict[str, Any]:
+        return json.loads(subprocess.run([*script, *options], capture_output=True, text=True, check=True).stdout)
+
+    seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    for _ in range(arguments.repeats):
+        for name in CONTENDERS:
+            seconds[name].append(in_a_process("--part", "time", "--contender", name)["seconds"])
+    median = {name: float(np.median(values)) for name, values in seconds.items()}
+    ratios = {name: median[name] / median["batched"] for name in CONTENDERS if name.startswith("plain")}
+    used = in_a_process("--part", "memory")
+    print({name: f"{1e3 * value:.1f} ms" for name, value in median.items()}, ratios, used)
+    fixed = {"shape": arguments.shape, "threads": arguments.threads}
+    return {**fixed, "ratios": ratios, "median_seconds": median, "seconds": seconds, **used}
+
+
+CONTENDERS: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
+    "batched": lambda logits, ids: carl_reward(logits, ids, alignment="paired"),
+    "batched, corrected": carl_reward,
+    "plain loop over tokens": lambda logits, ids: [
+        plain_reward(*row, by_token=True) for row in zip(logits.numpy(), ids.numpy(), strict=True)
+    ],
+    "plain loop over completions": lambda logits, ids: [
+        plain_reward(*row) for row in zip(logits.numpy(), ids.numpy(), strict=True)
+    ],
+}
+
+
+def time_of(contender: str, shape: Sequence[int], threads: int) -> dict[str, float]:
+    """Median of five runs in this process, after one that warms up [s]."""
+    torch.set_num_threads(threads)
+    logits, ids = _random_batch(shape)
+    seconds = []
+    for _ in range(6):
+        start = time.perf_counter()
+        CONTENDERS[contender](logits, ids)
+        seconds.append(time.perf_counter() - start)
+    return {"seconds": float(np.median(seconds[1:]))}
 
 
 def memory(shape: Sequence[int]) -> dict[str, float]:
-    """Peak resident memory of the process beyond what it held before there were logits, over the size of the logits."""
+    """Peak resident memory from before there were logits until they are scored, over the size of the logits (Linux)."""
     carl_reward(*_random_batch([1, 8, 64]))  # what the libraries take once
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
+    before = _resident("VmRSS")
     logits, ids = _random_batch(shape)
     carl_reward(logits, ids)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {"peak_memory_over_logits": 1024 * peak / (logits.numel() * logits.element_size())}
+    return {"peak_memory_over_logits": (_resident("VmHWM") - before) / (logits.numel() * logits.element_size())}
+
+
+def _resident(field: str) -> int:
+    """[bytes]."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def _random_batch(shape: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -268,10 +287,11 @@ def agent(arguments: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Measure one part, print, write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=["speed", "memory", "separation", "grpo", "agent"], required=True)
+    parser.add_argument("--part", choices=["speed", "time", "memory", "separation", "grpo", "agent"], required=True)
     parser.add_argument("--shape", type=int, nargs=3, default=[64, 256, 4096], help="completions, tokens, words")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=11)
+    parser.add_argument("--contender", choices=CONTENDERS, default="batched")
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--valid", default=None, help="held-out stories, separated by a line <|endoftext|>")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=60)
@@ -282,8 +302,10 @@ def main() -> None:
     parser.add_argument("--judge", default="tidal-tiny", help="model that the agent's answers are judged by")
     parser.add_argument("--name", default=None, help="of the result file, instead of carl_PART")
     arguments = parser.parse_args()
-    if arguments.part == "memory":  # in a process of its own, started by the speed part
-        print(json.dumps(memory(arguments.shape)))
+    if arguments.part in ("memory", "time"):  # in a process of its own, started by the speed part
+        is_time = arguments.part == "time"
+        shape = arguments.shape
+        print(json.dumps(time_of(arguments.contender, shape, arguments.threads) if is_time else memory(shape)))
         return
     parts = {"speed": speed, "separation": separation, "grpo": grpo, "agent": agent}
     print(write_result(arguments.name or f"carl_{arguments.part}", parts[arguments.part](arguments)))

@@ -72,7 +72,6 @@ def compute_phi(logits: Array) -> Phi:
     return Phi(form.give(1.0 - entropy / math.log(tensor.shape[-1])), form.give(entropy))
 
 
-@torch.no_grad()
 def token_field(
     logits: Array, token_ids: Array, *, alignment: Alignment = "shifted", mask: Array | None = None
 ) -> TokenField:
@@ -113,6 +112,7 @@ def token_field(
     return TokenField(phi, log_prob, entropy, is_scored.sum(dim=1))
 
 
+@torch.no_grad()
 def _entropy_and_log_prob(logits: Tensor, token_ids: Tensor) -> tuple[Tensor, Tensor]:
     """Entropy and log probability of the token (B, T), float64 each, of logits (B, T, V); NaN where they hold NaN."""
     shape, vocab_size = token_ids.shape, logits.shape[-1]
@@ -120,10 +120,14 @@ def _entropy_and_log_prob(logits: Tensor, token_ids: Tensor) -> tuple[Tensor, Te
     entropy = torch.empty(len(rows), dtype=torch.float64, device=rows.device)
     log_prob = torch.empty_like(entropy)
     size = max(1, _BLOCK_ELEMENTS.get(rows.device.type, _BLOCK_ELEMENTS_ELSEWHERE) // vocab_size)
-    block_of_entropy = _published_entropy if rows.dtype == torch.float64 else _fast_entropy
+    # One piece of memory for all blocks: new pages for each would take longer than the arithmetic.
+    scratch = torch.empty(min(size, len(rows)), vocab_size, device=rows.device)
     for start in range(0, len(rows), size):
         block = slice(start, start + size)
-        entropy[block], log_prob[block] = block_of_entropy(rows[block], ids[block])
+        if rows.dtype == torch.float64:
+            entropy[block], log_prob[block] = _published_entropy(rows[block], ids[block])
+        else:
+            entropy[block], log_prob[block] = _fast_entropy(rows[block], ids[block], scratch)
     return entropy.view(shape), log_prob.view(shape)
 
 
@@ -135,12 +139,12 @@ def _published_entropy(rows: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     return -(probs * (probs + PUBLISHED_EPSILON).log()).sum(dim=1), chosen
 
 
-def _fast_entropy(rows: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+def _fast_entropy(rows: Tensor, ids: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
     """The same for float32 and below, with one exponential per logit and no logarithm: H = log Z − Σ p z."""
     rows = rows.float()
-    probs = rows.softmax(dim=1)
-    mean_logit = torch.linalg.vecdot(probs, rows).double()
+    probs = torch.softmax(rows, dim=1, out=scratch[: len(rows)])
     prob, logit = probs.gather(1, ids).squeeze(1).double(), rows.gather(1, ids).squeeze(1).double()
+    mean_logit = probs.mul_(rows).sum(dim=1).double()
     log_prob = prob.log()
     entropy = (logit - log_prob) - mean_logit  # log Z = z − log p, of any word
     # Words that are ruled out (logit −inf), and chosen words too unlikely for float32.

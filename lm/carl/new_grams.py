@@ -58,8 +58,9 @@ def novelty_of(ids: Tensor, is_completion: Tensor, groups: Tensor) -> Tensor:
 
     width = grams.shape[1]
     rows = torch.arange(len(ids), device=ids.device).repeat_interleave(width)
-    in_group = torch.unique(torch.stack((groups.repeat_interleave(width), grams.flatten())), dim=1, return_inverse=True)
-    number = in_group[1]  # (B K,): equal for equal 4-grams of the same group
+    _, group_ranks = torch.unique(groups, return_inverse=True)
+    in_group = group_ranks.unsqueeze(1) * (int(grams.max()) + 1) + grams
+    _, number = torch.unique(in_group.flatten(), return_inverse=True)  # (B K,): equal for equal 4-grams of a group
     is_counted = ends_in_completion.flatten()
 
     # The first place in its own row: stable sorting keeps places in order within (row, number).
