@@ -47,9 +47,11 @@ def _plain_entropy(logits: NDArray[np.floating]) -> tuple[NDArray[np.floating], 
 
 def plain_reward(logits: NDArray[np.floating], token_ids: NDArray[np.integer], *, by_token: bool = False) -> float:
     """The published composite of one completion, in plain NumPy; predictions all at once, or in a loop over tokens."""
-    rows = [logits[place : place + 1] for place in range(len(logits))] if by_token else [logits]
-    probabilities, entropies = zip(*map(_plain_entropy, rows), strict=True)
-    probs, entropy = np.concatenate(probabilities), np.concatenate(entropies)
+    if by_token:
+        tokens = [_plain_entropy(logits[place : place + 1]) for place in range(len(logits))]
+        probs, entropy = (np.concatenate(parts) for parts in zip(*tokens, strict=True))
+    else:
+        probs, entropy = _plain_entropy(logits)
     phi = 1.0 - entropy / math.log(logits.shape[1])
     weighted = total = 0.0
     for scale in range(int(math.log2(len(phi))) + 1):
@@ -200,7 +202,7 @@ def grpo(arguments: argparse.Namespace) -> dict[str, Any]:
     """GRPO on a task with and without the corrected reward beside it: task, variety and groups without a gradient."""
     policy = PolicyConfig(
         steps=arguments.steps, prompts_per_step=4, num_generations=8, max_completion_tokens=40,
-        learning_rate=arguments.learning_rate, task_words=arguments.words,
+        learning_rate=arguments.learning_rate, task_words=arguments.words, scale_rewards=arguments.scale_rewards,
     )  # fmt: skip
     data = CarlDataConfig("tidal_gym/prompts/train.txt", by_line=True)
     config = CarlTrainConfig(data=data, grpo=policy, device="cpu", save_every=10_000)
@@ -218,13 +220,21 @@ def grpo(arguments: argparse.Namespace) -> dict[str, Any]:
                     "rewards": name,
                     "seed": seed,
                     "seconds": round(time.perf_counter() - start, 1),
-                    "zero_gradient_groups": float(np.mean([entry["frac_reward_zero_std"] for entry in log])),
+                    "zero_gradient_groups": _flat_groups(log),
                     "task_while_training": [round(entry["rewards/task/mean"], 3) for entry in log],
                     **_measure_policy(str(result.model_folder), arguments.words),
                 }
             )
             print({key: value for key, value in rows[-1].items() if key != "task_while_training"}, flush=True)
     return {"config": asdict(config), "carl_weight": arguments.carl_weight, "runs": rows}
+
+
+def _flat_groups(log: Sequence[dict[str, float]]) -> float:
+    """Share of the groups whose completions all earned the same, over the run.
+
+    Where CARL is paid no two completions earn the same, unless CARL itself is flat.
+    """
+    return float(np.mean([entry.get("carl/flat_groups", entry["task/flat_groups"]) for entry in log]))
 
 
 def _measure_policy(folder: str, words: Sequence[str], samples: int = 3) -> dict[str, float]:
@@ -252,36 +262,44 @@ def _measure_policy(folder: str, words: Sequence[str], samples: int = 3) -> dict
 
 
 def agent(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Answers to held-out openings, acted on or not by their mean Φ, and what a judge thinks of them."""
+    """Answers to held-out openings, acted on or not by their mean Φ, and what two judges think of them.
+
+    A language model, which may be the answering one (then its loss is that of its own draws), and bigrams of the
+    training text, which know nothing of it.
+    """
     bundle = load_bundle()
     judge = load_model(resolve(arguments.judge))
+    columns = ("phi", "judge_loss", "bigram_loss")
 
-    def answers(openings: Sequence[str]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        phi, losses = [], []
+    def answers(openings: Sequence[str]) -> dict[str, NDArray[np.floating]]:
+        rows = []
         for index, opening in enumerate(openings):
             prompt = bundle.tokenizer.decode(bundle.tokenizer(opening, add_special_tokens=False)["input_ids"][:8])
             step = agent_step(
                 bundle.model, bundle.tokenizer, prompt, max_new_tokens=40, temperature=1.0, threshold=0.0, seed=index
             )
             ids = np.array([*bundle.tokenizer(prompt)["input_ids"], *step.token_ids])
+            written = slice(-len(step.token_ids), None)
             (record,) = score_tokens(judge, [ids], context_length=judge.config.max_position_embeddings)
-            phi.append(step.components["phi_mean"])
-            losses.append(float(record.surprisal[-len(step.token_ids) :].mean()))
-        return np.array(phi), np.array(losses)
+            text = torch.from_numpy(ids)
+            bigrams = -bundle.statistics.bigram_log_prob(text[:-1], text[1:])[written]
+            rows.append((step.components["phi_mean"], record.surprisal[written].mean(), float(bigrams.mean())))
+        return dict(zip(columns, np.array(rows).T, strict=True))
 
-    thresholds = [3 / 16, *np.quantile(answers(read_openings("train")[:100])[0], (0.25, 0.5, 0.75)).tolist()]
-    phi, losses = answers(read_openings("heldout"))
+    thresholds = [3 / 16, *np.quantile(answers(read_openings("train")[:100])["phi"], (0.25, 0.5, 0.75)).tolist()]
+    found = answers(read_openings("heldout"))
     rows = []
     for threshold in thresholds:
-        acts = phi >= threshold
+        acts = found["phi"] >= threshold
         row: dict[str, Any] = {"threshold": threshold, "acted_on": int(acts.sum()), "abstained": int((~acts).sum())}
-        for name, chosen in (("judge_loss_acted_on", losses[acts]), ("judge_loss_abstained", losses[~acts])):
-            row[name] = float(chosen.mean()) if len(chosen) else None
+        for name in columns[1:]:
+            for chosen, label in ((acts, "acted_on"), (~acts, "abstained")):
+                row[f"{name}_{label}"] = float(found[name][chosen].mean()) if chosen.any() else None
         rows.append(row)
         print(row)
-    correlation = float(np.corrcoef(phi, losses)[0, 1])
-    print(f"correlation of mean Φ and judge loss: {correlation:.2f}")
-    return {"judge": arguments.judge, "correlation": correlation, "thresholds": rows}
+    correlations = {name: float(np.corrcoef(found["phi"], found[name])[0, 1]) for name in columns[1:]}
+    print("correlation with mean Φ:", correlations)
+    return {"judge": arguments.judge, "correlation_with_phi": correlations, "thresholds": rows}
 
 
 def main() -> None:
@@ -294,8 +312,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--valid", default=None, help="held-out stories, separated by a line <|endoftext|>")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--learning_rate", type=float, default=2e-4)
+    parser.add_argument("--scale_rewards", choices=["group", "batch", "none"], default="batch")
     parser.add_argument("--carl_weight", type=float, default=1.0)
     parser.add_argument("--words", nargs="+", default=["happy", "smiled"])
     parser.add_argument("--output", default="runs/carl-grpo")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,12 +13,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lm.bundle import DTYPES, load_model, resolve
 from lm.carl.options import CarlWeights, Composite
 from lm.carl.phases import PhaseAdaptiveWeights
+from lm.carl.prompt_groups import Prompt, flat_groups, group_numbers
 from lm.carl.reward import carl_reward
 from lm.errors import InvalidValueError
 from lm.tokenization import load_tokenizer
-
-Prompt = str | Sequence[dict[str, Any]]
-"""Text, or messages."""
 
 
 class CarlGRPOReward:
@@ -31,7 +28,8 @@ class CarlGRPOReward:
 
     Called by TRL as ``f(prompts=, completions=, completion_ids=, trainer_state=, log_extra=, log_metric=, **columns)``.
     Returns a float for each completion, and None for an empty one, which TRL leaves out. The means of all components
-    are logged as ``carl/<name>``. Nothing is caught: what cannot be scored stops the training.
+    are logged as ``carl/<name>``, and as ``carl/flat_groups`` the share of groups without a difference. Nothing is
+    caught: what cannot be scored stops the training.
 
     Args:
         judge: a bundled name, a folder or a hub id; completions must be of its tokenizer's vocabulary.
@@ -85,7 +83,7 @@ class CarlGRPOReward:
         with torch.inference_mode():
             # Padding stands on the right, where causal attention hides it from the text.
             logits = model(input_ids=ids, use_cache=False).logits
-        groups = _group_numbers([prompts[row] for row in scored]).to(ids.device)
+        groups = group_numbers([prompts[row] for row in scored]).to(ids.device)
         values, components = carl_reward(
             logits, ids, mask=is_completion, groups=groups, composite=self.composite, weights=self.weights
         )
@@ -94,6 +92,7 @@ class CarlGRPOReward:
         if log_metric is not None:
             for name, numbers in components.items():
                 log_metric(f"carl/{name}", float(numbers.mean()))
+            log_metric("carl/flat_groups", flat_groups(rewards, prompts))
         return rewards
 
 
@@ -127,8 +126,3 @@ def _padded(texts: list[list[int]], prompt_lengths: list[int], model: PreTrained
         rule = f"must lie in the judge's vocabulary, 0 to {vocab_size - 1}"
         raise InvalidValueError("completion_ids", rule, int(ids.max()))
     return ids.to(model.device), is_completion.to(model.device)
-
-
-def _group_numbers(prompts: Sequence[Prompt]) -> Tensor:
-    numbers: dict[str, int] = {}
-    return torch.tensor([numbers.setdefault(json.dumps(prompt), len(numbers)) for prompt in prompts])

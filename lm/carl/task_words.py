@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lm.carl.prompt_groups import Prompt, flat_groups
 from lm.errors import InvalidValueError
 
 
@@ -25,8 +26,16 @@ class WordTask:
         self._pattern = re.compile("|".join(rf"\b{re.escape(word)}\b" for word in self.words), re.IGNORECASE)
 
     def __call__(
-        self, completions: Sequence[Any], *, log_metric: Callable[[str, float], None] | None = None, **columns: Any
+        self,
+        completions: Sequence[Any],
+        *,
+        prompts: Sequence[Prompt] | None = None,
+        log_metric: Callable[[str, float], None] | None = None,
+        **columns: Any,
     ) -> list[float]:
-        """1.0 or 0.0 for each completion, text or messages."""
+        """1.0 or 0.0 for each completion, text or messages; ``task/flat_groups`` is logged."""
         texts = [text if isinstance(text, str) else text[-1]["content"] for text in completions]
-        return [float(self._pattern.search(text) is not None) for text in texts]
+        rewards = [float(self._pattern.search(text) is not None) for text in texts]
+        if prompts is not None and log_metric is not None:
+            log_metric("task/flat_groups", flat_groups(rewards, prompts))
+        return rewards

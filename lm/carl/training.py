@@ -208,6 +208,7 @@ def _optimize(
             learning_rate=grpo.learning_rate,
             max_steps=grpo.steps,
             beta=grpo.beta,
+            scale_rewards=grpo.scale_rewards,
             reward_weights=reward_weights,
             **_common_arguments(config, folder),
         ),

@@ -65,6 +65,9 @@ class PolicyConfig:
     """Of the draws, above 0."""
     learning_rate: float = 1e-5
     """Peak learning rate, above 0."""
+    scale_rewards: Literal["group", "batch", "none"] = "batch"
+    """What advantages are divided by: the standard deviation of the group's rewards, of the batch's, or nothing. By
+    group, where all completions solve the task, small differences in coherence count as much as the task does."""
     beta: float = 0.0
     """Weight of the divergence from the model before training, at least 0."""
     carl_weight: float = 1.0
@@ -130,6 +133,8 @@ class CarlTrainConfig:
         ):
             if getattr(self, name) not in allowed:
                 raise InvalidValueError(name, f"must be one of {', '.join(allowed)}", repr(getattr(self, name)))
+        if grpo.scale_rewards not in ("group", "batch", "none"):
+            raise InvalidValueError("grpo.scale_rewards", "must be one of group, batch, none", repr(grpo.scale_rewards))
         if self.has_grpo and not (grpo.carl_weight or grpo.task_words or grpo.task_reward):
             raise InvalidValueError("grpo.carl_weight", "must be above 0 where there is no task", grpo.carl_weight)
 

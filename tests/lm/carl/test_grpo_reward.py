@@ -81,6 +81,7 @@ def test_components_are_logged(bundle: Bundle) -> None:
     names = {"multiscale", "cloud_quality", "discontinuity", "phi_mean", "information", "novelty", "published"}
     assert {f"carl/{name}" for name in names} <= logged.keys()
     assert 0 < logged["carl/information"] < 1
+    assert logged["carl/flat_groups"] == 0.5  # of two groups the one with a single completion
 
 
 def test_pickles_without_its_judge(bundle: Bundle) -> None:
@@ -118,5 +119,8 @@ def test_word_task() -> None:
     texts = ["He was Happy.", "unhappy people", "a big dog!", [{"role": "assistant", "content": "so happy"}]]
     assert task(completions=texts, prompts=None, completion_ids=None) == [1.0, 0.0, 1.0, 1.0]
     assert pickle.loads(pickle.dumps(task))(completions=["happy"]) == [1.0]
+    logged: dict[str, float] = {}
+    task(completions=texts, prompts=["a", "b", "b", [{"role": "user", "content": "x"}]], log_metric=logged.__setitem__)
+    assert logged == {"task/flat_groups": 2 / 3}
     with pytest.raises(InvalidValueError, match="`words` must be one or more words"):
         WordTask([""])

@@ -20,6 +20,7 @@ from lm.errors import InvalidValueError
         ({"sft": FineTuningConfig(max_length=1)}, "`sft.max_length` must be at least 2. Received 1."),
         ({"grpo": PolicyConfig(num_generations=1)}, "`grpo.num_generations` must be at least 2. Received 1."),
         ({"grpo": PolicyConfig(learning_rate=0.0)}, "`grpo.learning_rate` must be above 0 and finite. Received 0.0."),
+        ({"grpo": PolicyConfig(scale_rewards="row")}, "`grpo.scale_rewards` must be one of group, batch, none"),
         ({"grpo": PolicyConfig(carl_weight=0.0)}, "`grpo.carl_weight` must be above 0 where there is no task"),
     ],
 )
