@@ -313,7 +313,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
 
     def neutral_entropy(self) -> NDArray[np.float64]:
         """(N,) entropy [nats] of the neutral distribution p over the token about to be drawn in each row."""
-        return self._generation.neutral_entropy.double().cpu().numpy()
+        return self._generation.neutral_entropy.to("cpu", torch.float64, copy=True).numpy()
 
     def texts(self) -> list[str]:
         """The text of each row's present episode, without special tokens."""
