@@ -209,7 +209,8 @@ def grpo(arguments: argparse.Namespace) -> dict[str, Any]:
     rows = [{"rewards": "before training", **_measure_policy(resolve("tidal-tiny"), arguments.words)}]
     print(rows[-1], flush=True)
     for seed in arguments.seeds:
-        for name, weight in (("task", 0.0), ("task and CARL", arguments.carl_weight)):
+        for weight in arguments.carl_weights:
+            name = f"task and {weight:g} CARL" if weight else "task"
             run = replace(config, seed=seed, grpo=replace(policy, carl_weight=weight))
             folder = Path(arguments.output) / f"{name.replace(' ', '-')}-{seed}"
             start = time.perf_counter()
@@ -226,7 +227,7 @@ def grpo(arguments: argparse.Namespace) -> dict[str, Any]:
                 }
             )
             print({key: value for key, value in rows[-1].items() if key != "task_while_training"}, flush=True)
-    return {"config": asdict(config), "carl_weight": arguments.carl_weight, "runs": rows}
+    return {"config": asdict(config), "runs": rows}
 
 
 def _flat_groups(log: Sequence[dict[str, float]]) -> float:
@@ -315,7 +316,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--learning_rate", type=float, default=2e-4)
     parser.add_argument("--scale_rewards", choices=["group", "batch", "none"], default="batch")
-    parser.add_argument("--carl_weight", type=float, default=1.0)
+    parser.add_argument("--carl_weights", type=float, nargs="+", default=[0.0, 1.0], help="0 is the task alone")
     parser.add_argument("--words", nargs="+", default=["happy", "smiled"])
     parser.add_argument("--output", default="runs/carl-grpo")
     parser.add_argument("--judge", default="tidal-tiny", help="model that the agent's answers are judged by")
