@@ -57,7 +57,7 @@ $(INSTALLED): pyproject.toml requirements.lock
 lock:
 	$(PYTHON) -m venv --clear build/lock
 	build/lock/bin/python -m pip install $(TORCH) hatchling
-	build/lock/bin/python -m pip install --use-pep517 --no-build-isolation --editable '.[dev,trl]'
+	build/lock/bin/python -m pip install --use-pep517 --no-build-isolation --editable '.[dev]'
 	{ grep '^#' requirements.lock; build/lock/bin/python -m pip freeze --all \
 		| grep -v -E '^(#|-e |pip==|nvidia-|cuda-|triton==)' | sed 's/+[a-z0-9]*$$//'; } > build/requirements.lock
 	mv build/requirements.lock requirements.lock

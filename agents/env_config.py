@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, cast
+
+from tidal_gym.carl_config import CarlRewardConfig
+from tidal_gym.settings import settings_from
 
 if TYPE_CHECKING:
     from tidal_gym.vector_env import TidalGatingVectorEnv
@@ -31,6 +34,8 @@ class EnvConfig:
     """Entropy that sampling should have [nats], above 0; None: the model's mean entropy on human text."""
     max_episode_steps: int = 50
     """Length at which an episode is truncated [tokens], at least 1."""
+    carl: CarlRewardConfig | None = None
+    """How an episode's coherence is paid besides or in place of this reward; None: it is not."""
     dtype: str = "auto"
     """Number format of the language model: "auto", "float32", "bfloat16" or "float64"."""
     device: str = "cpu"
@@ -38,9 +43,17 @@ class EnvConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt_tokens", tuple(self.prompt_tokens))  # YAML and JSON give lists
+        if self.carl is not None:
+            object.__setattr__(self, "carl", settings_from(CarlRewardConfig, "carl", self.carl))  # JSON gives mappings
 
     def make(self, num_envs: int, autoreset_mode: str = "SameStep") -> TidalGatingVectorEnv:
         """Vector env of `num_envs` rows, which by default start again within the step, as SB3 wants it."""
         from tidal_gym.vector_env import TidalGatingVectorEnv
 
-        return TidalGatingVectorEnv(num_envs, autoreset_mode=autoreset_mode, **asdict(self))
+        arguments = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "carl"}
+        env = TidalGatingVectorEnv(num_envs, autoreset_mode=autoreset_mode, **arguments)
+        if self.carl is None:
+            return env
+        from tidal_gym.carl_reward import VectorCarlReward
+
+        return cast("TidalGatingVectorEnv", VectorCarlReward(env, **vars(self.carl)))  # it offers what the env does

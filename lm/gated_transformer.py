@@ -7,6 +7,7 @@ transformers model (``from_pretrained``, ``generate``, ``Trainer``, peft, TRL), 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.generic import can_return_tuple
 
@@ -325,6 +326,11 @@ class GatedTransformer(PreTrainedModel, GenerationMixin):
         if isinstance(module, BranchOutput):
             init.normal_(module.weight, std=self.config.initializer_range / (2 * self.config.num_hidden_layers) ** 0.5)
 
+    @property
+    def base_model(self) -> Body:
+        """The model without its output layer, as TRL calls it to compute logits only where they are needed."""
+        return Body(self)
+
     @can_return_tuple
     def forward(
         self,
@@ -359,6 +365,46 @@ class GatedTransformer(PreTrainedModel, GenerationMixin):
         Raises:
             InvalidValueError: gate signals for a model that has no gates, or a sequence longer than the context.
         """
+        output = self.read(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            gate_signals=gate_signals,
+            focus_bias=focus_bias,
+            use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(output.last_hidden_state[:, kept])
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=output.past_key_values,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+
+    def read(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        gate_signals: Tensor | None = None,
+        focus_bias: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        **kwargs: object,
+    ) -> BaseModelOutputWithPast:
+        """The hidden states (B, T, D) after the last norm; arguments and errors are those of :meth:`forward`."""
         if gate_signals is not None and not self.config.gated:
             raise InvalidValueError("gate_signals", "must be None for a model without gates", tuple(gate_signals.shape))
         if (input_ids is None) == (inputs_embeds is None):
@@ -402,19 +448,25 @@ class GatedTransformer(PreTrainedModel, GenerationMixin):
             all_hidden.append(hidden)
             all_weights.append(weights)
         all_hidden[-1] = hidden = self.final_norm(hidden)
-
-        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(hidden[:, kept])
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
-        return CausalLMOutputWithPast(
-            loss=loss,
-            logits=logits,
+        return BaseModelOutputWithPast(
+            last_hidden_state=hidden,
             past_key_values=past_key_values if use_cache else None,
             hidden_states=tuple(all_hidden) if output_hidden_states else None,
             attentions=tuple(all_weights) if output_attentions else None,
         )
+
+
+class Body:
+    """A :class:`GatedTransformer` without its output layer; no module of its own, so that weights keep their names."""
+
+    _tp_plan = _pp_plan = None  # transformers asks for plans of tensor and pipeline parallelism
+
+    def __init__(self, model: GatedTransformer) -> None:
+        self._model = model
+
+    def __call__(self, *args: Any, **kwargs: Any) -> BaseModelOutputWithPast:
+        """:meth:`GatedTransformer.read`."""
+        return self._model.read(*args, **kwargs)
 
 
 AutoConfig.register(GatedTransformerConfig.model_type, GatedTransformerConfig)

@@ -11,15 +11,20 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from agents.training_config import PPOConfig, TrainConfig
+from lm.carl.training_config import CarlTrainConfig
 from lm.pretraining import build_model
 from lm.pretraining_config import PretrainConfig, TrainingConfig
 from tidal.parsing import config_of
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-COMMANDS = {"ppo": ("train", TrainConfig), "pretrain": ("pretrain", PretrainConfig)}
+COMMANDS = {
+    "ppo": ("train", TrainConfig),
+    "pretrain": ("pretrain", PretrainConfig),
+    "carl": ("carl_train", CarlTrainConfig),
+}
 
 
-def load(path: Path) -> TrainConfig | PretrainConfig:
+def load(path: Path) -> TrainConfig | PretrainConfig | CarlTrainConfig:
     command, kind = COMMANDS[path.parent.name]
     parser: ArgumentParser = import_module(f"tidal.commands.{command}").make_parser()
     return config_of(parser, parser.parse_args(["--config", str(path), "--output", "unused"]), kind)
@@ -42,6 +47,7 @@ def test_all_presets_are_there() -> None:
     found = {path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml")}
     assert {"ppo/classic.yaml", "ppo/tidal-tiny.yaml"} <= found
     assert {"pretrain/smoke.yaml", "pretrain/tidal-30m.yaml", "pretrain/tidal-tiny.yaml"} <= found
+    assert {"carl/smoke.yaml", "carl/gpu.yaml"} <= found
 
 
 def test_recipe_of_the_bundled_model_is_the_default() -> None:

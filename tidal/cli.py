@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "Compare controllers and baselines on the same held-out episodes",
     "score": "Loss, perplexity and bits per byte of a text",
     "pretrain": "Train a language model",
+    "carl": "Coherence rewards: scores, gates, training, an agent that abstains",
     "statistics": "Measure the reference statistics that the environment needs of a model",
 }
 
@@ -77,7 +78,7 @@ def _fail(message: str, code: int = EXIT_MISUSED, label: str = "Error:") -> int:
 
 
 def _interrupted(name: str, arguments: Sequence[str]) -> str:
-    if name not in RESUMABLE:
+    if name not in RESUMABLE and arguments[:2] != ["carl", "train"]:
         return "Nothing was lost that had been written."
     again = [argument for argument in arguments if argument not in ("--resume", "--overwrite")]
     return f"Continue from the last checkpoint with: {shlex.join(['tidal', *again, '--resume'])}"

@@ -14,6 +14,8 @@ import gymnasium
 from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, ENTRY_POINT
 
 if TYPE_CHECKING:
+    from tidal_gym.carl_config import CarlRewardConfig
+    from tidal_gym.carl_reward import CarlReward, VectorCarlReward
     from tidal_gym.env import TidalGatingEnv
     from tidal_gym.modulation import ModulationConfig
     from tidal_gym.observation import OBSERVATION_NAMES
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from tidal_gym.vector_env import TidalGatingVectorEnv
 
 _LAZY_ATTRIBUTES = {
+    "CarlReward": "tidal_gym.carl_reward",
+    "CarlRewardConfig": "tidal_gym.carl_config",
+    "VectorCarlReward": "tidal_gym.carl_reward",
     "TidalGatingEnv": "tidal_gym.env",
     "TidalGatingVectorEnv": "tidal_gym.vector_env",
     "ModulationConfig": "tidal_gym.modulation",
@@ -28,7 +33,16 @@ _LAZY_ATTRIBUTES = {
     "register_reward": "tidal_gym.rewards",
 }
 
-__all__ = ["OBSERVATION_NAMES", "ModulationConfig", "TidalGatingEnv", "TidalGatingVectorEnv", "register_reward"]
+__all__ = [
+    "OBSERVATION_NAMES",
+    "CarlReward",
+    "CarlRewardConfig",
+    "ModulationConfig",
+    "TidalGatingEnv",
+    "TidalGatingVectorEnv",
+    "VectorCarlReward",
+    "register_reward",
+]
 
 gymnasium.register(
     id="TidalGating-v0",

@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tidal_gym.actions import NEUTRAL_ACTION
-from tidal_gym.forecast import Forecaster
+from tidal_gym.forecast import TEMPERATURES, Forecaster
 from tidal_gym.history import RECENT_TOKENS, TokenHistory
 from tidal_gym.modulation import GateEffects, ModulationConfig, SamplingDistribution, draw, gate_effects, modulate
 from tidal_gym.observation import HiddenSummary, Trace, observe
@@ -53,6 +53,8 @@ class Generation:
         self._summarize_hidden = HiddenSummary(config.hidden_size, self.dtype, device)
         # What the newest observation saw of p, for the step that follows it.
         self._log_normalizer = torch.zeros(num_rows, dtype=self.dtype, device=device)
+        self.neutral_entropy = torch.zeros_like(self._log_normalizer)
+        """(N,) entropy [nats] of the neutral distribution p over the next token, as of the newest observation."""
         self._recent = torch.zeros(num_rows, RECENT_TOKENS, dtype=torch.int64, device=device)
         # What the last step left.
         self._steps, self._prefix_lengths = self.history.lengths.new_zeros(2, num_rows).unbind()
@@ -94,9 +96,11 @@ class Generation:
         if rows is None:
             self._recent.copy_(recent)
             self._log_normalizer.copy_(p.log_normalizer)
+            self.neutral_entropy.copy_(p.entropies[:, TEMPERATURES.index(1.0)])
         else:
             self._recent[rows] = recent
             self._log_normalizer[rows] = p.log_normalizer
+            self.neutral_entropy[rows] = p.entropies[:, TEMPERATURES.index(1.0)]
         context_use = (history.lengths + self._prefix_lengths) / self._context_length
         trace = Trace(
             repetition_ratio=of(history.repetition_ratio()),

@@ -106,9 +106,10 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             read_openings(prompts), self.bundle.tokenizer, lengths=prompt_tokens, context_length=context_length
         )
         self.max_episode_steps = require_count("max_episode_steps", max_episode_steps)
-        capacity = require_episode_fits(
+        self.capacity = capacity = require_episode_fits(
             self.max_episode_steps, longest_prompt=self._prompts.longest, context_length=context_length
         )
+        """Most tokens of an episode, prompt and special prefix included, and one to spare."""
 
         self._generation = Generation(
             self.bundle.model,
@@ -297,6 +298,10 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
     def token_ids(self) -> list[list[int]]:
         """The tokens of each row's present episode: prompt, special prefix included, and what was drawn."""
         return self._token_ids(np.ones(self.num_envs, np.bool_))
+
+    def neutral_entropy(self) -> NDArray[np.float64]:
+        """(N,) entropy [nats] of the neutral distribution p over the token about to be drawn in each row."""
+        return self._generation.neutral_entropy.to("cpu", torch.float64, copy=True).numpy()
 
     def texts(self) -> list[str]:
         """The text of each row's present episode, without special tokens."""

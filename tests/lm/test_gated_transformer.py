@@ -156,3 +156,15 @@ def test_gates_for_a_model_without_and_texts_beyond_the_context():
         InvalidValueError, match="must have at most `max_position_embeddings` \\(16\\) tokens. Received 17"
     ):
         make_model(position_embedding_type="learned")(torch.zeros(1, 17, dtype=torch.int64))
+
+
+def test_the_body_gives_what_the_output_layer_reads():
+    """TRL calls `base_model` and the output layer by themselves."""
+    model = make_model().eval()
+    gates = torch.rand(2, 3, generator=torch.Generator().manual_seed(0))
+    output = model(TOKENS, gate_signals=gates, output_hidden_states=True)
+    body = model.base_model(input_ids=TOKENS, gate_signals=gates, use_cache=False)
+    assert body.past_key_values is None
+    torch.testing.assert_close(body.last_hidden_state, output.hidden_states[-1])
+    torch.testing.assert_close(model.get_output_embeddings()(body.last_hidden_state), output.logits)
+    assert model.get_decoder() is model

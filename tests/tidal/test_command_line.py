@@ -60,6 +60,7 @@ def test_version(tidal: Tidal) -> None:
         ("score", ["--per_token", "--file", "default: tidal-tiny"]),
         ("evaluate", ["--agent", "static:CREATIVITY,FOCUS,STABILITY", "default: heldout", "--env.max_episode_steps"]),
         ("statistics", ["--data", "default: 0.02"]),
+        ("carl", ["phi", "reward", "gate-check", "constants", "train", "agent"]),
         ("demo", ["--quick", "--steps", "default: 0"]),
     ],
 )
@@ -78,12 +79,13 @@ def test_print_config_can_be_read_back(tidal: Tidal, tmp_path: Path, command: st
         "train": ["--output", "run"],
         "evaluate": ["--agent", "neutral"],
         "statistics": ["--model", "model", "--data", "data.txt"],
+        "carl": ["constants"],
     }.get(command, [])
     code, out, _ = tidal(command, *required, "--print_config")
     assert code == 0
     config = tmp_path / "config.yaml"
     config.write_text(out, encoding="utf-8")
-    positional = required if command == "generate" else []
+    positional = required if command in ("generate", "carl") else []
     again = tidal(command, *positional, "--config", config, "--print_config")
     assert again.code == 0 and yaml.safe_load(again.out) == yaml.safe_load(out)
 

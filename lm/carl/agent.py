@@ -1,0 +1,128 @@
+"""One step of an agent that answers only when its model is coherent: generate, measure, answer or abstain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from lm.carl.constants import SIGMA
+from lm.carl.gates import coherence_gate
+from lm.carl.reward import carl_reward
+from lm.errors import InvalidValueError
+
+
+@dataclass(frozen=True)
+class AgentStep:
+    """What the agent did."""
+
+    response: str | None
+    """The answer to act on; None when it abstains."""
+    draft: str
+    """What the model wrote, acted on or not."""
+    token_ids: tuple[int, ...]
+    """Of the draft, the end of text included."""
+    should_act: bool
+    """Whether the coherence gate is open."""
+    confidence: str
+    """ "high", "medium", "low" or "abstain"."""
+    score: float
+    """The corrected CARL reward of the draft, given the prompt."""
+    components: Mapping[str, float]
+    """What it is made of; ``phi_mean`` is what the gate looks at."""
+
+
+def agent_step(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str | Sequence[Mapping[str, str]],
+    *,
+    threshold: float = SIGMA,
+    max_new_tokens: int = 64,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> AgentStep:
+    """Let a model answer, measure how coherent it was while it did, and abstain if it was not.
+
+    Φ is that of the model's own predictions for the tokens that it wrote. It is a measure of confidence: a model that
+    is confidently wrong passes.
+
+    Args:
+        model: causal LM.
+        tokenizer: its tokenizer. Where it has a chat template, a prompt given as text becomes the user's message.
+        prompt: text, or messages with ``role`` and ``content``.
+        threshold: mean Φ below which it abstains, at most 1.
+        max_new_tokens: most tokens to write, at least 1.
+        temperature: of the draws, at least 0; 0 takes the most probable token.
+        seed: of the draws. The global generator of torch is left as it was.
+
+    Raises:
+        InvalidValueError: an empty prompt, a prompt that fills the model's context, messages for a tokenizer without a
+            chat template, or a number that breaks its rule.
+    """
+    if not threshold <= 1.0:  # before the model writes
+        raise InvalidValueError("threshold", "must be a number of at most 1", threshold)
+    if max_new_tokens < 1:
+        raise InvalidValueError("max_new_tokens", "must be at least 1", max_new_tokens)
+    if not 0 <= temperature < float("inf"):
+        raise InvalidValueError("temperature", "must be at least 0 and finite", temperature)
+    ids = _prompt_ids(tokenizer, prompt)
+    context = getattr(model.config, "max_position_embeddings", None)
+    if context is not None and len(ids) + max_new_tokens > context:
+        rule = f"must leave room for `max_new_tokens` ({max_new_tokens}) in the model's context of {context} tokens"
+        raise InvalidValueError("prompt", rule, f"{len(ids)} tokens")
+    sequence = _generate(model, tokenizer, ids, max_new_tokens, temperature, seed)
+    with torch.inference_mode():
+        logits = model(input_ids=sequence, use_cache=False).logits
+    is_completion = torch.arange(sequence.shape[1], device=sequence.device).unsqueeze(0) >= len(ids)
+    score, components = carl_reward(logits, sequence, mask=is_completion)
+    numbers = {name: float(value[0]) for name, value in components.items()}
+    decision = coherence_gate(numbers["phi_mean"], threshold)
+    written = sequence[0, len(ids) :].tolist()
+    draft = tokenizer.decode(written, skip_special_tokens=True)
+    return AgentStep(
+        response=draft if decision.should_act else None,
+        draft=draft,
+        token_ids=tuple(written),
+        should_act=decision.should_act,
+        confidence=decision.confidence,
+        score=float(score[0]),
+        components=numbers,
+    )
+
+
+def _prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | Sequence[Mapping[str, str]]) -> list[int]:
+    if not prompt or (isinstance(prompt, str) and not prompt.strip()):
+        raise InvalidValueError("prompt", "must not be empty", repr(prompt))
+    if tokenizer.chat_template is not None:
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        return tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+    if not isinstance(prompt, str):
+        hint = "Give the prompt as text."
+        raise InvalidValueError("prompt", "may hold messages only for a chat template, and there is none", prompt, hint)
+    return tokenizer(prompt)["input_ids"]
+
+
+def _generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    ids: list[int],
+    max_new_tokens: int,
+    temperature: float,
+    seed: int,
+) -> torch.Tensor:
+    """Prompt and answer (1, P + T)."""
+    draws = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
+    inputs = torch.tensor([ids], device=model.device)
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        return model.generate(
+            inputs,
+            attention_mask=torch.ones_like(inputs),
+            max_new_tokens=max_new_tokens,
+            min_new_tokens=1,
+            pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
+            **(draws or {"do_sample": False}),
+        )

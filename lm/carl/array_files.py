@@ -1,0 +1,44 @@
+"""Arrays from .npy and .npz files, which are never unpickled."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lm.errors import InvalidValueError
+
+
+def load_array(path: str | Path, name: str) -> NDArray[Any]:
+    """The array of a .npy file, or the one called `name` of a .npz file; the only one there may have any name.
+
+    Raises:
+        InvalidValueError: there is no such file or array, it is damaged, or it holds objects.
+    """
+    arrays = load_arrays(path)
+    if name in arrays:
+        return arrays[name]
+    if len(arrays) != 1:
+        raise InvalidValueError(name, f"must be an array in {path}", f"a file with {', '.join(arrays) or 'none'}")
+    return next(iter(arrays.values()))
+
+
+def load_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a .npz file by name; that of a .npy file is called "".
+
+    Raises:
+        InvalidValueError: there is no such file, it is damaged, or it holds objects.
+    """
+    file = Path(path)
+    if file.suffix not in (".npy", ".npz") or not file.is_file():
+        raise InvalidValueError("file", "must be an existing .npy or .npz file", path)
+    try:
+        with file.open("rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            return {name: loaded[name] for name in loaded.files} if hasattr(loaded, "files") else {"": loaded}
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        rule = "must hold arrays of numbers; arrays of objects are refused, as reading them may run code"
+        raise InvalidValueError("file", rule, f"{path}: {error}") from error

@@ -1,0 +1,129 @@
+"""Two gates: whether to act on an answer, and when supervised fine-tuning has done its part."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
+
+from lm.carl.constants import SIGMA
+from lm.errors import InvalidValueError
+
+HIGH, MEDIUM = 0.8, 0.5
+"""Mean Φ from which confidence is high, and medium."""
+
+
+class GateDecision(NamedTuple):
+    """What the coherence gate says."""
+
+    should_act: bool
+    """Whether to act on the answer, or to abstain."""
+    confidence: str
+    """ "high", "medium", "low" or "abstain"."""
+
+
+def coherence_gate(phi_mean: float, threshold: float = SIGMA) -> GateDecision:
+    """Whether an answer's mean Φ allows to act on it: "high" from 0.8, "medium" from 0.5, "low" from the threshold.
+
+    Below the threshold the gate abstains, whatever the level would be called.
+
+    Args:
+        phi_mean: of the answer's tokens, at most 1.
+        threshold: at most 1.
+
+    Raises:
+        InvalidValueError: a number above 1, or NaN.
+    """
+    for name, value in (("phi_mean", phi_mean), ("threshold", threshold)):
+        if not value <= 1.0:
+            raise InvalidValueError(name, "must be a number of at most 1", value)
+    if phi_mean < threshold:
+        return GateDecision(False, "abstain")
+    if phi_mean >= HIGH:
+        return GateDecision(True, "high")
+    return GateDecision(True, "medium" if phi_mean >= MEDIUM else "low")
+
+
+class PhaseTransitionGate(TrainerCallback, ExportableState):
+    """Ends supervised fine-tuning once the model has crystallised: its token accuracy stays above a threshold.
+
+    Watches the ``mean_token_accuracy`` and ``entropy`` that TRL's SFTTrainer logs, and opens when enough of the last
+    logs reach the threshold. It is kept in the trainer's state, so a resumed run goes on where it was.
+
+    Args:
+        threshold: accuracy that counts as crystallised, in (0, 1].
+        window: how many of the last logs are looked at, at least 1.
+        min_above: how many of them must reach the threshold, from 1 to `window`.
+    """
+
+    def __init__(self, threshold: float = 0.99, window: int = 5, min_above: int = 3) -> None:
+        if not 0 < threshold <= 1:
+            raise InvalidValueError("threshold", "must lie in (0, 1]", threshold)
+        if window < 1:
+            raise InvalidValueError("window", "must be at least 1", window)
+        if not 1 <= min_above <= window:
+            raise InvalidValueError("min_above", f"must lie between 1 and `window` ({window})", min_above)
+        self.threshold = threshold
+        self.window = window
+        self.min_above = min_above
+        self.recent: list[float] = []
+        """The last accuracies, newest last."""
+        self.is_open = False
+        """Whether the model has crystallised."""
+        self.opened_at: int | None = None
+        """Step at which it had."""
+        self.peak_entropy: float | None = None
+        """Highest mean entropy logged so far [nats]."""
+        self.peak_entropy_step: int | None = None
+        """Step at which it was logged."""
+
+    def check(self, accuracy: float, entropy: float | None = None, step: int = 0) -> bool:
+        """Takes note of a step's figures; True if they open the gate."""
+        if entropy is not None and (self.peak_entropy is None or entropy > self.peak_entropy):
+            self.peak_entropy, self.peak_entropy_step = entropy, step
+        self.recent = [*self.recent, accuracy][-self.window :]
+        opens = not self.is_open and sum(value >= self.threshold for value in self.recent) >= self.min_above
+        if opens:
+            self.is_open, self.opened_at = True, step
+        return opens
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Takes up what an interrupted run knew. The Trainer by itself does so only if asked, and in another object."""
+        # The Trainer saves what it finds under this name, and fails where a checkpoint has never seen the gate.
+        saved = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
+        if state.global_step > 0:
+            for name, value in saved["attributes"].items():
+                setattr(self, name, value)
+        if self.is_open:
+            control.should_training_stop = True
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Looks at the training figures; those of an evaluation have other names."""
+        if not logs or "mean_token_accuracy" not in logs:
+            return
+        if self.check(float(logs["mean_token_accuracy"]), _number(logs.get("entropy")), state.global_step):
+            control.should_training_stop = True
+            control.should_save = True
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        attributes = ("recent", "is_open", "opened_at", "peak_entropy", "peak_entropy_step")
+        rule = ("threshold", "window", "min_above")
+        return {
+            "args": {name: getattr(self, name) for name in rule},
+            "attributes": {name: getattr(self, name) for name in attributes},
+        }
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)

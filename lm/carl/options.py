@@ -1,0 +1,36 @@
+"""What a user chooses: which logits score a token, how the scores become one number, and how much each counts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from lm.errors import InvalidValueError
+
+Alignment = Literal["shifted", "paired"]
+"""Which logits a token is scored with: ``"shifted"`` those before it, which it was chosen from, and ``"paired"`` those
+at its own place, as in the published form, which are about the token after it."""
+
+Composite = Literal["corrected", "published"]
+"""How the scores become one number: as in :mod:`lm.carl.reward`, or as published."""
+
+
+@dataclass(frozen=True)
+class CarlWeights:
+    """Weights of the three scores; finite and at least 0."""
+
+    multiscale: float = 0.5
+    """Of the evenness of Φ within blocks."""
+
+    cloud_quality: float = 0.3
+    """Of Φ times the chosen token's probability."""
+
+    discontinuity: float = 0.2
+    """Of the worth of jumps of Φ."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                raise InvalidValueError(f"weights.{field.name}", "must be at least 0 and finite", value)

@@ -1,0 +1,58 @@
+"""Weights that follow the phase of training: how well Φ agrees across the tokens of the last batch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lm.carl.options import CarlWeights
+
+GASEOUS_BELOW, LIQUID_BELOW = 0.30, 0.70
+"""Order R at which one phase gives way to the next."""
+
+PHASE_WEIGHTS = {
+    "gaseous": CarlWeights(0.20, 0.30, 0.50),
+    "liquid": CarlWeights(0.40, 0.30, 0.30),
+    "crystalline": CarlWeights(0.60, 0.30, 0.10),
+}
+"""By phase, as published by later versions of github.com/wheattoast11/carl."""
+
+
+def kuramoto_order(phi: Tensor, is_token: Tensor) -> float:
+    """R = |mean exp(iπΦ)| over the tokens (B, T) where `is_token` is True, in [0, 1]; 1 if all Φ are equal."""
+    angles = math.pi * phi[is_token].double()
+    return math.hypot(float(angles.cos().mean()), float(angles.sin().mean()))
+
+
+def phase_of(order: float) -> str:
+    """The name of an order R: "gaseous" below 0.30, "liquid" below 0.70, else "crystalline"."""
+    if order < GASEOUS_BELOW:
+        return "gaseous"
+    return "liquid" if order < LIQUID_BELOW else "crystalline"
+
+
+class PhaseAdaptiveWeights:
+    """Weights by the phase of the previous batch, so that no batch chooses how it is weighed itself.
+
+    The first batch gets the static weights. The state is :attr:`order`, so pickles and checkpoints carry it.
+    """
+
+    def __init__(self) -> None:
+        self.order: float | None = None
+        """R of the previous batch; None before the first."""
+
+    @property
+    def phase(self) -> str | None:
+        """Of the previous batch; None before the first."""
+        return None if self.order is None else phase_of(self.order)
+
+    @property
+    def weights(self) -> CarlWeights:
+        """For the next batch."""
+        return CarlWeights() if self.phase is None else PHASE_WEIGHTS[self.phase]
+
+    def observe(self, phi: Tensor, is_token: Tensor) -> None:
+        """Takes note of a batch: Φ (B, T), and which of it are tokens."""
+        self.order = kuramoto_order(torch.as_tensor(phi), is_token)

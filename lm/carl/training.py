@@ -1,0 +1,250 @@
+"""Training with CARL rewards by TRL's trainers: fine-tuning until the model crystallises, then policy optimisation."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    set_seed,
+)
+
+from lm import run_folder
+from lm.bundle import load_model, resolve
+from lm.carl.gates import PhaseTransitionGate
+from lm.carl.grpo_reward import CarlGRPOReward
+from lm.carl.phases import PhaseAdaptiveWeights
+from lm.carl.task_words import WordTask
+from lm.carl.training_config import CarlTrainConfig, PolicyConfig
+from lm.carl.training_data import prompts_of, read_training_data
+from lm.errors import InvalidValueError, TidalGymError
+from lm.pretraining import last_whole_checkpoint
+from lm.tokenization import load_tokenizer
+from lm.whole_folder import write_whole_folder
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+MODEL_FOLDER = "model"
+RESULT_FILE = "metrics.json"
+
+
+class MissingExtraError(TidalGymError, ImportError):
+    """An optional library is not installed."""
+
+
+@dataclass(frozen=True)
+class CarlTrainResult:
+    """What a run leaves."""
+
+    model_folder: Path
+    """Weights and tokenizer."""
+    sft: dict[str, Any] | None
+    """Of the fine-tuning: ``steps``, ``opened_at`` (step of crystallisation, or None), ``peak_entropy`` [nats] and
+    ``peak_entropy_step``, ``mean_token_accuracy`` of the last step."""
+    grpo: dict[str, Any] | None
+    """Of the policy optimisation: ``steps``, and ``log``, what was logged at each step."""
+
+
+def train(
+    config: CarlTrainConfig,
+    output_dir: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> CarlTrainResult:
+    """Train a model and save it in ``output_dir/model``; checkpoints and logs of each method lie beside it.
+
+    Args:
+        config: the run.
+        output_dir: its folder.
+        resume: continue from the last whole checkpoint.
+        overwrite: replace what `output_dir` holds.
+        callbacks: additional transformers callbacks, for both methods.
+
+    Raises:
+        MissingExtraError: TRL is not installed.
+        OutputExistsError: `output_dir` holds a run, and neither resuming nor overwriting was asked for.
+        CheckpointError: to be resumed with another configuration.
+        InvalidValueError: data that cannot be trained on.
+    """
+    require_trl()
+    tokenizer, model = load_tokenizer(resolve(config.model)), load_model(resolve(config.model))
+    dataset = read_training_data(config.data)
+    prompts = prompts_of(dataset, config.data, tokenizer) if config.has_grpo else dataset
+    rewards, reward_weights = make_rewards(config)
+    folder = run_folder.claim(output_dir, config, resume=resume, overwrite=overwrite)
+    set_seed(config.seed)
+
+    sft = grpo = None
+    if config.has_sft:
+        if not (folder / "sft" / RESULT_FILE).is_file():
+            sft = _fine_tune(config, folder / "sft", model, tokenizer, dataset, callbacks)
+            _save(folder / "sft" / MODEL_FOLDER, model, tokenizer)
+            run_folder.write_json(folder / "sft" / RESULT_FILE, sft)
+        sft = json.loads((folder / "sft" / RESULT_FILE).read_text(encoding="utf-8"))
+        model = load_model(str(folder / "sft" / MODEL_FOLDER))  # without what a trainer has put around it
+    if config.has_grpo:
+        grpo = _optimize(config, folder / "grpo", model, tokenizer, prompts, rewards, reward_weights, callbacks)
+    _save(folder / MODEL_FOLDER, model, tokenizer)
+    run_folder.write_json(folder / RESULT_FILE, {"sft": sft, "grpo": grpo})
+    return CarlTrainResult(folder / MODEL_FOLDER, sft, grpo)
+
+
+def require_trl() -> None:
+    """TRL can be imported.
+
+    Raises:
+        MissingExtraError: it cannot.
+    """
+    try:
+        importlib.import_module("trl")
+    except ImportError as error:
+        message = f"Training with CARL needs the extra `trl`: pip install 'tidal-gym[trl]'. ({error})"
+        raise MissingExtraError(message) from error
+
+
+def make_rewards(config: CarlTrainConfig) -> tuple[list[Callable[..., list[float | None]]], list[float]]:
+    """The reward functions of policy optimisation, and their weights.
+
+    Raises:
+        InvalidValueError: there is no such `task_reward`.
+    """
+    grpo = config.grpo
+    rewards: list[Any] = []
+    weights: list[float] = []
+    if grpo.carl_weight:
+        device = "cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu"
+        adaptive = PhaseAdaptiveWeights() if grpo.adaptive_weights else None
+        judge = grpo.judge or config.model
+        rewards.append(
+            CarlGRPOReward(judge, composite=grpo.composite, weights=adaptive, dtype=config.precision, device=device)
+        )
+        weights.append(grpo.carl_weight)
+    if grpo.task_words:
+        rewards.append(WordTask(grpo.task_words))
+    if grpo.task_reward:
+        rewards.append(_task_reward(grpo))
+    return rewards, weights + [grpo.task_weight] * (len(rewards) - len(weights))
+
+
+def _task_reward(config: PolicyConfig) -> Any:
+    module, _, attribute = str(config.task_reward).partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        rule = "must name a reward function as 'module:attribute'"
+        raise InvalidValueError("grpo.task_reward", rule, f"{config.task_reward!r} ({error})") from error
+
+
+def _fine_tune(
+    config: CarlTrainConfig,
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dataset: Dataset,
+    callbacks: Sequence[TrainerCallback],
+) -> dict[str, Any]:
+    from trl import SFTConfig, SFTTrainer
+
+    sft = config.sft
+    gate = PhaseTransitionGate(sft.gate_accuracy, sft.gate_window, sft.gate_min_above)
+    trainer = SFTTrainer(
+        model=model.train().requires_grad_(True),
+        args=SFTConfig(
+            per_device_train_batch_size=sft.batch_size,
+            learning_rate=sft.learning_rate,
+            max_steps=sft.steps,
+            max_length=sft.max_length,
+            dataset_text_field=config.data.text_field,
+            **_common_arguments(config, folder),
+        ),
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        callbacks=[gate, *callbacks],
+    )
+    log = _run(trainer, folder)
+    accuracies = [entry["mean_token_accuracy"] for entry in log if "mean_token_accuracy" in entry]
+    return {
+        "steps": trainer.state.global_step,
+        "opened_at": gate.opened_at,
+        "peak_entropy": gate.peak_entropy,
+        "peak_entropy_step": gate.peak_entropy_step,
+        "mean_token_accuracy": accuracies[-1] if accuracies else None,
+    }
+
+
+def _optimize(
+    config: CarlTrainConfig,
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dataset: Dataset,
+    rewards: list[Any],
+    reward_weights: list[float],
+    callbacks: Sequence[TrainerCallback],
+) -> dict[str, Any]:
+    from trl import GRPOConfig, GRPOTrainer
+
+    grpo = config.grpo
+    trainer = GRPOTrainer(
+        model=model.train().requires_grad_(True),
+        reward_funcs=rewards,
+        args=GRPOConfig(
+            per_device_train_batch_size=grpo.prompts_per_step * grpo.num_generations,
+            num_generations=grpo.num_generations,
+            max_completion_length=grpo.max_completion_tokens,
+            temperature=grpo.temperature,
+            learning_rate=grpo.learning_rate,
+            max_steps=grpo.steps,
+            beta=grpo.beta,
+            scale_rewards=grpo.scale_rewards,
+            reward_weights=reward_weights,
+            **_common_arguments(config, folder),
+        ),
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        callbacks=list(callbacks),
+    )
+    log = _run(trainer, folder)
+    return {"steps": trainer.state.global_step, "log": log}
+
+
+def _run(trainer: Any, folder: Path) -> list[dict[str, Any]]:
+    """Train from the last whole checkpoint, if there is one, and return what was logged."""
+    trainer.remove_callback(PrinterCallback)  # a library function prints nothing
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder / "checkpoints"))
+    return [entry for entry in trainer.state.log_history if "train_runtime" not in entry]
+
+
+def _save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    with write_whole_folder(folder) as partial:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+
+
+def _common_arguments(config: CarlTrainConfig, folder: Path) -> dict[str, Any]:
+    return {
+        "output_dir": str(folder / "checkpoints"),
+        "use_cpu": config.device == "cpu" or not torch.cuda.is_available(),
+        "bf16": config.precision == "bfloat16",
+        "activation_checkpointing": config.gradient_checkpointing,
+        "logging_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": config.save_every,
+        "save_total_limit": 2,
+        "report_to": ["tensorboard"],
+        "disable_tqdm": True,
+        "seed": config.seed,
+        "data_seed": config.seed,
+    }
