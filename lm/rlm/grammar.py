@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lm.errors import InvalidValueError
 from lm.rlm import inference
+from lm.rlm.statistics import SentenceEntropy, sentence_entropy
 
 FILE_NAME = "grammar.safetensors"
 """Of a grammar in a model's folder."""
@@ -30,7 +31,8 @@ class Derivations(NamedTuple):
     """B sentences with the trees that they were derived by."""
 
     levels: tuple[Tensor, ...]
-    """L + 1 levels of symbols, from the roots (B, 1) to the leaves (B, 2^L); node i has the children 2 i and 2 i + 1."""
+    """L + 1 levels of symbols, from the roots (B, 1) to the leaves (B, 2^L); node i has
+    the children 2 i and 2 i + 1."""
 
     @property
     def roots(self) -> Tensor:
@@ -51,8 +53,8 @@ class RandomGrammar:
         M_abc = softmax over (b, c) of β √(ln v) S_abc,   S_abc ~ N(0, 1)
 
     The root is uniform, the same rules hold on every level, and the leaves of the tree of depth L are the sentence. At
-    small β all sentences are about equally likely; pairs of symbols become correlated at β = 1, single symbols preferred
-    at √2, and from 2 on each parent has a few rules only.
+    small β all sentences are about equally likely; pairs of symbols become correlated at β = 1, single symbols
+    preferred at √2, and from 2 on each parent has a few rules only.
 
     Args:
         vocab_size: v, number of symbols, at least 2.
@@ -169,19 +171,22 @@ class RandomGrammar:
 
         Args:
             count: B, at least 1.
-            generator: on the grammar's device; None takes the grammar's own, which goes on from call to call and shares
-                nothing with the rules' seed.
+            generator: on the grammar's device; None takes :attr:`own_generator`.
         """
         _require_integer("count", count, 1)
-        if generator is None:
-            if self._generator is None:
-                self._generator = self.new_generator(1 if self.seed is None else _sub_seed(self.seed, 1))
-            generator = self._generator
+        generator = self.own_generator if generator is None else generator
         v, device = self.vocab_size, self.rules.device
         levels = [torch.randint(v, (count, 1), generator=generator, device=device)]
         for _ in range(self.depth):
             levels.append(self._children(levels[-1].flatten(), generator).view(count, -1))
         return Derivations(tuple(levels))
+
+    @property
+    def own_generator(self) -> torch.Generator:
+        """The generator that draws where none is given: goes on from call to call, and is not the rules' one."""
+        if self._generator is None:
+            self._generator = self.new_generator(_sub_seed(self.seed or 0, 1))
+        return self._generator
 
     def new_generator(self, seed: int) -> torch.Generator:
         """A generator for :meth:`sample`, on the grammar's device."""
@@ -221,7 +226,7 @@ class RandomGrammar:
         return inference.next_leaf_posterior(self.rules, self._require_sentences(tokens))
 
     def log_likelihood(self, tokens: Tensor) -> Tensor:
-        """log P(sentence) [nats], (B,), of sentences (B, T); -inf for an impossible one. Raises as the posterior does."""
+        """log P(sentence) [nats], (B,), of sentences (B, T), −inf for an impossible one. Raises as the posterior does."""
         posterior = self.next_token_posterior(tokens)
         return posterior.gather(2, tokens.unsqueeze(2)).squeeze(2).log().sum(dim=1)
 
@@ -230,8 +235,12 @@ class RandomGrammar:
         return inference.root_posterior(self.rules, self._require_sentences(tokens))
 
     def masked_posterior(self, tokens: Tensor) -> Tensor:
-        """P(x_t | all other tokens) at every position t, (B, T, v), of sentences (B, T). Raises as the posterior does."""
+        """P(x_t | all other tokens) at every position, (B, T, v), of sentences (B, T). Raises as the posterior does."""
         return inference.masked_leaf_posterior(self.rules, self._require_sentences(tokens))
+
+    def entropy(self, *, samples: int = 8192, generator: torch.Generator | None = None) -> SentenceEntropy:
+        """Entropy of the sentences [nats], in all and place by place; see :func:`lm.rlm.statistics.sentence_entropy`."""
+        return sentence_entropy(self, samples=samples, generator=generator)
 
     def _require_sentences(self, tokens: Tensor) -> Tensor:
         if tokens.dim() != 2 or tokens.shape[1] != self.sentence_length:

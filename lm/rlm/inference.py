@@ -1,7 +1,8 @@
 """Exact inference in a binary-branching grammar: messages up and down the tree, all nodes of a level at once.
 
-With rules M (v, v, v) as [parent, left, right], an *inside* message ν_u(a) is the probability of the observed leaves below
-node u if u is the symbol a, and an *outside* message μ_u(a) that of u being a together with the observed leaves elsewhere:
+With rules M (v, v, v) as [parent, left, right], an *inside* message ν_u(a) is the probability of the observed leaves
+below node u if u is the symbol a, and an *outside* message μ_u(a) that of u being a together with the observed leaves
+elsewhere:
 
     ν_u(a) = Σ_bc M_abc ν_left(b) ν_right(c)        1 where nothing below is observed, [a = x] at a leaf that is x
     μ_left(b) = Σ_ac μ(a) M_abc ν_right(c)          μ_right(c) = Σ_ab μ(a) M_abc ν_left(b)        μ_root = 1/v
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 BLOCK_NUMBERS = 1 << 21
-"""Numbers that the temporary (B, v, v) array of a contraction may hold; larger batches go in blocks, which is faster too."""
+"""Numbers that the temporary (B, v, v) array of a contraction may hold; larger batches go in blocks."""
 
 
 def next_leaf_posterior(rules: Tensor, leaves: Tensor) -> Tensor:

@@ -1,15 +1,18 @@
-"""What can be said of a grammar's sentences exactly: entropies, symbol and pair statistics, and the entropy of its rules."""
+"""What can be said of a grammar exactly: entropy of its sentences, symbol and pair statistics, entropy of its rules."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from lm.errors import InvalidValueError
-from lm.rlm.grammar import RandomGrammar
+
+if TYPE_CHECKING:
+    from lm.rlm.grammar import RandomGrammar
 
 ENUMERABLE_SENTENCES = 1 << 18
 """Most sentences v^T that entropies are summed over; above, they are sampled."""

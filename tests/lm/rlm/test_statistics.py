@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_mutual_information_by_hand():
 def test_dependence_falls_with_distance():
     by_distance = pair_statistics(RandomGrammar(16, 3, 2.0, 0))
     assert [pair.distance for pair in by_distance] == [1, 2, 3]
-    for near, far in zip(by_distance[:-1], by_distance[1:], strict=True):
+    for near, far in itertools.pairwise(by_distance):
         assert near.mutual_information > 2 * far.mutual_information > 0
         assert near.correlation > far.correlation > 0
 

@@ -1,0 +1,72 @@
+"""A grammar's sentences as training data for transformers' Trainer: a stream without end, or a fixed set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from lm.errors import InvalidValueError
+from lm.rlm.tasks import Examples, Task
+
+_CHUNK = 4096
+"""Examples drawn at once."""
+
+
+def generator_of(task: Task, *seeds: int) -> torch.Generator:
+    """A generator for examples; different numbers give streams that share nothing."""
+    return task.grammar.new_generator(int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0] >> 1))
+
+
+class SentenceStream(IterableDataset):
+    """New examples for ever, ``{"input_ids": (S + 1,), "labels": (S + 1,)}`` each; none is drawn twice but by chance.
+
+    Each worker of a DataLoader and each process of a distributed run has a stream of its own. Iterating again gives the
+    same examples again.
+
+    Args:
+        task: what is asked.
+        seed: of the stream, at least 0.
+    """
+
+    def __init__(self, task: Task, seed: int) -> None:
+        self.task = task
+        self.seed = seed
+        self.rank = int(os.environ.get("RANK", "0"))  # as torchrun and accelerate tell it
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        worker = get_worker_info()
+        generator = generator_of(self.task, self.seed, self.rank, 0 if worker is None else worker.id)
+        while True:
+            rows = self.task.sample(_CHUNK, generator).as_language()
+            for input_ids, labels in zip(rows["input_ids"], rows["labels"], strict=True):
+                yield {"input_ids": input_ids, "labels": labels}
+
+
+class SentenceSet(Dataset):
+    """A fixed number of examples, items as in :class:`SentenceStream`.
+
+    Args:
+        task: what is asked.
+        size: number of examples, at least 1.
+        seed: of the set, at least 0; sets of one seed begin alike, whatever their size.
+    """
+
+    def __init__(self, task: Task, size: int, seed: int) -> None:
+        if size < 1:
+            raise InvalidValueError("size", "must be at least 1", size)
+        generator = generator_of(task, seed)
+        chunks = [task.sample(_CHUNK, generator) for _ in range(-(-size // _CHUNK))]
+        self.examples = Examples(*(torch.cat(parts)[:size] for parts in zip(*chunks, strict=True)))
+        """All of them."""
+        self._rows = self.examples.as_language()
+
+    def __len__(self) -> int:
+        return len(self.examples.answers)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: rows[index] for name, rows in self._rows.items()}
