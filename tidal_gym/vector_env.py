@@ -31,10 +31,11 @@ from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, require_episode_fits
 from tidal_gym.forecast import Forecast, forecast
 from tidal_gym.history import TokenHistory
 from tidal_gym.infos import add_objects, masked
-from tidal_gym.modulation import GateEffects, ModulationConfig, draw, gate_effects, modulate
+from tidal_gym.judge import Judge
+from tidal_gym.modulation import GateEffects, ModulationConfig, SamplingDistribution, draw, gate_effects, modulate
 from tidal_gym.observation import OBSERVATION_SIZE, HiddenSummary, Trace, observe
 from tidal_gym.pickling import MadeAgain
-from tidal_gym.prompts import read_openings, tokenize_openings
+from tidal_gym.prompts import PromptSet, read_openings, tokenize_openings
 from tidal_gym.rendering import Renderer, view_episode
 from tidal_gym.rewards import Outcome, RewardReference, RewardTerms, make_reward
 from tidal_gym.settings import settings_from
@@ -98,13 +99,11 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         self.bundle = load_bundle(model, statistics=statistics, dtype=dtype, device=device)
         statistics_of_text = self.bundle.statistics
         target = statistics_of_text.human_entropy if entropy_target is None else entropy_target
-        reference = RewardReference(statistics_of_text, self.bundle.vocab_size, target)
+        reference = RewardReference(statistics_of_text, self.bundle.vocab_size, target, self._find_judge())
         self._reward = make_reward(reward, reference, reward_weights)
 
         context_length = self.bundle.context_length
-        self._prompts = tokenize_openings(
-            read_openings(prompts), self.bundle.tokenizer, lengths=prompt_tokens, context_length=context_length
-        )
+        self._prompts = self._read_prompts(prompts, prompt_tokens)
         self.max_episode_steps = require_count("max_episode_steps", max_episode_steps)
         capacity = require_episode_fits(
             self.max_episode_steps, longest_prompt=self._prompts.longest, context_length=context_length
@@ -131,6 +130,23 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         self._surprisal, self._sampling_entropy = self._gates.new_zeros(2, self.num_envs).unbind()
         self._recent: Tensor
         self._forecast: Forecast
+
+    # What an environment on other texts does in another way
+
+    def _read_prompts(self, prompts: str | Sequence[str], lengths: Sequence[int]) -> PromptSet:
+        """What episodes begin with."""
+        context_length = self.bundle.context_length
+        return tokenize_openings(
+            read_openings(prompts), self.bundle.tokenizer, lengths=lengths, context_length=context_length
+        )
+
+    def _find_judge(self) -> Judge | None:
+        """Who else says what should come next, for the reward of that name."""
+        return None
+
+    def _is_at_end(self, tokens: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(N,) whether the texts end with the tokens (N,) that were drawn last."""
+        return tokens == self.bundle.eos_token_id
 
     @property
     def neutral_action(self) -> NDArray[np.float32]:
@@ -201,7 +217,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         logits = self._streams.gated_logits(self._history.newest, gates, effects.focus_bias)
         q = modulate(logits, effects, self._history.tokens, self.modulation)
         tokens = draw(q, self._as_tensor(self._uniforms[self._rows, self._steps]))
-        outcome = self._outcome(tokens.unsqueeze(1), q.entropy)
+        outcome = self._outcome(tokens.unsqueeze(1), q)
         reward = self._reward(outcome)
         self._streams.advance(tokens)
         self._record(gates, outcome)
@@ -227,7 +243,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             effects = gate_effects(gates, self.modulation)
             logits = self._streams.gated_logits(self._history.newest, gates, effects.focus_bias, keep=False)
             q = modulate(logits, effects, self._history.tokens, self.modulation)
-            reward = self._reward(self._outcome(q.tokens, q.entropy))
+            reward = self._reward(self._outcome(q.tokens, q))
             expectations.append((q.probs * reward.total).sum(dim=1))
         return torch.stack(expectations, dim=1).double().cpu().numpy()
 
@@ -240,8 +256,9 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
                 f"The episodes of the rows {rows} have ended: call `reset(options={{'reset_mask': mask}})` first."
             )
 
-    def _outcome(self, tokens: Tensor, sampling_entropy: Tensor) -> Outcome:
-        return Outcome(tokens, self._forecast.log_prob(tokens), sampling_entropy, self._history.newest, self._recent)
+    def _outcome(self, tokens: Tensor, sampling: SamplingDistribution) -> Outcome:
+        log_prob, history = self._forecast.log_prob(tokens), self._history
+        return Outcome(tokens, log_prob, sampling, history.newest, self._recent, history.tokens, history.lengths)
 
     def _record(self, gates: Tensor, outcome: Outcome) -> None:
         self._gates_taken[self._rows, self._steps] = gates.cpu().numpy()
@@ -255,7 +272,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         has_stepped = ~self._is_finished  # the others idled, and NEXT_STEP autoreset begins them anew
         rewards = np.where(has_stepped, numbers.pop("reward"), 0.0)
-        terminations = (tokens == self.bundle.eos_token_id) & has_stepped
+        terminations = self._is_at_end(tokens) & has_stepped
         truncations = (self._steps >= self.max_episode_steps) & has_stepped
         is_over = terminations | truncations
         values = {"token": tokens, **numbers}

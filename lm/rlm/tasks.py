@@ -132,6 +132,11 @@ class NextToken(Task):
     name = "next"
     special_tokens = (END_OF_TEXT,)
 
+    @property
+    def context_length(self) -> int:
+        """T + 2: the beginning, the sentence, and one to spare, which environments want."""
+        return self.grammar.sentence_length + 2
+
     def examples(self, derivations: Derivations, generator: torch.Generator) -> Examples:
         """See :class:`Task`."""
         leaves = derivations.leaves
