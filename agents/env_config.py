@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from lm.errors import InvalidValueError
+
 if TYPE_CHECKING:
     from tidal_gym.vector_env import TidalGatingVectorEnv
 
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """Arguments of ``TidalGatingVectorEnv`` that do not depend on who acts in it."""
+    """A registered environment, and its arguments that do not depend on who acts in it."""
 
+    id: str = "TidalGating-v0"
+    """Name of the environment, as Gymnasium knows it: TidalGating-v0 or TidalRLM-v0."""
     model: str = "tidal-tiny"
     """Language model: a bundled name, a folder, or a hub id."""
     statistics: str | None = None
@@ -40,7 +44,16 @@ class EnvConfig:
         object.__setattr__(self, "prompt_tokens", tuple(self.prompt_tokens))  # YAML and JSON give lists
 
     def make(self, num_envs: int, autoreset_mode: str = "SameStep") -> TidalGatingVectorEnv:
-        """Vector env of `num_envs` rows, which by default start again within the step, as SB3 wants it."""
-        from tidal_gym.vector_env import TidalGatingVectorEnv
+        """Vector env of `num_envs` rows, which by default start again within the step, as SB3 wants it.
 
-        return TidalGatingVectorEnv(num_envs, autoreset_mode=autoreset_mode, **asdict(self))
+        Raises:
+            InvalidValueError: there is no such environment, or an argument breaks its rule.
+        """
+        import tidal_gym
+
+        kinds = {"TidalGating-v0": "TidalGatingVectorEnv", "TidalRLM-v0": "TidalRLMVectorEnv"}
+        if self.id not in kinds:
+            raise InvalidValueError("env.id", f"must be one of {', '.join(kinds)}", self.id)
+        arguments = asdict(self)
+        del arguments["id"]
+        return getattr(tidal_gym, kinds[self.id])(num_envs, autoreset_mode=autoreset_mode, **arguments)

@@ -23,10 +23,11 @@ COMMANDS = {
     "evaluate": "Compare controllers and baselines on the same held-out episodes",
     "score": "Loss, perplexity and bits per byte of a text",
     "pretrain": "Train a language model",
+    "rlm": "Train language models on random grammars, where the best possible one is known",
     "statistics": "Measure the reference statistics that the environment needs of a model",
 }
 
-RESUMABLE = ("train", "pretrain")
+RESUMABLE = ("train", "pretrain", "rlm")
 
 EXIT_FAILED, EXIT_MISUSED, EXIT_INTERRUPTED = 1, 2, 130
 
