@@ -19,7 +19,9 @@ _CHUNK = 4096
 
 def generator_of(task: Task, *seeds: int) -> torch.Generator:
     """A generator for examples; different numbers give streams that share nothing."""
-    return task.grammar.new_generator(int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0] >> 1))
+    # With their count, since numpy takes zeros at the end for nothing.
+    sequence = np.random.SeedSequence((len(seeds), *seeds))
+    return task.grammar.new_generator(int(sequence.generate_state(1, np.uint64)[0] >> 1))
 
 
 class SentenceStream(IterableDataset):
@@ -37,6 +39,10 @@ class SentenceStream(IterableDataset):
         self.task = task
         self.seed = seed
         self.rank = int(os.environ.get("RANK", "0"))  # as torchrun and accelerate tell it
+
+    def first(self, count: int) -> Examples:
+        """The examples that a single process without workers sees first."""
+        return _examples(self.task, count, generator_of(self.task, self.seed, 0, 0))
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         worker = get_worker_info()
@@ -59,9 +65,7 @@ class SentenceSet(Dataset):
     def __init__(self, task: Task, size: int, seed: int) -> None:
         if size < 1:
             raise InvalidValueError("size", "must be at least 1", size)
-        generator = generator_of(task, seed)
-        chunks = [task.sample(_CHUNK, generator) for _ in range(-(-size // _CHUNK))]
-        self.examples = Examples(*(torch.cat(parts)[:size] for parts in zip(*chunks, strict=True)))
+        self.examples = _examples(task, size, generator_of(task, seed))
         """All of them."""
         self._rows = self.examples.as_language()
 
@@ -70,3 +74,9 @@ class SentenceSet(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return {name: rows[index] for name, rows in self._rows.items()}
+
+
+def _examples(task: Task, count: int, generator: torch.Generator) -> Examples:
+    """The first examples of a generator, drawn in the chunks that a stream is drawn in."""
+    chunks = [task.sample(_CHUNK, generator) for _ in range(-(-count // _CHUNK))]
+    return Examples(*(torch.cat(parts)[:count] for parts in zip(*chunks, strict=True)))

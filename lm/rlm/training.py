@@ -119,7 +119,7 @@ def train_on_grammar(
         checkpoint = last_whole_checkpoint(folder / "checkpoints") if resume else None
         if checkpoint is None:
             dynamics.unlink(missing_ok=True)
-            trainer.evaluate()
+            trainer.measure()
         else:
             cut_dynamics(dynamics, int(checkpoint.rpartition("-")[2]))
         train_to_the_end(trainer, checkpoint, config.training.max_steps)
@@ -148,21 +148,21 @@ class _GrammarTrainer(Trainer):
         """The schedule, which may be longer than the run."""
         return super().create_scheduler(self.config.decay_steps or num_training_steps, optimizer)
 
-    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
-        """Measure, add a point to the dynamics, and log its figures."""
+    def measure(self) -> DynamicsPoint:
+        """Measure the model as it is, and add a point to the dynamics."""
         train, test = (self.yardsticks[part].measure(self.model) for part in ("train", "test"))
         step = self.state.global_step
-        rate = self._get_learning_rate() if self.lr_scheduler is not None and step > 0 else 0.0
-        append_point(
-            self.dynamics_path, DynamicsPoint(step, step * self.config.batch_size, float(rate), train, test)
-        )
-        metrics = {
-            f"{metric_key_prefix}_{name}": value
-            for name, value in {**_figures(test), **_figures(train, "training_")}.items()
-        }
-        metrics |= {
-            f"{metric_key_prefix}_excess_at_{place}": value for place, value in enumerate(test.excess_by_position)
-        }
+        rate = float(self._get_learning_rate()) if step > 0 else 0.0
+        point = DynamicsPoint(step, step * self.config.batch_size, rate, train, test)
+        append_point(self.dynamics_path, point)
+        return point
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """Measure, and log the figures."""
+        point = self.measure()
+        figures = {**_figures(point.test), **_figures(point.train, "training_")}
+        figures |= {f"excess_at_{place}": excess for place, excess in enumerate(point.test.excess_by_position)}
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
         self.log(metrics)
         self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -193,8 +193,8 @@ def _training_data(task: Task, config: RLMConfig) -> tuple[Dataset, Examples]:
     """What is trained on, and the part of it that the model is measured on."""
     seed, size = _stream_seed(config, _TRAIN), config.examples.train_size
     if size == 0:
-        first = SentenceSet(task, config.examples.test_size, seed)
-        return SentenceStream(task, seed), first.examples
+        stream = SentenceStream(task, seed)
+        return stream, stream.first(config.examples.test_size)
     data = SentenceSet(task, size, seed)
     return data, Examples(*(tensor[: config.examples.test_size] for tensor in data.examples))
 
