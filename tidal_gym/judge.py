@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -83,5 +84,5 @@ def reverse_divergence(tokens: Tensor, probs: Tensor, log_probs: Tensor) -> Tens
         probs: (N, K) their probabilities under q, which sum to 1.
         log_probs: (N, V) log P.
     """
-    judged = log_probs.gather(1, tokens).clamp(min=torch.tensor(LEAST_PROBABILITY).log().item()).to(probs.dtype)
+    judged = log_probs.gather(1, tokens).clamp(min=math.log(LEAST_PROBABILITY)).to(probs.dtype)
     return -(torch.special.entr(probs) + probs * judged).sum(dim=1)

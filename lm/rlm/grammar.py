@@ -132,13 +132,13 @@ class RandomGrammar:
 
     # Files
 
-    def save(self, path: str | Path) -> None:
-        """Write rules, depth, beta and seed to a safetensors file."""
+    def save(self, path: str | Path, *, dtype: torch.dtype | None = None) -> None:
+        """Write rules, depth, beta and seed to a safetensors file, the rules in another number format if one is given."""
         metadata = {"depth": str(self.depth)}
         metadata |= {
             name: repr(value) for name, value in (("beta", self.beta), ("seed", self.seed)) if value is not None
         }
-        save_file({"rules": self.rules.cpu()}, str(path), metadata)
+        save_file({"rules": self.rules.to("cpu", dtype)}, str(path), metadata)
 
     @classmethod
     def load(cls, path: str | Path, *, dtype: torch.dtype = torch.float64) -> RandomGrammar:
