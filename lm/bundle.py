@@ -143,10 +143,11 @@ def save_bundle(
     *,
     save_dtype: str = "float32",
     facts: Mapping[str, object] | None = None,
+    made_by: str = "tidal pretrain",
 ) -> None:
-    """Write a bundle, whole or not at all, in place of one that is there; `facts` go into its model card."""
+    """Write a bundle, whole or not at all, in place of one that is there; `facts` and `made_by` go into its card."""
     folder = Path(folder)
-    lines = [f"# {folder.name}", "", "A causal language model trained by `tidal pretrain`.", ""]
+    lines = [f"# {folder.name}", "", f"A causal language model trained by `{made_by}`.", ""]
     lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in (facts or {}).items()), ""]
     with write_whole_folder(folder) as partial, without_progress_bars():
         copy.deepcopy(model).to(getattr(torch, save_dtype)).save_pretrained(partial)

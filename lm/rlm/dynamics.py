@@ -34,9 +34,9 @@ def append_point(path: Path, point: DynamicsPoint) -> None:
         file.write(json.dumps(asdict(point)) + "\n")
 
 
-def read_dynamics(path: Path) -> list[DynamicsPoint]:
+def read_dynamics(path: str | Path) -> list[DynamicsPoint]:
     """All points; a line that was cut off by a kill is left out."""
-    points = []
+    path, points = Path(path), []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
             content = json.loads(line)

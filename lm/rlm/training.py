@@ -260,6 +260,8 @@ def _save(result: RLMResult, config: RLMConfig, task: Task, model: PreTrainedMod
     counted = task.sample(_COUNTED_SENTENCES, generator_of(task, _stream_seed(config, _COUNTED)))
     tokens = counted.as_language()["input_ids"].flatten().numpy()
     statistics = ReferenceStatistics.from_tokens(tokens, task.vocab_size, human_entropy=test.entropy)
-    save_bundle(result.model_folder, model, symbol_tokenizer(task), statistics, facts=facts)
+    save_bundle(
+        result.model_folder, model, symbol_tokenizer(task), statistics, facts=facts, made_by="tidal rlm train"
+    )
     grammar.save(result.model_folder / grammar_file.FILE_NAME, dtype=torch.float32)
     run_folder.write_json(result.model_folder.parent / METRICS_FILE, {**facts, "best": asdict(result.best)})
