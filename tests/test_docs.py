@@ -46,7 +46,7 @@ def tidal_commands(document: Path) -> Iterator[list[str]]:
 
 def test_reference_pages_are_up_to_date() -> None:
     pages = runpy.run_path(str(ROOT / "docs" / "make_reference.py"))["reference_pages"]()
-    assert names(list(pages)) == ["docs/environments/tidal-gating.md"]
+    assert names(list(pages)) == ["docs/environments/tidal-gating.md", "docs/environments/tidal-rlm.md"]
     for path, page in pages.items():
         assert path.read_text(encoding="utf-8") == page, "run `make docs`"
 

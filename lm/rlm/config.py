@@ -72,6 +72,8 @@ class OptimizationConfig:
     """Step at which the cosine has reached 0, at least `max_steps`; None: `max_steps`."""
     max_grad_norm: float = 0.0
     """Norm to which gradients are scaled down, at least 0; 0 leaves them."""
+    embedding_std: float | None = None
+    """Standard deviation of the token embeddings at the start, above 0; None leaves the model's own, 0.02."""
     checkpoints: int = 40
     """Checkpoints, each with a measurement, at logarithmically spaced steps, at least 1."""
     seed: int = 0
@@ -101,6 +103,8 @@ class RLMConfig:
         rate = training.learning_rate
         _require("training.learning_rate", "must be above 0 and finite", rate, 0 < rate < math.inf)
         _require("training.momentum", "must be in [0, 1)", training.momentum, 0 <= training.momentum < 1)
+        std = training.embedding_std
+        _require("training.embedding_std", "must be above 0 and finite", std, std is None or 0 < std < math.inf)
         decay = training.decay_steps
         rule = f"must be at least `training.max_steps` ({training.max_steps})"
         _require("training.decay_steps", rule, decay, decay is None or decay >= training.max_steps)

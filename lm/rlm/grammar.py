@@ -133,7 +133,7 @@ class RandomGrammar:
     # Files
 
     def save(self, path: str | Path, *, dtype: torch.dtype | None = None) -> None:
-        """Write rules, depth, beta and seed to a safetensors file, the rules in another number format if one is given."""
+        """Write rules, depth, beta and seed to a safetensors file; `dtype` is that of the rules there."""
         metadata = {"depth": str(self.depth)}
         metadata |= {
             name: repr(value) for name, value in (("beta", self.beta), ("seed", self.seed)) if value is not None
@@ -226,7 +226,7 @@ class RandomGrammar:
         return inference.next_leaf_posterior(self.rules, self._require_sentences(tokens))
 
     def log_likelihood(self, tokens: Tensor) -> Tensor:
-        """log P(sentence) [nats], (B,), of sentences (B, T), −inf for an impossible one. Raises as the posterior does."""
+        """log P(sentence) [nats], (B,), of sentences (B, T); −inf for an impossible one. Raises likewise."""
         posterior = self.next_token_posterior(tokens)
         return posterior.gather(2, tokens.unsqueeze(2)).squeeze(2).log().sum(dim=1)
 
@@ -239,7 +239,7 @@ class RandomGrammar:
         return inference.masked_leaf_posterior(self.rules, self._require_sentences(tokens))
 
     def entropy(self, *, samples: int = 8192, generator: torch.Generator | None = None) -> SentenceEntropy:
-        """Entropy of the sentences [nats], in all and place by place; see :func:`lm.rlm.statistics.sentence_entropy`."""
+        """Entropy of the sentences [nats]; see :func:`lm.rlm.statistics.sentence_entropy`."""
         return sentence_entropy(self, samples=samples, generator=generator)
 
     def _require_sentences(self, tokens: Tensor) -> Tensor:

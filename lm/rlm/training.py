@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
@@ -97,6 +95,8 @@ def train_on_grammar(
     set_seed(config.training.seed)
     tokenizer = symbol_tokenizer(task)
     model = build_model(replace(config.model, context_length=task.context_length), tokenizer)
+    if config.training.embedding_std is not None:
+        torch.nn.init.normal_(model.get_input_embeddings().weight, std=config.training.embedding_std)
     train, measured = _training_data(task, config)
     test = SentenceSet(task, config.examples.test_size, _stream_seed(config, _TEST))
     yardsticks = {"train": Yardstick(task, measured), "test": Yardstick(task, test.examples)}
@@ -148,6 +148,12 @@ class _GrammarTrainer(Trainer):
         """The schedule, which may be longer than the run."""
         return super().create_scheduler(self.config.decay_steps or num_training_steps, optimizer)
 
+    def get_train_dataloader(self) -> DataLoader:
+        """As the Trainer's own, but for a stream, whose items are whole batches and each process's own."""
+        if not isinstance(self.train_dataset, SentenceStream):
+            return super().get_train_dataloader()
+        return DataLoader(self.train_dataset, batch_size=None)
+
     def measure(self) -> DynamicsPoint:
         """Measure the model as it is, and add a point to the dynamics."""
         train, test = (self.yardsticks[part].measure(self.model) for part in ("train", "test"))
@@ -193,7 +199,7 @@ def _training_data(task: Task, config: RLMConfig) -> tuple[Dataset, Examples]:
     """What is trained on, and the part of it that the model is measured on."""
     seed, size = _stream_seed(config, _TRAIN), config.examples.train_size
     if size == 0:
-        stream = SentenceStream(task, seed)
+        stream = SentenceStream(task, seed, config.training.batch_size)
         return stream, stream.first(config.examples.test_size)
     data = SentenceSet(task, size, seed)
     return data, Examples(*(tensor[: config.examples.test_size] for tensor in data.examples))
@@ -233,10 +239,11 @@ def _optimizer(config: OptimizationConfig) -> tuple[Any, dict[str, Any]]:
     if config.optimizer == "muon":
         # The Trainer calls what is no Optimizer class as `factory()(model, **kwargs)`.
         return (lambda: MuonWithAdamW), common
+    fused = {"lr": config.learning_rate, "fused": True}  # a small model's step is mostly overhead
     kinds: dict[str, tuple[Any, dict[str, Any]]] = {
-        "sgd": (torch.optim.SGD, {"lr": config.learning_rate, "momentum": config.momentum}),
-        "adam": (torch.optim.Adam, {"lr": config.learning_rate}),
-        "adamw": (torch.optim.AdamW, {"lr": config.learning_rate}),
+        "sgd": (torch.optim.SGD, {**fused, "momentum": config.momentum}),
+        "adam": (torch.optim.Adam, fused),
+        "adamw": (torch.optim.AdamW, fused),
     }
     return kinds[config.optimizer]
 
@@ -260,8 +267,6 @@ def _save(result: RLMResult, config: RLMConfig, task: Task, model: PreTrainedMod
     counted = task.sample(_COUNTED_SENTENCES, generator_of(task, _stream_seed(config, _COUNTED)))
     tokens = counted.as_language()["input_ids"].flatten().numpy()
     statistics = ReferenceStatistics.from_tokens(tokens, task.vocab_size, human_entropy=test.entropy)
-    save_bundle(
-        result.model_folder, model, symbol_tokenizer(task), statistics, facts=facts, made_by="tidal rlm train"
-    )
+    save_bundle(result.model_folder, model, symbol_tokenizer(task), statistics, facts=facts, made_by="tidal rlm train")
     grammar.save(result.model_folder / grammar_file.FILE_NAME, dtype=torch.float32)
     run_folder.write_json(result.model_folder.parent / METRICS_FILE, {**facts, "best": asdict(result.best)})

@@ -132,6 +132,13 @@ def test_gpt2_trains_as_well(tmp_path):
     assert load_model(str(train_on_grammar(config, tmp_path / "run").model_folder)).config.model_type == "gpt2"
 
 
+def test_embeddings_begin_as_asked_for(tmp_path):
+    for std in (None, 1.0):
+        config = make_config(max_steps=1, learning_rate=1e-6, embedding_std=std)
+        model = load_model(str(train_on_grammar(config, tmp_path / str(std)).model_folder))
+        assert model.get_input_embeddings().weight.std().item() == pytest.approx(std or 0.02, rel=0.3)
+
+
 def test_learning_rate_with_a_decay_beyond_the_run(tmp_path):
     train_on_grammar(make_config(max_steps=10, warmup_steps=2, decay_steps=102, checkpoints=10), tmp_path / "run")
     rates = {point.step: point.learning_rate for point in read_dynamics(tmp_path / "run" / "dynamics.jsonl")}
@@ -248,7 +255,10 @@ def test_what_a_sweep_varies():
     [
         ({"values": ()}, r"`values` must be one or more different numbers\. Received \(\)\."),
         ({"grammars": (1, 1)}, r"`grammars` must be one or more different numbers\. Received \(1, 1\)\."),
-        ({"parameter": "depth", "values": (1.5,)}, r"`values` must be whole numbers for `depth`\. Received \(1\.5,\)\."),
+        (
+            {"parameter": "depth", "values": (1.5,)},
+            r"`values` must be whole numbers for `depth`\. Received \(1\.5,\)\.",
+        ),
         ({"values": (-4,)}, r"`examples.train_size` must be at least 0\. Received -4\."),
     ],
 )
@@ -266,6 +276,7 @@ def test_bad_sweeps(arguments, message):
         ("training", "learning_rate", 0.0, "above 0"),
         ("training", "learning_rate", float("nan"), "above 0"),
         ("training", "momentum", 1.0, r"in \[0, 1\)"),
+        ("training", "embedding_std", 0.0, "above 0"),
         ("training", "decay_steps", 10, "at least `training.max_steps`"),
         ("training", "warmup_steps", -1, "at least 0"),
         ("examples", "train_size", 5, r"0 or at least `training.batch_size`"),
