@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -150,7 +151,7 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
     """
 
     metadata: dict[str, Any] = TidalGatingVectorEnv.metadata
-    batch_class: type[TidalGatingVectorEnv] = TidalGatingVectorEnv
+    batch_class: Callable[..., TidalGatingVectorEnv] = TidalGatingVectorEnv
     """What this environment is a view of."""
     default_episode_steps: int | None = DEFAULT_EPISODE_STEPS
     """Episode limit where none is given; None leaves it to the batch."""

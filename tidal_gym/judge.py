@@ -50,8 +50,8 @@ class JudgeReward:
 
         agreement = −KL(q ‖ P) = −Σ_x q(x) (log q(x) − log P(x)),   P(x) at least 1e-12
 
-    It is exact, summed over the tokens that can be drawn, and so the same whichever of them is drawn. It is 0 where q is
-    the judge's distribution and nowhere else: to be likely is not enough, nor to be varied.
+    It is exact, summed over the tokens that can be drawn, and so the same whichever of them is drawn. It is 0 where q
+    is the judge's distribution and nowhere else: to be likely is not enough, nor to be varied.
 
     Args:
         reference: with a judge.

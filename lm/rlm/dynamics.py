@@ -42,8 +42,8 @@ def read_dynamics(path: str | Path) -> list[DynamicsPoint]:
             content = json.loads(line)
         except ValueError:
             continue
-        parts = {name: Measurement(**_with_tuples(content.pop(name))) for name in ("train", "test")}
-        points.append(DynamicsPoint(**content, **parts))
+        train, test = (Measurement(**_with_tuples(content.pop(part))) for part in ("train", "test"))
+        points.append(DynamicsPoint(**content, train=train, test=test))
     return points
 
 

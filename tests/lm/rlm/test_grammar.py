@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.lm.rlm.enumeration import joint_table
 from safetensors.torch import save_file
 
 from lm.errors import InvalidValueError
 from lm.rlm import grammar as grammar_module
 from lm.rlm.grammar import RandomGrammar
+from tests.lm.rlm.enumeration import joint_table
 
 
 def test_rules_by_the_published_definition():

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.lm.rlm.enumeration import conditional, joint_table, sentence_probability
 
 from lm.rlm.grammar import RandomGrammar
+from tests.lm.rlm.enumeration import conditional, joint_table, sentence_probability
 
 SIZES = [(v, depth) for v in (2, 3, 4) for depth in (1, 2, 3)]
 BETAS = (0.3, 1.0, 2.0, 5.0)

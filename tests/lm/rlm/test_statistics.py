@@ -8,7 +8,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.lm.rlm.enumeration import conditional, joint_table
 
 from lm.errors import InvalidValueError
 from lm.rlm import statistics
@@ -23,6 +22,7 @@ from lm.rlm.statistics import (
     sentence_entropy,
     tree_distance,
 )
+from tests.lm.rlm.enumeration import conditional, joint_table
 
 
 def entropy(probabilities):
