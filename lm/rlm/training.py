@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset
 from transformers import (
@@ -35,7 +37,7 @@ from lm.rlm.dynamics import FILE_NAME as DYNAMICS_FILE
 from lm.rlm.dynamics import DynamicsPoint, append_point, cut_dynamics, read_dynamics
 from lm.rlm.measurement import Floors, Measurement, Yardstick
 from lm.rlm.symbols import symbol_tokenizer
-from lm.rlm.tasks import Examples, Task, make_task
+from lm.rlm.tasks import IGNORED, Examples, Task, make_task
 
 FLOORS_FILE = "floors.json"
 METRICS_FILE = "metrics.json"
@@ -153,6 +155,14 @@ class _GrammarTrainer(Trainer):
         if not isinstance(self.train_dataset, SentenceStream):
             return super().get_train_dataloader()
         return DataLoader(self.train_dataset, batch_size=None)
+
+    def compute_loss(
+        self, model: PreTrainedModel, inputs: dict[str, Tensor], return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        """The model's own loss, without reading the last answer: half of the work for sentences of two tokens."""
+        outputs = model(input_ids=inputs["input_ids"][:, :-1])
+        loss = F.cross_entropy(outputs.logits.flatten(0, 1), inputs["labels"][:, 1:].flatten(), ignore_index=IGNORED)
+        return (loss, outputs) if return_outputs else loss
 
     def measure(self) -> DynamicsPoint:
         """Measure the model as it is, and add a point to the dynamics."""
