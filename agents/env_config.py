@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
+from lm.errors import InvalidValueError
 from tidal_gym.carl_config import CarlRewardConfig
 from tidal_gym.settings import settings_from
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """Arguments of ``TidalGatingVectorEnv`` that do not depend on who acts in it."""
+    """A registered environment, and its arguments that do not depend on who acts in it."""
 
+    id: str = "TidalGating-v0"
+    """Name of the environment, as Gymnasium knows it: TidalGating-v0 or TidalRLM-v0."""
     model: str = "tidal-tiny"
     """Language model: a bundled name, a folder, or a hub id."""
     statistics: str | None = None
@@ -47,11 +50,20 @@ class EnvConfig:
             object.__setattr__(self, "carl", settings_from(CarlRewardConfig, "carl", self.carl))  # JSON gives mappings
 
     def make(self, num_envs: int, autoreset_mode: str = "SameStep") -> TidalGatingVectorEnv:
-        """Vector env of `num_envs` rows, which by default start again within the step, as SB3 wants it."""
-        from tidal_gym.vector_env import TidalGatingVectorEnv
+        """Vector env of `num_envs` rows, which by default start again within the step, as SB3 wants it.
 
-        arguments = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "carl"}
-        env = TidalGatingVectorEnv(num_envs, autoreset_mode=autoreset_mode, **arguments)
+        Raises:
+            InvalidValueError: there is no such environment, or an argument breaks its rule.
+        """
+        import tidal_gym
+
+        kinds = {"TidalGating-v0": "TidalGatingVectorEnv", "TidalRLM-v0": "TidalRLMVectorEnv"}
+        if self.id not in kinds:
+            raise InvalidValueError("env.id", f"must be one of {', '.join(kinds)}", self.id)
+        arguments = {
+            field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("id", "carl")
+        }
+        env = getattr(tidal_gym, kinds[self.id])(num_envs, autoreset_mode=autoreset_mode, **arguments)
         if self.carl is None:
             return env
         from tidal_gym.carl_reward import VectorCarlReward

@@ -148,7 +148,7 @@ class GatedGeneration:
             gates = torch.as_tensor(chosen, dtype=generation.dtype, device=generation.device)
             q, _ = generation.propose(gates)
             tokens = draw(q, uniforms[:, step].to(gates))
-            generation.accept(gates, generation.outcome(tokens[:, None], q.entropy))
+            generation.accept(gates, generation.outcome(tokens[:, None], q))
             if generation_config._pad_token_tensor is not None:
                 tokens = torch.where(is_done, generation_config._pad_token_tensor, tokens)
             input_ids = torch.cat((input_ids, tokens[:, None]), dim=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 
 import gymnasium
@@ -44,8 +45,8 @@ def reference_pages() -> dict[Path, str]:
 
 
 def _file_name(name: str) -> str:
-    """TidalGating as tidal-gating."""
-    return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("-")
+    """TidalGating as tidal-gating, TidalRLM as tidal-rlm."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def load_model(source: str, dtype: torch.dtype = torch.float32, device: str = "c
         ModelFolderError: it cannot be loaded.
     """
     try:
-        with _without_progress_bars():
+        with without_progress_bars():
             config = AutoConfig.from_pretrained(source)
             model = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=dtype)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -147,12 +147,13 @@ def save_bundle(
     *,
     save_dtype: str = "float32",
     facts: Mapping[str, object] | None = None,
+    made_by: str = "tidal pretrain",
 ) -> None:
-    """Write a bundle, whole or not at all, in place of one that is there; `facts` go into its model card."""
+    """Write a bundle, whole or not at all, in place of one that is there; `facts` and `made_by` go into its card."""
     folder = Path(folder)
-    lines = [f"# {folder.name}", "", "A causal language model trained by `tidal pretrain`.", ""]
+    lines = [f"# {folder.name}", "", f"A causal language model trained by `{made_by}`.", ""]
     lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in (facts or {}).items()), ""]
-    with write_whole_folder(folder) as partial, _without_progress_bars():
+    with write_whole_folder(folder) as partial, without_progress_bars():
         copy.deepcopy(model).to(getattr(torch, save_dtype)).save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         statistics.save(partial / reference_statistics.FILE_NAME)
@@ -160,7 +161,8 @@ def save_bundle(
 
 
 @contextmanager
-def _without_progress_bars() -> Iterator[None]:
+def without_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing progress bars: a library function prints nothing."""
     were_shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from transformers import (
     EarlyStoppingCallback,
     GPT2Config,
@@ -23,16 +19,16 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainerControl,
-    TrainerState,
     TrainingArguments,
     set_seed,
 )
 
 from lm import run_folder
 from lm.bundle import save_bundle
+from lm.checkpoints import last_whole_checkpoint, naming_a_full_disk, train_to_the_end
 from lm.control_codes import ControlCodes
 from lm.device import has_fast_bfloat16
-from lm.errors import CheckpointError, InvalidValueError
+from lm.errors import InvalidValueError
 from lm.gated_transformer import GatedTransformer, GatedTransformerConfig
 from lm.optimizers import MuonWithAdamW
 from lm.pretraining_config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
@@ -104,8 +100,8 @@ def pretrain(
     trainer.remove_callback(PrinterCallback)  # a library function prints nothing
     trainer.context_length = config.model.context_length
     checkpoint = last_whole_checkpoint(folder / "checkpoints") if resume else None
-    with _naming_a_full_disk(folder):
-        steps = _train(trainer, checkpoint, arguments.max_steps)
+    with naming_a_full_disk(folder):
+        steps = train_to_the_end(trainer, checkpoint, arguments.max_steps)
 
     score = trainer.score_validation()
     result = PretrainResult(
@@ -124,7 +120,7 @@ def pretrain(
         "validation bits per byte": round(score.bits_per_byte, 4),
         "mean entropy on validation text [nats]": round(score.entropy, 4),
     }
-    with _naming_a_full_disk(folder):
+    with naming_a_full_disk(folder):
         save_bundle(result.model_folder, model, tokenizer, statistics, save_dtype=config.save_dtype, facts=facts)
         run_folder.write_json(folder / "metrics.json", facts)
     return result
@@ -168,49 +164,6 @@ def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreT
             **special,
         )
     )
-
-
-def last_whole_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint whose state, which the Trainer writes last, can be read; None where there is none."""
-    numbered = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
-    for candidate in sorted(numbered, key=lambda path: -int(path.name.removeprefix("checkpoint-"))):
-        try:
-            json.loads((candidate / "trainer_state.json").read_text(encoding="utf-8"))
-            with safe_open(candidate / "model.safetensors", "pt"):
-                pass
-        except (OSError, ValueError, SafetensorError):
-            continue  # the run died while it wrote this one
-        return str(candidate)
-    return None
-
-
-def _train(trainer: Trainer, checkpoint: str | None, max_steps: int) -> int:
-    """Train to the end from a checkpoint, or take its best weights where it is the end already; returns the steps."""
-    if checkpoint is not None:
-        state = TrainerState.load_from_json(str(Path(checkpoint) / "trainer_state.json"))
-        if state.global_step >= max_steps:
-            weights = load_file(Path(state.best_model_checkpoint or checkpoint) / "model.safetensors")
-            trainer.model.load_state_dict(weights, strict=False)  # a tied head is not on disk
-            trainer.model.tie_weights()
-            return state.global_step
-    trainer.train(resume_from_checkpoint=checkpoint)
-    return trainer.state.global_step
-
-
-@contextmanager
-def _naming_a_full_disk(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        # torch's and safetensors' writers do not raise OSError.
-        is_writing = not isinstance(error, RuntimeError) or "inline_container" in str(error)
-        if not is_writing:
-            raise
-        checkpoint = last_whole_checkpoint(folder / "checkpoints")
-        kept = f"The checkpoint {checkpoint} is whole; resume from it." if checkpoint else "There is no checkpoint yet."
-        raise CheckpointError(
-            f"The run in {folder} could not be written (is the disk full?): {error}. {kept}"
-        ) from error
 
 
 def _require_sources(config: DataConfig) -> None:

@@ -14,19 +14,21 @@ from agents.training_config import PPOConfig, TrainConfig
 from lm.carl.training_config import CarlTrainConfig
 from lm.pretraining import build_model
 from lm.pretraining_config import PretrainConfig, TrainingConfig
+from lm.rlm.config import ExamplesConfig, GrammarConfig, OptimizationConfig, RLMConfig
 from tidal.parsing import config_of
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 COMMANDS = {
-    "ppo": ("train", TrainConfig),
-    "pretrain": ("pretrain", PretrainConfig),
-    "carl": ("carl_train", CarlTrainConfig),
+    "ppo": ("train", "make_parser", TrainConfig),
+    "pretrain": ("pretrain", "make_parser", PretrainConfig),
+    "carl": ("carl_train", "make_parser", CarlTrainConfig),
+    "rlm": ("rlm", "train_parser", RLMConfig),
 }
 
 
-def load(path: Path) -> TrainConfig | PretrainConfig | CarlTrainConfig:
-    command, kind = COMMANDS[path.parent.name]
-    parser: ArgumentParser = import_module(f"tidal.commands.{command}").make_parser()
+def load(path: Path) -> TrainConfig | PretrainConfig | CarlTrainConfig | RLMConfig:
+    command, make_parser, kind = COMMANDS[path.parent.name]
+    parser: ArgumentParser = getattr(import_module(f"tidal.commands.{command}"), make_parser)()
     return config_of(parser, parser.parse_args(["--config", str(path), "--output", "unused"]), kind)
 
 
@@ -46,6 +48,13 @@ def test_every_preset_loads(path: Path) -> None:
 def test_all_presets_are_there() -> None:
     found = {path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml")}
     assert {"ppo/classic.yaml", "ppo/tidal-tiny.yaml"} <= found
+    assert {
+        "ppo/rlm-tiny.yaml",
+        "rlm/classic.yaml",
+        "rlm/best.yaml",
+        "rlm/best-deep.yaml",
+        "rlm/rlm-tiny.yaml",
+    } <= found
     assert {"pretrain/smoke.yaml", "pretrain/tidal-30m.yaml", "pretrain/tidal-tiny.yaml"} <= found
     assert {"carl/smoke.yaml", "carl/gpu.yaml"} <= found
 
@@ -88,3 +97,21 @@ def test_30m_has_its_size_and_its_hyperparameters() -> None:
     assert (config.data.train, config.data.validation, config.data.tokenizer) == (
         "roneneldan/TinyStories", "split:validation", "gpt2",
     )  # fmt: skip
+
+
+def test_classic_grammar_model() -> None:
+    config = load(CONFIGS / "rlm" / "classic.yaml")
+    assert config.grammar == GrammarConfig(vocab_size=128, depth=1, beta=2.0)
+    assert config.examples == ExamplesConfig(task="last")
+    assert (config.model.num_hidden_layers, config.model.hidden_size, config.model.num_attention_heads) == (1, 64, 1)
+    assert config.training == OptimizationConfig(
+        max_steps=30_000, batch_size=64, optimizer="sgd", learning_rate=1e-3, momentum=0.9, schedule="cosine",
+        warmup_steps=8, decay_steps=262_144,
+    )  # fmt: skip
+
+
+def test_best_takes_as_many_steps_as_classic() -> None:
+    classic, best, deep = (load(CONFIGS / "rlm" / f"{name}.yaml") for name in ("classic", "best", "best-deep"))
+    assert best.grammar == classic.grammar and best.examples == classic.examples
+    assert best.training.max_steps == deep.training.max_steps == classic.training.max_steps
+    assert (deep.grammar.vocab_size, deep.grammar.depth) == (64, 3)

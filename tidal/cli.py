@@ -24,10 +24,11 @@ COMMANDS = {
     "score": "Loss, perplexity and bits per byte of a text",
     "pretrain": "Train a language model",
     "carl": "Coherence rewards: scores, gates, training, an agent that abstains",
+    "rlm": "Train language models on random grammars, where the best possible one is known",
     "statistics": "Measure the reference statistics that the environment needs of a model",
 }
 
-RESUMABLE = ("train", "pretrain")
+RESUMABLE = ("train", "pretrain", "rlm")
 
 EXIT_FAILED, EXIT_MISUSED, EXIT_INTERRUPTED = 1, 2, 130
 

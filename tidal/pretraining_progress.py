@@ -50,3 +50,5 @@ class ShowProgress(TrainerCallback):
             self._loss = f"loss {float(logs['loss']):.3f}  "
         if "eval_bits_per_byte" in logs:
             self._validation = f"validation {float(logs['eval_bits_per_byte']):.4f} bits/byte  "
+        if "eval_excess" in logs:
+            self._validation = f"{float(logs['eval_excess']):.4f} nats above the optimum  "

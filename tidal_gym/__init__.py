@@ -1,7 +1,7 @@
-"""Tidal Gym's environment: decoding a language model, token by token, as a control problem.
+"""Tidal Gym's environments: decoding a language model, token by token, as a control problem.
 
-``import tidal_gym`` registers ``TidalGating-v0`` with Gymnasium. Nothing heavy is imported here: torch and transformers
-come with the first environment that is made.
+``import tidal_gym`` registers ``TidalGating-v0`` and ``TidalRLM-v0`` with Gymnasium. Nothing heavy is imported here:
+torch and transformers come with the first environment that is made.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
-from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, ENTRY_POINT
+from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, ENTRY_POINT, RLM_ENTRY_POINT
 
 if TYPE_CHECKING:
     from tidal_gym.carl_config import CarlRewardConfig
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tidal_gym.modulation import ModulationConfig
     from tidal_gym.observation import OBSERVATION_NAMES
     from tidal_gym.rewards import register_reward
+    from tidal_gym.rlm_env import TidalRLMEnv
+    from tidal_gym.rlm_vector_env import TidalRLMVectorEnv
     from tidal_gym.vector_env import TidalGatingVectorEnv
 
 _LAZY_ATTRIBUTES = {
@@ -31,6 +33,8 @@ _LAZY_ATTRIBUTES = {
     "ModulationConfig": "tidal_gym.modulation",
     "OBSERVATION_NAMES": "tidal_gym.observation",
     "register_reward": "tidal_gym.rewards",
+    "TidalRLMEnv": "tidal_gym.rlm_env",
+    "TidalRLMVectorEnv": "tidal_gym.rlm_vector_env",
 }
 
 __all__ = [
@@ -40,6 +44,8 @@ __all__ = [
     "ModulationConfig",
     "TidalGatingEnv",
     "TidalGatingVectorEnv",
+    "TidalRLMEnv",
+    "TidalRLMVectorEnv",
     "VectorCarlReward",
     "register_reward",
 ]
@@ -49,6 +55,12 @@ gymnasium.register(
     entry_point=ENTRY_POINT,
     vector_entry_point="tidal_gym.vector_env:TidalGatingVectorEnv",
     max_episode_steps=DEFAULT_EPISODE_STEPS,
+)
+
+gymnasium.register(
+    id="TidalRLM-v0",
+    entry_point=RLM_ENTRY_POINT,
+    vector_entry_point="tidal_gym.rlm_vector_env:TidalRLMVectorEnv",
 )
 
 

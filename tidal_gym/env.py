@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -150,14 +151,18 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
     """
 
     metadata: dict[str, Any] = TidalGatingVectorEnv.metadata
+    batch_class: Callable[..., TidalGatingVectorEnv] = TidalGatingVectorEnv
+    """What this environment is a view of."""
+    default_episode_steps: int | None = DEFAULT_EPISODE_STEPS
+    """Episode limit where none is given; None leaves it to the batch."""
 
     def __init__(
         self, *, max_episode_steps: int | None = None, render_mode: str | None = None, **settings: Any
     ) -> None:
         if max_episode_steps is None:
-            max_episode_steps = limit_of_enclosing_make() or DEFAULT_EPISODE_STEPS
+            max_episode_steps = limit_of_enclosing_make() or self.default_episode_steps
         MadeAgain.__init__(self, max_episode_steps=max_episode_steps, render_mode=render_mode, **settings)
-        self.batch = TidalGatingVectorEnv(
+        self.batch = self.batch_class(
             1,
             max_episode_steps=max_episode_steps,
             render_mode=render_mode,

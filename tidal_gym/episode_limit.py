@@ -11,6 +11,7 @@ from lm.errors import InvalidValueError
 DEFAULT_EPISODE_STEPS = 50
 
 ENTRY_POINT = "tidal_gym.env:TidalGatingEnv"
+RLM_ENTRY_POINT = "tidal_gym.rlm_env:TidalRLMEnv"
 
 
 def limit_of_enclosing_make() -> int | None:
@@ -28,7 +29,7 @@ def limit_of_enclosing_make() -> int | None:
     while frame is not None and frame.f_code is not gymnasium.make.__code__:
         frame = frame.f_back
     # The limit of an environment of somebody else's, which has one of ours inside, is not ours.
-    if frame is None or frame.f_locals["env_spec"].entry_point != ENTRY_POINT:
+    if frame is None or frame.f_locals["env_spec"].entry_point not in (ENTRY_POINT, RLM_ENTRY_POINT):
         return None
     limit = frame.f_locals["max_episode_steps"]
     if limit is None:

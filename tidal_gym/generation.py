@@ -124,10 +124,11 @@ class Generation:
         logits = self.streams.gated_logits(self.history.newest, gates, effects.focus_bias, keep=keep)
         return modulate(logits, effects, self.history.tokens, self.modulation), effects
 
-    def outcome(self, tokens: Tensor, sampling_entropy: Tensor) -> Outcome:
-        """What a reward may look at, for candidates (N, K) from a q of this entropy (N,)."""
+    def outcome(self, tokens: Tensor, sampling: SamplingDistribution) -> Outcome:
+        """What a reward may look at, for candidates (N, K) from q."""
+        history = self.history
         log_prob = self.streams.latest.logits.gather(1, tokens) - self._log_normalizer.unsqueeze(1)
-        return Outcome(tokens, log_prob, sampling_entropy, self.history.newest, self._recent)
+        return Outcome(tokens, log_prob, sampling, history.newest, self._recent, history.tokens, history.lengths)
 
     @torch.inference_mode()
     def accept(self, gates: Tensor, outcome: Outcome) -> None:
@@ -148,7 +149,7 @@ class Generation:
             The next observations (N, 64), and what the step reports by name, (N,) each.
         """
         q, effects = self.propose(gates)
-        outcome = self.outcome(draw(q, uniforms).unsqueeze(1), q.entropy)
+        outcome = self.outcome(draw(q, uniforms).unsqueeze(1), q)
         scored = reward(outcome)
         report = {
             "reward": scored.total[:, 0],
@@ -168,7 +169,7 @@ class Generation:
         expectations = []
         for action in actions:
             q, _ = self.propose(action.expand(len(self._steps), -1), keep=False)
-            scored = reward(self.outcome(q.tokens, q.entropy))
+            scored = reward(self.outcome(q.tokens, q))
             expectations.append((q.probs * scored.total).sum(dim=1))
         return torch.stack(expectations, dim=1)
 

@@ -12,15 +12,19 @@ import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from lm.errors import InvalidValueError
 from lm.reference_statistics import ReferenceStatistics
+from tidal_gym.modulation import SamplingDistribution
 from tidal_gym.observation import LARGEST_SURPRISAL
 from tidal_gym.settings import require_finite, settings_from
+
+if TYPE_CHECKING:
+    from tidal_gym.judge import Judge
 
 
 class Outcome(NamedTuple):
@@ -30,12 +34,21 @@ class Outcome(NamedTuple):
     """(N, K) ids of the candidates."""
     log_prob: Tensor
     """(N, K) log p of the candidates [nats], p the neutral distribution, which no action can change."""
-    sampling_entropy: Tensor
-    """(N,) entropy of the distribution q that the candidates are drawn from [nats]."""
+    sampling: SamplingDistribution
+    """q, the distribution that the candidates are drawn from."""
     newest: Tensor
     """(N,) ids of the tokens that the candidates would follow."""
     recent: Tensor
     """(N, 10) ids of the last tokens of the text, the newest included; -1 where there are fewer."""
+    text: Tensor
+    """(N, L) ids of the whole text before the candidates; what lies behind a row's length has no meaning."""
+    lengths: Tensor
+    """(N,) tokens of each text."""
+
+    @property
+    def sampling_entropy(self) -> Tensor:
+        """(N,) entropy of q [nats]."""
+        return self.sampling.entropy
 
 
 class RewardTerms(NamedTuple):
@@ -62,6 +75,8 @@ class RewardReference(NamedTuple):
     """V."""
     entropy_target: float
     """The entropy that sampling should have [nats]: H*, unless the environment was given another."""
+    judge: Judge | None = None
+    """Whoever else says what should come next, where the environment has somebody (:mod:`tidal_gym.judge`)."""
 
 
 RewardFactory = Callable[[RewardReference, "Mapping[str, float] | None"], Reward]
@@ -141,7 +156,7 @@ class TidalReward:
 
     def __call__(self, outcome: Outcome) -> RewardTerms:
         """Terms and total, (N, K)."""
-        statistics, vocab_size, entropy_target = self._reference
+        statistics, vocab_size, entropy_target, _ = self._reference
         bigrams = statistics.bigram_log_prob(outcome.newest, outcome.tokens)
         terms = {
             "perplexity": perplexity_term(outcome.log_prob),

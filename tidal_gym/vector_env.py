@@ -32,10 +32,11 @@ from tidal_gym.cuda_graph import Recorded
 from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, require_episode_fits
 from tidal_gym.generation import Generation
 from tidal_gym.infos import add_objects, masked
+from tidal_gym.judge import Judge
 from tidal_gym.modulation import ModulationConfig
 from tidal_gym.observation import OBSERVATION_SIZE
 from tidal_gym.pickling import MadeAgain
-from tidal_gym.prompts import read_openings, tokenize_openings
+from tidal_gym.prompts import PromptSet, read_openings, tokenize_openings
 from tidal_gym.rendering import Renderer, view_episode
 from tidal_gym.rewards import RewardReference, make_reward
 from tidal_gym.settings import settings_from
@@ -98,13 +99,12 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         self.bundle = load_bundle(model, statistics=statistics, dtype=dtype, device=device)
         statistics_of_text = self.bundle.statistics
         target = statistics_of_text.human_entropy if entropy_target is None else entropy_target
-        reference = RewardReference(statistics_of_text, self.bundle.vocab_size, target)
+        judge = self._find_judge()
+        reference = RewardReference(statistics_of_text, self.bundle.vocab_size, target, judge)
         self._reward = make_reward(reward, reference, reward_weights)
 
         context_length = self.bundle.context_length
-        self._prompts = tokenize_openings(
-            read_openings(prompts), self.bundle.tokenizer, lengths=prompt_tokens, context_length=context_length
-        )
+        self._prompts = self._read_prompts(prompts, prompt_tokens)
         self.max_episode_steps = require_count("max_episode_steps", max_episode_steps)
         self.capacity = capacity = require_episode_fits(
             self.max_episode_steps, longest_prompt=self._prompts.longest, context_length=context_length
@@ -121,7 +121,8 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             human_entropy=statistics_of_text.human_entropy,
         )
         self._step_on_device: Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]] = self._transition
-        if self._generation.device.type == "cuda" and isinstance(self.bundle.model, GatedTransformer):
+        is_fixed = isinstance(self.bundle.model, GatedTransformer) and judge is None  # others may ask the device
+        if self._generation.device.type == "cuda" and is_fixed:
             self._step_on_device = Recorded(self._transition)
 
         self.row_generators: list[np.random.Generator] = []
@@ -139,6 +140,23 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
     def modulation(self) -> ModulationConfig:
         """How far each gate reaches."""
         return self._generation.modulation
+
+    # What an environment on other texts does in another way
+
+    def _read_prompts(self, prompts: str | Sequence[str], lengths: Sequence[int]) -> PromptSet:
+        """What episodes begin with."""
+        context_length = self.bundle.context_length
+        return tokenize_openings(
+            read_openings(prompts), self.bundle.tokenizer, lengths=lengths, context_length=context_length
+        )
+
+    def _find_judge(self) -> Judge | None:
+        """Who else says what should come next, for the reward of that name."""
+        return None
+
+    def _is_at_end(self, tokens: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(N,) whether the texts end with the tokens (N,) that were drawn last."""
+        return tokens == self.bundle.eos_token_id
 
     @property
     def neutral_action(self) -> NDArray[np.float32]:
@@ -249,7 +267,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         values["token"] = tokens = values["token"].astype(np.int64)
         has_stepped = ~self._is_finished  # the others idled, and NEXT_STEP autoreset begins them anew
         rewards = np.where(has_stepped, values.pop("reward"), 0.0)
-        terminations = (tokens == self.bundle.eos_token_id) & has_stepped
+        terminations = self._is_at_end(tokens) & has_stepped
         truncations = (self._steps >= self.max_episode_steps) & has_stepped
         is_over = terminations | truncations
         self._is_finished = is_over.copy()

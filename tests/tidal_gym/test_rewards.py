@@ -10,6 +10,7 @@ import torch
 
 from lm.errors import InvalidValueError
 from lm.reference_statistics import ReferenceStatistics
+from tidal_gym.modulation import SamplingDistribution
 from tidal_gym.rewards import (
     Outcome,
     RewardReference,
@@ -83,9 +84,11 @@ def test_total_by_hand():
     outcome = Outcome(
         tokens=torch.tensor([[1, 2]]),
         log_prob=torch.tensor([[0.1, 0.01]], dtype=torch.float64).log(),
-        sampling_entropy=torch.tensor([2.0], dtype=torch.float64),
+        sampling=SamplingDistribution(tokens=None, probs=None, entropy=torch.tensor([2.0], dtype=torch.float64)),
         newest=torch.tensor([0]),
         recent=torch.tensor([[-1] * 7 + [2, 1, 0]]),
+        text=torch.tensor([[2, 1, 0]]),
+        lengths=torch.tensor([3]),
     )
     terms, total = TidalReward(reference())(outcome)
     # P(1|0) = (2 + 1)/(3 + 4), P(2|0) = (1 + 1)/(3 + 4), against chance 1/4.

@@ -1,0 +1,121 @@
+"""What defines a run on a random grammar: grammar, task and data, model, optimisation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lm.errors import InvalidValueError
+from lm.pretraining_config import ModelConfig
+from lm.rlm.grammar import RandomGrammar
+
+
+@dataclass(frozen=True)
+class GrammarConfig:
+    """Which grammar; see :class:`lm.rlm.grammar.RandomGrammar`."""
+
+    vocab_size: int = 64
+    """v, number of symbols, at least 2."""
+    depth: int = 3
+    """L, at least 1; sentences have 2^L symbols."""
+    beta: float = 2.0
+    """Inverse temperature of the rules, above 0."""
+    seed: int = 0
+    """Of the rules, at least 0."""
+    file: str | None = None
+    """A saved grammar, in place of what is above."""
+
+    def make(self) -> RandomGrammar:
+        """The grammar."""
+        if self.file is not None:
+            return RandomGrammar.load(self.file)
+        return RandomGrammar(self.vocab_size, self.depth, self.beta, self.seed)
+
+
+@dataclass(frozen=True)
+class ExamplesConfig:
+    """What is asked, and of how many sentences."""
+
+    task: Literal["last", "next", "root", "masked"] = "next"
+    """`last`: the last token from the others; `next`: every token from those before it, which makes a language model;
+    `root`: the root from the sentence; `masked`: a hidden token from the others."""
+    train_size: int = 0
+    """Sentences in the training set, at least 0; 0 draws new ones for ever."""
+    test_size: int = 4096
+    """Sentences that the model is measured on, at least 2; as many training sentences are measured beside them."""
+    seed: int = 0
+    """Of the sentences, at least 0; training and test sentences of one seed share nothing."""
+
+
+@dataclass(frozen=True)
+class OptimizationConfig:
+    """How the model is trained."""
+
+    max_steps: int = 30_000
+    """Optimizer steps, at least 1."""
+    batch_size: int = 64
+    """Sentences in a step, at least 1."""
+    optimizer: Literal["sgd", "adam", "adamw", "muon"] = "adamw"
+    """`sgd` has momentum; `muon` is Muon on the blocks' matrices and AdamW on the rest."""
+    learning_rate: float = 1e-3
+    """Highest learning rate, above 0."""
+    momentum: float = 0.9
+    """Of `sgd`, in [0, 1)."""
+    weight_decay: float = 0.0
+    """Of matrices, at least 0: decoupled for `adamw` and `muon`, added to the gradient for the others."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """What the learning rate does after the warm-up."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises from 0, at least 0."""
+    decay_steps: int | None = None
+    """Step at which the cosine has reached 0, at least `max_steps`; None: `max_steps`."""
+    max_grad_norm: float = 0.0
+    """Norm to which gradients are scaled down, at least 0; 0 leaves them."""
+    embedding_std: float | None = None
+    """Standard deviation of the token embeddings at the start, above 0; None leaves the model's own, 0.02."""
+    checkpoints: int = 40
+    """Checkpoints, each with a measurement, at logarithmically spaced steps, at least 1."""
+    seed: int = 0
+    """Of weights and order, at least 0."""
+
+
+@dataclass(frozen=True)
+class RLMConfig:
+    """A run."""
+
+    grammar: GrammarConfig = field(default_factory=GrammarConfig)
+    examples: ExamplesConfig = field(default_factory=ExamplesConfig)
+    model: ModelConfig = field(
+        default_factory=lambda: ModelConfig(
+            hidden_size=64, num_hidden_layers=1, num_attention_heads=1, intermediate_size=256, gated=False
+        )
+    )
+    """As for `tidal pretrain`, but for `context_length`, which the task decides."""
+    training: OptimizationConfig = field(default_factory=OptimizationConfig)
+
+    def __post_init__(self) -> None:
+        training, examples = self.training, self.examples
+        for name in ("max_steps", "batch_size", "checkpoints"):
+            _require(f"training.{name}", "must be at least 1", getattr(training, name), getattr(training, name) >= 1)
+        for name in ("warmup_steps", "max_grad_norm", "weight_decay", "seed"):
+            _require(f"training.{name}", "must be at least 0", getattr(training, name), getattr(training, name) >= 0)
+        rate = training.learning_rate
+        _require("training.learning_rate", "must be above 0 and finite", rate, 0 < rate < math.inf)
+        _require("training.momentum", "must be in [0, 1)", training.momentum, 0 <= training.momentum < 1)
+        std = training.embedding_std
+        _require("training.embedding_std", "must be above 0 and finite", std, std is None or 0 < std < math.inf)
+        decay = training.decay_steps
+        rule = f"must be at least `training.max_steps` ({training.max_steps})"
+        _require("training.decay_steps", rule, decay, decay is None or decay >= training.max_steps)
+        for name, least in (("train_size", 0), ("test_size", 2), ("seed", 0)):
+            value = getattr(examples, name)
+            _require(f"examples.{name}", f"must be at least {least}", value, value >= least)
+        rule = f"must be 0 or at least `training.batch_size` ({training.batch_size})"
+        is_enough = examples.train_size == 0 or examples.train_size >= training.batch_size
+        _require("examples.train_size", rule, examples.train_size, is_enough)
+
+
+def _require(parameter: str, rule: str, value: object, is_kept: bool) -> None:
+    if not is_kept:
+        raise InvalidValueError(parameter, rule, value)

@@ -1,0 +1,59 @@
+"""The course of a run: one measurement a line, in a file that a killed run leaves readable."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lm.rlm.measurement import Measurement
+
+FILE_NAME = "dynamics.jsonl"
+
+
+@dataclass(frozen=True)
+class DynamicsPoint:
+    """A model after so many steps."""
+
+    step: int
+    """Optimizer steps done."""
+    sentences: int
+    """Training sentences seen, repeats counted."""
+    learning_rate: float
+    """Of the step before; 0 before the first."""
+    train: Measurement
+    """On training sentences: the first ones of the set, or of the stream."""
+    test: Measurement
+    """On sentences that are never trained on."""
+
+
+def append_point(path: Path, point: DynamicsPoint) -> None:
+    """Write one line."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(point)) + "\n")
+
+
+def read_dynamics(path: str | Path) -> list[DynamicsPoint]:
+    """All points; a line that was cut off by a kill is left out."""
+    path, points = Path(path), []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            content = json.loads(line)
+        except ValueError:
+            continue
+        train, test = (Measurement(**_with_tuples(content.pop(part))) for part in ("train", "test"))
+        points.append(DynamicsPoint(**content, train=train, test=test))
+    return points
+
+
+def cut_dynamics(path: Path, step: int) -> None:
+    """Keep the points up to a step: of what came after, nothing is left in the checkpoint that a run resumes from."""
+    points = [point for point in read_dynamics(path) if point.step <= step]
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join(json.dumps(asdict(point)) + "\n" for point in points), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _with_tuples(content: dict) -> dict:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}

@@ -1,0 +1,116 @@
+"""How far a model is from the best possible one: loss, accuracy, and the excess over the exact optimum."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lm.rlm.tasks import Examples, Task
+
+_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Floors:
+    """Losses to read a model's loss against, means over the answers of an example [nats]."""
+
+    optimum: float
+    """Mean entropy of the exact posteriors of the test examples: no model can have a smaller expected loss."""
+    optimum_standard_error: float
+    """Of this mean, as an estimate for all sentences."""
+    bigram: float
+    """Of a model that reads one token, exact."""
+    unigram: float
+    """Of a model that reads nothing but knows the frequencies, exact."""
+    uniform: float
+    """ln v."""
+    best_accuracy: float
+    """Mean largest probability of the exact posteriors: no model can be right more often."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A model on the examples of a :class:`Yardstick`."""
+
+    loss: float
+    """Mean surprisal of the answers [nats]."""
+    accuracy: float
+    """Share of answers that the model finds the likeliest symbol."""
+    excess: float
+    """Mean KL divergence of the model's answers from the exact posteriors [nats], at least 0: what its expected loss
+    has above the optimum, without the noise of the answers drawn."""
+    excess_by_position: tuple[float, ...]
+    """The same for each of the P answers."""
+    entropy: float
+    """Mean entropy of the model's answers [nats]."""
+
+
+class Yardstick:
+    """Examples with their exact posteriors, worked out once.
+
+    Args:
+        task: what is asked.
+        examples: of the task.
+    """
+
+    def __init__(self, task: Task, examples: Examples) -> None:
+        self.task = task
+        self.examples = examples
+        parts = [
+            task.best_answers(Examples(*batch)).float()
+            for batch in zip(*(tensor.split(_BATCH) for tensor in examples), strict=True)
+        ]
+        self.posteriors = torch.cat(parts)
+        """(B, P, v)."""
+
+    def floors(self) -> Floors:
+        """What the loss is to be read against."""
+        entropies = torch.special.entr(self.posteriors).sum(dim=2).mean(dim=1).double()  # (B,)
+        return Floors(
+            optimum=float(entropies.mean()),
+            optimum_standard_error=float(entropies.std() / math.sqrt(len(entropies))),
+            bigram=float(self.task.bigram_loss().mean()),
+            unigram=float(self.task.unigram_loss().mean()),
+            uniform=math.log(self.task.grammar.vocab_size),
+            best_accuracy=float(self.posteriors.amax(dim=2).mean()),
+        )
+
+    @torch.inference_mode()
+    def measure(self, model: PreTrainedModel) -> Measurement:
+        """Loss, accuracy and excess of a model, which is left in the mode that it was in."""
+        was_training = model.training
+        model.eval()
+        num_answers = self.examples.answers.shape[1]
+        losses, hits, divergences, entropies = [], [], [], []
+        try:
+            for inputs, answers, posteriors in zip(
+                self.examples.inputs.split(_BATCH),
+                self.examples.answers.split(_BATCH),
+                self.posteriors.split(_BATCH),
+                strict=True,
+            ):
+                logits = model(input_ids=inputs.to(model.device)).logits[:, -num_answers:]
+                log_probs = logits.float().log_softmax(dim=2).cpu()  # (B, P, V)
+                losses.append(-log_probs.gather(2, answers.unsqueeze(2)).squeeze(2))
+                hits.append(log_probs.argmax(dim=2) == answers)
+                divergences.append(divergence(posteriors, log_probs[..., : posteriors.shape[2]]))
+                entropies.append(torch.special.entr(log_probs.exp()).sum(dim=2))
+        finally:
+            model.train(was_training)
+        by_position = torch.cat(divergences).double().mean(dim=0)
+        return Measurement(
+            loss=float(torch.cat(losses).double().mean()),
+            accuracy=float(torch.cat(hits).double().mean()),
+            excess=float(by_position.mean()),
+            excess_by_position=tuple(by_position.tolist()),
+            entropy=float(torch.cat(entropies).double().mean()),
+        )
+
+
+def divergence(probs: Tensor, log_probs: Tensor) -> Tensor:
+    """KL(p ‖ q) = Σ p (log p − log q) [nats] over the last axis, of p and log q (..., v)."""
+    return -(torch.special.entr(probs) + probs * log_probs).sum(dim=-1)

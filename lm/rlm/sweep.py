@@ -1,0 +1,129 @@
+"""Many runs that differ in one thing: how the distance to the optimum depends on data, depth or temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from transformers import TrainerCallback
+
+from lm import run_folder
+from lm.errors import InvalidValueError
+from lm.rlm.config import RLMConfig
+from lm.rlm.training import RLMResult, train_on_grammar
+
+RESULTS_FILE = "sweep.json"
+GROWING = frozenset({"values", "grammars"})
+"""What may change when a sweep is resumed."""
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """What is varied, and the run that it is varied in."""
+
+    parameter: Literal["train_size", "depth", "beta"] = "train_size"
+    """What is varied."""
+    values: tuple[float, ...] = (1024, 4096, 16_384, 65_536)
+    """Its values, at least one."""
+    grammars: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the grammars that each value is tried on, at least one."""
+    run: RLMConfig = field(default_factory=RLMConfig)
+    """Everything else."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", tuple(self.values))  # YAML and JSON give lists
+        object.__setattr__(self, "grammars", tuple(self.grammars))
+        for name in ("values", "grammars"):
+            members = getattr(self, name)
+            if not members or len(set(members)) != len(members):
+                raise InvalidValueError(name, "must be one or more different numbers", members)
+        if self.parameter != "beta" and any(value != int(value) for value in self.values):
+            raise InvalidValueError("values", f"must be whole numbers for `{self.parameter}`", self.values)
+        for value in self.values:
+            self.run_of(value, self.grammars[0])  # whose own rules hold
+
+    def run_of(self, value: float, grammar: int) -> RLMConfig:
+        """The run of one value and one grammar."""
+        seeded = replace(self.run, grammar=replace(self.run.grammar, seed=grammar))
+        if self.parameter == "beta":
+            return replace(seeded, grammar=replace(seeded.grammar, beta=float(value)))
+        if self.parameter == "depth":
+            return replace(seeded, grammar=replace(seeded.grammar, depth=int(value)))
+        return replace(seeded, examples=replace(seeded.examples, train_size=int(value)))
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """What one run of a sweep came to."""
+
+    value: float
+    """Of the parameter."""
+    grammar: int
+    """Its seed."""
+    excess: float
+    """Of the best model by test loss, over the optimum [nats per answer]."""
+    final_excess: float
+    """After the last step: above `excess` where the model has overfitted."""
+    best_step: int
+    """Of the best model."""
+    optimum: float
+    """Entropy of the exact posteriors [nats per answer]."""
+    bigram: float
+    """Loss of a model that reads one token [nats per answer]."""
+    uniform: float
+    """ln v [nats]."""
+
+
+def sweep(
+    config: SweepConfig,
+    output_dir: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    callbacks: Callable[[int, int], Sequence[TrainerCallback]] = lambda done, total: (),
+) -> list[SweepPoint]:
+    """Train a model for each value and grammar, and write what they came to into ``output_dir/sweep.json``.
+
+    Args:
+        config: the sweep.
+        output_dir: its folder; each run has one of its own in ``runs/``.
+        resume: continue; finished runs are not repeated, and values and grammars may be added.
+        overwrite: replace what the folder holds.
+        callbacks: transformers callbacks for a run, from the number of runs done before it and of all.
+
+    Returns:
+        A point for each run, value by value.
+
+    Raises:
+        OutputExistsError: the folder holds a sweep, and neither resuming nor overwriting was asked for.
+        CheckpointError: to be resumed with another configuration.
+        InvalidValueError: a value of `config` breaks its rule.
+    """
+    folder = run_folder.claim(output_dir, config, resume=resume, overwrite=overwrite, adjustable=GROWING)
+    pairs = [(value, grammar) for value in config.values for grammar in config.grammars]
+    points = []
+    for done, (value, grammar) in enumerate(pairs):
+        result = train_on_grammar(
+            config.run_of(value, grammar),
+            folder / "runs" / f"{config.parameter}-{value:g}-grammar-{grammar}",
+            resume=True,
+            callbacks=callbacks(done, len(pairs)),
+        )
+        points.append(_point(value, grammar, result))
+        run_folder.write_json(folder / RESULTS_FILE, [asdict(point) for point in points])
+    return points
+
+
+def _point(value: float, grammar: int, result: RLMResult) -> SweepPoint:
+    return SweepPoint(
+        value=value,
+        grammar=grammar,
+        excess=result.best.test.excess,
+        final_excess=result.final.test.excess,
+        best_step=result.best.step,
+        optimum=result.floors.optimum,
+        bigram=result.floors.bigram,
+        uniform=result.floors.uniform,
+    )

@@ -1,0 +1,282 @@
+"""Training a language model on a random grammar, measured against the best possible one all the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader, Dataset
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+
+from lm import run_folder
+from lm.bundle import save_bundle, without_progress_bars
+from lm.checkpoints import last_whole_checkpoint, naming_a_full_disk, train_to_the_end
+from lm.optimizers import MuonWithAdamW
+from lm.pretraining import build_model
+from lm.reference_statistics import ReferenceStatistics
+from lm.rlm import grammar as grammar_file
+from lm.rlm.config import OptimizationConfig, RLMConfig
+from lm.rlm.datasets import SentenceSet, SentenceStream, generator_of
+from lm.rlm.dynamics import FILE_NAME as DYNAMICS_FILE
+from lm.rlm.dynamics import DynamicsPoint, append_point, cut_dynamics, read_dynamics
+from lm.rlm.measurement import Floors, Measurement, Yardstick
+from lm.rlm.symbols import symbol_tokenizer
+from lm.rlm.tasks import IGNORED, Examples, Task, make_task
+
+FLOORS_FILE = "floors.json"
+METRICS_FILE = "metrics.json"
+MODEL_FOLDER = "model"
+
+_TRAIN, _TEST, _COUNTED = range(3)
+"""Streams of sentences that share nothing."""
+
+_COUNTED_SENTENCES = 65_536
+"""Sentences whose tokens and bigrams the model's folder counts."""
+
+
+@dataclass(frozen=True)
+class RLMResult:
+    """What a run leaves."""
+
+    model_folder: Path
+    """The best model by test loss: weights, tokenizer, reference statistics, grammar, model card."""
+    best: DynamicsPoint
+    """Where it comes from, and how good it is."""
+    final: DynamicsPoint
+    """After the last step."""
+    floors: Floors
+    """What its loss is to be read against."""
+    num_parameters: int
+    """Weights, shared ones counted once."""
+
+
+def train_on_grammar(
+    config: RLMConfig,
+    output_dir: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> RLMResult:
+    """Train a model on a grammar's sentences.
+
+    The folder gets ``config.json``, ``floors.json``, ``dynamics.jsonl`` (a :class:`DynamicsPoint` at step 0 and at each
+    checkpoint), ``checkpoints/`` with TensorBoard's files, ``metrics.json`` and ``model/``, the best model as a bundle
+    with its grammar beside it.
+
+    Args:
+        config: the run.
+        output_dir: its folder.
+        resume: continue from the last whole checkpoint, if there is one; ends as the unbroken run would have.
+        overwrite: replace what the folder holds.
+        callbacks: additional transformers callbacks.
+
+    Raises:
+        OutputExistsError: the folder holds a run, and neither resuming nor overwriting was asked for.
+        CheckpointError: to be resumed with another configuration; or the disk filled up.
+        InvalidValueError: a value of `config` breaks its rule.
+    """
+    task = make_task(config.examples.task, config.grammar.make())
+    folder = run_folder.claim(output_dir, config, resume=resume, overwrite=overwrite)
+    set_seed(config.training.seed)
+    tokenizer = symbol_tokenizer(task)
+    model = build_model(replace(config.model, context_length=task.context_length), tokenizer)
+    if config.training.embedding_std is not None:
+        torch.nn.init.normal_(model.get_input_embeddings().weight, std=config.training.embedding_std)
+    train, measured = _training_data(task, config)
+    test = SentenceSet(task, config.examples.test_size, _stream_seed(config, _TEST))
+    yardsticks = {"train": Yardstick(task, measured), "test": Yardstick(task, test.examples)}
+    floors = yardsticks["test"].floors()
+
+    trainer = _GrammarTrainer(
+        model=model,
+        args=_training_arguments(config.training, folder),
+        train_dataset=train,
+        eval_dataset=test,
+        callbacks=[*callbacks, _MeasureAndSave(checkpoint_steps(config.training))],
+        optimizer_cls_and_kwargs=_optimizer(config.training),
+    )
+    trainer.remove_callback(PrinterCallback)  # a library function prints nothing
+    trainer.yardsticks = yardsticks
+    trainer.config = config.training
+    trainer.dynamics_path = dynamics = folder / DYNAMICS_FILE
+    with naming_a_full_disk(folder), without_progress_bars():
+        run_folder.write_json(folder / FLOORS_FILE, asdict(floors))
+        checkpoint = last_whole_checkpoint(folder / "checkpoints") if resume else None
+        if checkpoint is None:
+            dynamics.unlink(missing_ok=True)
+            trainer.measure()
+        else:
+            cut_dynamics(dynamics, int(checkpoint.rpartition("-")[2]))
+        train_to_the_end(trainer, checkpoint, config.training.max_steps)
+        points = read_dynamics(dynamics)
+        best = min(points[1:], key=lambda point: point.test.loss)
+        result = RLMResult(folder / MODEL_FOLDER, best, points[-1], floors, model.num_parameters())
+        _save(result, config, task, model)
+    return result
+
+
+def checkpoint_steps(config: OptimizationConfig) -> frozenset[int]:
+    """Steps spaced evenly in their logarithm, from 1 to the last one; fewer than asked for where they coincide."""
+    return frozenset(np.geomspace(1, config.max_steps, config.checkpoints).round().astype(int).tolist()) | {
+        config.max_steps
+    }
+
+
+class _GrammarTrainer(Trainer):
+    """The Trainer, with measurements against the exact optimum."""
+
+    yardsticks: dict[str, Yardstick]
+    config: OptimizationConfig
+    dynamics_path: Path
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LRScheduler:
+        """The schedule, which may be longer than the run."""
+        return super().create_scheduler(self.config.decay_steps or num_training_steps, optimizer)
+
+    def get_train_dataloader(self) -> DataLoader:
+        """As the Trainer's own, but for a stream, whose items are whole batches and each process's own."""
+        if not isinstance(self.train_dataset, SentenceStream):
+            return super().get_train_dataloader()
+        return DataLoader(self.train_dataset, batch_size=None)
+
+    def compute_loss(
+        self, model: PreTrainedModel, inputs: dict[str, Tensor], return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        """The model's own loss, without reading the last answer: half of the work for sentences of two tokens."""
+        outputs = model(input_ids=inputs["input_ids"][:, :-1])
+        loss = F.cross_entropy(outputs.logits.flatten(0, 1), inputs["labels"][:, 1:].flatten(), ignore_index=IGNORED)
+        return (loss, outputs) if return_outputs else loss
+
+    def measure(self) -> DynamicsPoint:
+        """Measure the model as it is, and add a point to the dynamics."""
+        train, test = (self.yardsticks[part].measure(self.model) for part in ("train", "test"))
+        step = self.state.global_step
+        rate = float(self._get_learning_rate()) if step > 0 else 0.0
+        point = DynamicsPoint(step, step * self.config.batch_size, rate, train, test)
+        append_point(self.dynamics_path, point)
+        return point
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """Measure, and log the figures."""
+        point = self.measure()
+        figures = {**_figures(point.test), **_figures(point.train, "training_")}
+        figures |= {f"excess_at_{place}": excess for place, excess in enumerate(point.test.excess_by_position)}
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
+        self.log(metrics)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+class _MeasureAndSave(TrainerCallback):
+    """Asks for a measurement and a checkpoint at given steps."""
+
+    def __init__(self, steps: frozenset[int]) -> None:
+        self.steps = steps
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ask."""
+        is_due = state.global_step in self.steps
+        control.should_log, control.should_evaluate, control.should_save = is_due, is_due, is_due
+
+
+def _figures(measurement: Measurement, prefix: str = "") -> dict[str, float]:
+    figures = {"loss": measurement.loss, "accuracy": measurement.accuracy, "excess": measurement.excess}
+    return {f"{prefix}{name}": value for name, value in figures.items()}
+
+
+def _stream_seed(config: RLMConfig, stream: int) -> int:
+    return 3 * config.examples.seed + stream
+
+
+def _training_data(task: Task, config: RLMConfig) -> tuple[Dataset, Examples]:
+    """What is trained on, and the part of it that the model is measured on."""
+    seed, size = _stream_seed(config, _TRAIN), config.examples.train_size
+    if size == 0:
+        stream = SentenceStream(task, seed, config.training.batch_size)
+        return stream, stream.first(config.examples.test_size)
+    data = SentenceSet(task, size, seed)
+    return data, Examples(*(tensor[: config.examples.test_size] for tensor in data.examples))
+
+
+def _training_arguments(config: OptimizationConfig, folder: Path) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        max_steps=config.max_steps,
+        per_device_train_batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="cosine" if config.schedule == "cosine" else "constant_with_warmup",
+        warmup_steps=config.warmup_steps,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        use_cpu=not torch.cuda.is_available(),
+        # The Trainer's own rhythm is the end of the run alone; `_MeasureAndSave` adds the steps between.
+        eval_strategy="steps",
+        eval_steps=config.max_steps,
+        save_strategy="steps",
+        save_steps=config.max_steps,
+        logging_steps=config.max_steps,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        report_to=["tensorboard"],
+        disable_tqdm=True,
+        dataloader_drop_last=True,
+        remove_unused_columns=False,
+        seed=config.seed,
+        data_seed=config.seed,
+    )
+
+
+def _optimizer(config: OptimizationConfig) -> tuple[Any, dict[str, Any]]:
+    common = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    if config.optimizer == "muon":
+        # The Trainer calls what is no Optimizer class as `factory()(model, **kwargs)`.
+        return (lambda: MuonWithAdamW), common
+    fused = {"lr": config.learning_rate, "fused": True}  # a small model's step is mostly overhead
+    kinds: dict[str, tuple[Any, dict[str, Any]]] = {
+        "sgd": (torch.optim.SGD, {**fused, "momentum": config.momentum}),
+        "adam": (torch.optim.Adam, fused),
+        "adamw": (torch.optim.AdamW, fused),
+    }
+    return kinds[config.optimizer]
+
+
+def _save(result: RLMResult, config: RLMConfig, task: Task, model: PreTrainedModel) -> None:
+    grammar, floors, test = task.grammar, result.floors, result.best.test
+    facts = {
+        "grammar": f"v {grammar.vocab_size}, depth {grammar.depth}, β {grammar.beta}, seed {grammar.seed}",
+        "task": task.name,
+        "parameters": result.num_parameters,
+        "steps": result.best.step,
+        "sentences seen": result.best.sentences,
+        "test loss [nats]": round(test.loss, 4),
+        "optimum [nats]": round(floors.optimum, 4),
+        "excess over the optimum [nats]": round(test.excess, 4),
+        "bigram, unigram, uniform loss [nats]": ", ".join(
+            f"{loss:.4f}" for loss in (floors.bigram, floors.unigram, floors.uniform)
+        ),
+        "test accuracy, best possible": f"{test.accuracy:.4f}, {floors.best_accuracy:.4f}",
+    }
+    counted = task.sample(_COUNTED_SENTENCES, generator_of(task, _stream_seed(config, _COUNTED)))
+    tokens = counted.as_language()["input_ids"].flatten().numpy()
+    statistics = ReferenceStatistics.from_tokens(tokens, task.vocab_size, human_entropy=test.entropy)
+    save_bundle(result.model_folder, model, symbol_tokenizer(task), statistics, facts=facts, made_by="tidal rlm train")
+    grammar.save(result.model_folder / grammar_file.FILE_NAME, dtype=torch.float32)
+    run_folder.write_json(result.model_folder.parent / METRICS_FILE, {**facts, "best": asdict(result.best)})
