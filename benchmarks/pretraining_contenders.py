@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 from side_by_side import Contender
+from transformers import TrainerCallback
 
 from lm.pretraining import pretrain
 from lm.pretraining_config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
@@ -14,9 +17,9 @@ OPENINGS = Path(__file__).parent.parent / "tidal_gym" / "prompts" / "train.txt"
 
 
 def pretraining(family: str, text: Path, cache: Path, steps: int) -> Contender:
-    """`tidal pretrain` from the first line to the saved bundle, for a few steps; counts training tokens.
+    """`tidal pretrain` for a few steps; counts the tokens and the time from the second step on, data included.
 
-    Start, validation and saving are in the time: they are the same for both families, and small beside the steps.
+    Start, validation and saving, which do not grow with the steps, are left out.
     """
     config = PretrainConfig(
         model=ModelConfig(family=family),
@@ -24,12 +27,21 @@ def pretraining(family: str, text: Path, cache: Path, steps: int) -> Contender:
         training=TrainingConfig(max_steps=steps, batch_size=16, evaluate_every=10_000),
     )
 
-    def run() -> int:
+    def run() -> tuple[int, float]:
+        clock = _StepClock()
         with tempfile.TemporaryDirectory() as folder:
-            result = pretrain(config, Path(folder) / "run")
-        return result.steps * config.tokens_per_step
+            pretrain(config, Path(folder) / "run", callbacks=[clock])
+        return (len(clock.ends) - 2) * config.tokens_per_step, clock.ends[-1] - clock.ends[1]
 
     return run
+
+
+class _StepClock(TrainerCallback):
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        self.ends.append(time.perf_counter())
 
 
 def flops_per_token(num_parameters: int) -> float:

@@ -5,7 +5,7 @@
     python benchmarks/speed.py --device cuda --num_envs 16384        # on a GPU
 
 Contenders run in turn in one process; a figure is the median over the repeats. The table is printed, and written with
-every single figure to benchmarks/results/speed-<device>.json.
+every single figure to benchmarks/results/speed-<device>.json (with --only, speed-<device>-<topics>.json).
 """
 
 from __future__ import annotations
@@ -257,7 +257,8 @@ def main() -> None:
         table.add_row(*row.values())
     Console().print(table)
     content = {"dtype": dtype, "threads": torch.get_num_threads(), "table": results.rows, "figures": results.figures}
-    print(write_result(f"speed-{torch.device(arguments.device).type}", content))
+    parts = [] if arguments.only == list(TOPICS) else arguments.only
+    print(write_result("-".join(["speed", torch.device(arguments.device).type, *parts]), content))
 
 
 if __name__ == "__main__":

@@ -201,7 +201,8 @@ class SelfAttention(nn.Module):
         batch, length, width = hidden.shape
         # (B, T, 3D) -> 3 x (B, H, T, head_dim)
         query, key, value = self.qkv(hidden).view(batch, length, 3, -1, self.config.head_dim).permute(2, 0, 3, 1, 4)
-        if rotary is not None:
+        if rotary is not None:  # in the type of the queries, which autocast may have lowered
+            rotary = rotary[0].to(query.dtype), rotary[1].to(query.dtype)
             query, key = apply_rotary(query, *rotary), apply_rotary(key, *rotary)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self.layer_index)
