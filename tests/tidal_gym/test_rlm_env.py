@@ -142,15 +142,15 @@ def test_sampling_as_the_grammar_does_earns_nothing_less_than_0(model):
 
     class Exact:
         is_shared = True
-        latest = env._streams.latest
+        latest = env._generation.streams.latest
 
         def gated_logits(self, newest, gates, focus_bias, keep=True):
-            return judge.log_probs(env._history.tokens, env._history.lengths).clamp(min=-700.0)
+            return judge.log_probs(*env._generation.texts()).clamp(min=-700.0)
 
         def advance(self, tokens):
             pass
 
-    env._streams = Exact()
+    env._generation.streams = Exact()
     for _ in range(LENGTH):
         rewards = env.step(np.tile(env.neutral_action, (2, 1)))[1]
         np.testing.assert_allclose(rewards, 0.0, atol=1e-9)
