@@ -165,7 +165,7 @@ def controllers(arguments: argparse.Namespace) -> dict[str, Any]:
     for seed in arguments.seeds:
         start = time.perf_counter()
         folder = Path(arguments.output) / f"controller-{seed}"
-        controller = train(dataclasses.replace(config, seed=seed), folder, overwrite=True)
+        controller = train(dataclasses.replace(config, seed=seed), folder, resume=True)
         learned = measure(controller)
         returns.append(learned.mean_return.mean)
         rows.append({"seed": seed, "mean_return": dataclasses.asdict(learned.mean_return),

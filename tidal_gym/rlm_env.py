@@ -63,7 +63,8 @@ class TidalRLMEnv(TidalGatingEnv):
     | `prompts`           | str         | `"train"`    | `"train"` or `"heldout"`, for agents' evaluations; both begin with nothing |
     | `max_episode_steps` | int or None | `None`       | the whole sentence where it is not less                             |
 
-    `dtype`, `device`, `modulation`, `entropy_target` and `render_mode` are as in `TidalGating-v0`.
+    `dtype`, `device`, `modulation`, `entropy_target` and `render_mode` are as in `TidalGating-v0`, but that the `dtype`
+    `"auto"` is float32.
 
     ```python
     >>> import gymnasium, tidal_gym

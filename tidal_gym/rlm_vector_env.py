@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lm.errors import InvalidValueError, ModelFolderError
 from lm.rlm.grammar import RandomGrammar
+from lm.rlm.inference import next_leaf_posterior
 from lm.rlm.model_folder import load_grammar_of
 from tidal_gym.judge import Judge
 from tidal_gym.prompts import BUNDLED_OPENINGS, PromptSet
@@ -27,6 +28,7 @@ class TidalRLMVectorEnv(TidalGatingVectorEnv):
         prompts: "train" or "heldout", which are the same here: every sentence begins with nothing.
         reward: "judge", or any registered reward.
         max_episode_steps: most tokens that an episode draws; None, or more than the sentence has: the whole sentence.
+        dtype: "auto" is float32 here, as the models are small.
         settings: as in :class:`tidal_gym.vector_env.TidalGatingVectorEnv`; `prompt_tokens` have no meaning.
 
     Raises:
@@ -42,10 +44,11 @@ class TidalRLMVectorEnv(TidalGatingVectorEnv):
         prompts: str = "train",
         reward: str = "judge",
         max_episode_steps: int | None = None,
+        dtype: str = "auto",
         **settings: Any,
     ) -> None:
-        is_double = settings.get("dtype") == "float64"
-        grammar = load_grammar_of(model, torch.float64 if is_double else torch.float32)
+        dtype = "float32" if dtype == "auto" else dtype
+        grammar = load_grammar_of(model, torch.float64 if dtype == "float64" else torch.float32)
         self.grammar = grammar.to(settings.get("device", "cpu"))
         """Whose sentences are written."""
         length = grammar.sentence_length
@@ -55,6 +58,7 @@ class TidalRLMVectorEnv(TidalGatingVectorEnv):
             prompts=prompts,
             reward=reward,
             max_episode_steps=length if max_episode_steps is None else min(max_episode_steps, length),
+            dtype=dtype,
             **settings,
         )
 
@@ -75,8 +79,7 @@ class TidalRLMVectorEnv(TidalGatingVectorEnv):
         return GrammarJudge(self.grammar)
 
     def _is_at_end(self, tokens: NDArray[np.int64]) -> NDArray[np.bool_]:
-        is_whole = self._generation.history.lengths.cpu().numpy() > self.grammar.sentence_length
-        return super()._is_at_end(tokens) | is_whole
+        return super()._is_at_end(tokens) | (self._steps >= self.grammar.sentence_length)
 
 
 class GrammarJudge:
@@ -88,20 +91,28 @@ class GrammarJudge:
 
     def __init__(self, grammar: RandomGrammar) -> None:
         self._grammar = grammar
-        self._known: tuple[Tensor, Tensor] | None = None
+        self._known: tuple[Tensor, Tensor, Tensor] | None = None
+        """Leaves, lengths and answer of the last question, which a one-step oracle asks again for every action."""
 
     def log_probs(self, text: Tensor, lengths: Tensor) -> Tensor:
         """See :class:`tidal_gym.judge.Judge`; the beginning token, last in the vocabulary, never comes again."""
-        grammar = self._grammar
-        places = torch.arange(1, grammar.sentence_length, device=text.device)
-        # What is not drawn yet may be any symbol: the posterior at a place does not see it.
-        leaves = torch.where(places < lengths[:, None], text[:, 1 : grammar.sentence_length], 0)
-        asked = torch.cat((leaves, lengths[:, None]), dim=1)
-        if self._known is None or not torch.equal(asked, self._known[0]):
-            sentences = torch.nn.functional.pad(leaves.clamp(max=grammar.vocab_size - 1), (0, 1))
-            rows = torch.arange(len(text), device=text.device)
-            # A row that idles between two episodes has more tokens than a sentence.
-            place = (lengths - 1).clamp(max=grammar.sentence_length - 1)
-            log_probs = grammar.next_token_posterior(sentences)[rows, place].log()
-            self._known = asked, torch.nn.functional.pad(log_probs, (0, 1), value=-torch.inf)
-        return self._known[1]
+        length = self._grammar.sentence_length
+        # What is not drawn yet may be any symbol, the posterior at a place does not see it; no place sees the last one.
+        leaves = text[:, 1:length]
+        leaves = torch.nn.functional.pad(leaves, (0, length - leaves.shape[1]))
+        places = torch.arange(1, length + 1, device=text.device)
+        leaves = torch.where(places < lengths[:, None], leaves, 0).clamp(max=self._grammar.vocab_size - 1)
+        # To compare is to wait for the device, which a recording of a step on a GPU must not.
+        is_on_cpu = text.device.type == "cpu"
+        if is_on_cpu and self._known is not None:
+            known_leaves, known_lengths, log_probs = self._known
+            if torch.equal(known_leaves, leaves) and torch.equal(known_lengths, lengths):
+                return log_probs
+        # A row that idles between two episodes has more tokens than a sentence.
+        place = (lengths - 1).clamp(max=length - 1)
+        posterior = next_leaf_posterior(self._grammar.rules, leaves)  # (N, T, v)
+        posterior = posterior.gather(1, place[:, None, None].expand(-1, 1, posterior.shape[2])).squeeze(1)
+        log_probs = torch.nn.functional.pad(posterior.log(), (0, 1), value=-torch.inf)
+        if is_on_cpu:
+            self._known = leaves, lengths.clone(), log_probs
+        return log_probs
