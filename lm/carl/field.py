@@ -63,7 +63,7 @@ def compute_phi(logits: Array) -> Phi:
         logits: (T, V) or (B, T, V).
 
     Raises:
-        InvalidValueError: logits of another rank, with NaN, or over fewer than two words.
+        InvalidValueError: logits of another rank, empty, with NaN, or over fewer than two words.
     """
     tensor, form = read_logits(logits)
     ids = tensor.new_zeros(tensor.shape[:2], dtype=torch.int64)
