@@ -1,0 +1,83 @@
+"""What the benchmark runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from agents.training_config import TrainConfig
+from lm.errors import InvalidValueError
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """The comparison of learned controllers with tuned baselines and the one-step oracle."""
+
+    training: TrainConfig = field(default_factory=TrainConfig)
+    """Environment, recipe and first seed of the controllers; also a YAML file."""
+    seeds: int = 10
+    """Controllers, trained from neighbouring seeds, at least 1."""
+    decoders: tuple[str, ...] = ()
+    """Decoding methods that are tuned besides the static gates."""
+    static_settings: int = 256
+    """Static gates that are tried, at least 1."""
+    tuning_steps: int | None = None
+    """Env steps (tokens) that each baseline is tuned with, at least 1; None: as many as a controller learns from."""
+    tuning_seed: int = 0
+    """Seed of the tuning's settings and episodes, at least 0."""
+    episodes: int = 512
+    """Held-out episodes of everyone, at least 1."""
+    evaluation_seed: int = 1
+    """Seed of the held-out episodes, at least 0."""
+    heldout_prompts: str = "heldout"
+    """"heldout" (bundled openings), or a text file with one prompt a line."""
+    oracle_episodes: int = 128
+    """The first so many of them for the one-step oracle, which is slow; 0 leaves it out."""
+    oracle_levels: tuple[int, int, int] = (9, 3, 5)
+    """Values of creativity, focus and stability that the oracle tries, at least 2 each."""
+    frozen_episodes: int = 256
+    """The first so many of them for each controller with each of its gates frozen; 0 leaves it out."""
+
+    def __post_init__(self) -> None:
+        for name in ("decoders", "oracle_levels"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # YAML and JSON give lists
+        least = {"seeds": 1, "static_settings": 1, "tuning_seed": 0, "episodes": 1, "evaluation_seed": 0}
+        for name, bound in (least | {"oracle_episodes": 0, "frozen_episodes": 0}).items():
+            if getattr(self, name) < bound:
+                raise InvalidValueError(name, f"must be at least {bound}", getattr(self, name))
+        if self.tuning_steps is not None and self.tuning_steps < 1:
+            raise InvalidValueError("tuning_steps", "must be at least 1", self.tuning_steps)
+        for name in ("oracle_episodes", "frozen_episodes"):
+            if getattr(self, name) > self.episodes:
+                rule = f"must be at most `episodes` ({self.episodes})"
+                raise InvalidValueError(name, rule, getattr(self, name))
+
+    @property
+    def training_seeds(self) -> tuple[int, ...]:
+        """Seed of each controller."""
+        return tuple(range(self.training.seed, self.training.seed + self.seeds))
+
+    @property
+    def learning_steps(self) -> int:
+        """Env steps that a controller learns from: whole updates."""
+        return self.training.num_updates * self.training.ppo.steps_per_update
+
+    @property
+    def baseline_steps(self) -> int:
+        """Env steps that each baseline is tuned with, at least."""
+        return self.learning_steps if self.tuning_steps is None else self.tuning_steps
+
+    def env_steps_of_episodes(self, episodes: int) -> int:
+        """Env steps of so many episodes, at most."""
+        return episodes * self.training.env.max_episode_steps
+
+    def shortened(self) -> BenchmarkConfig:
+        """The same comparison in under five minutes on two cores, too short to claim anything."""
+        return replace(
+            self,
+            training=replace(self.training, total_steps=min(self.training.total_steps, 40_000)),
+            seeds=min(self.seeds, 2),
+            static_settings=min(self.static_settings, 64),
+            episodes=min(self.episodes, 128),
+            oracle_episodes=min(self.oracle_episodes, 16),
+            frozen_episodes=min(self.frozen_episodes, 64),
+        )
