@@ -140,7 +140,7 @@ class Generation:
 
     @torch.inference_mode()
     def accept(self, gates: Tensor, outcome: Outcome) -> None:
-        """The streams, the judge and the texts take in the tokens of an outcome (K = 1) that were drawn under gates (N, 3)."""
+        """Streams, judge and texts take in the tokens of an outcome (K = 1) that were drawn under gates (N, 3)."""
         tokens = outcome.tokens[:, 0]
         self._surprisal.copy_(-outcome.log_prob[:, 0])
         self._sampling_entropy.copy_(outcome.sampling_entropy)
