@@ -40,24 +40,36 @@ class LanguageModelJudge:
 
 
 def open_language_model_judge(name: str, bundle: Bundle, num_rows: int, capacity: int) -> LanguageModelJudge:
-    """A judge for texts of another model, on its device and in its number format.
-
-    Args:
-        name: a bundled name, a folder or a hub id.
-        bundle: the model that writes.
-        num_rows: N.
-        capacity: most tokens that a row will hold.
+    """A judge for texts that a bundle's model writes in N rows of at most `capacity` tokens.
 
     Raises:
         ModelFolderError: the judge or its tokenizer are missing.
         InvalidValueError: it has another vocabulary, or too short a context.
     """
+    model = load_judge(name, bundle)
+    context_length = model.config.get_text_config().max_position_embeddings
+    if context_length < capacity:
+        rule = f"must have a context of at least the {capacity} tokens of an episode"
+        raise InvalidValueError("judge", rule, f"{name!r}, with {context_length}")
+    return LanguageModelJudge(model, num_rows, capacity)
+
+
+def load_judge(name: str, bundle: Bundle) -> PreTrainedModel:
+    """A model with the vocabulary of a bundle's, on its device and in its number format.
+
+    Args:
+        name: a bundled name, a folder or a hub id.
+        bundle: the model that writes.
+
+    Raises:
+        ModelFolderError: the judge or its tokenizer are missing.
+        InvalidValueError: it has another vocabulary.
+    """
     model, tokenizer = load_model_and_tokenizer(name, bundle.model.dtype, str(bundle.model.device))
-    config = model.config.get_text_config()
-    if config.vocab_size != bundle.vocab_size or tokenizer.get_vocab() != bundle.tokenizer.get_vocab():
+    if (
+        model.config.get_text_config().vocab_size != bundle.vocab_size
+        or tokenizer.get_vocab() != bundle.tokenizer.get_vocab()
+    ):
         rule = f"must be a model with the vocabulary of '{bundle.name}'"
         raise InvalidValueError("judge", rule, repr(name), "Train one with `tidal pretrain --data.tokenizer FOLDER`.")
-    if config.max_position_embeddings < capacity:
-        rule = f"must have a context of at least the {capacity} tokens of an episode"
-        raise InvalidValueError("judge", rule, f"{name!r}, with {config.max_position_embeddings}")
-    return LanguageModelJudge(model, num_rows, capacity)
+    return model
