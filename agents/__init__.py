@@ -28,6 +28,9 @@ _MODULE_OF = {
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
     "paired_difference": "evaluation",
+    "TextMeasures": "text_measures",
+    "TextMeasuresConfig": "text_measures",
+    "compare_distances": "text_measures",
     "GatedGeneration": "gated_generation",
     "generate_tokens": "gated_generation",
 }

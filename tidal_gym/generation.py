@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from tidal_gym.actions import NEUTRAL_ACTION
 from tidal_gym.forecast import TEMPERATURES, Forecaster
 from tidal_gym.history import RECENT_TOKENS, TokenHistory
+from tidal_gym.judge import Judge
 from tidal_gym.modulation import GateEffects, ModulationConfig, SamplingDistribution, draw, gate_effects, modulate
 from tidal_gym.observation import HiddenSummary, Trace, observe
 from tidal_gym.rewards import Outcome, Reward
@@ -29,6 +30,7 @@ class Generation:
         context_length: tokens that the model can attend to.
         modulation: what the gates do.
         human_entropy: H*, the model's mean entropy on human text [nats].
+        judge: reads along, for the rewards; None: nobody does.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class Generation:
         context_length: int,
         modulation: ModulationConfig,
         human_entropy: float,
+        judge: Judge | None = None,
     ) -> None:
         self.device = device = model.device
         self.dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
         self.modulation = modulation
         self.history = TokenHistory(num_rows, capacity, device)
         self.streams = TwoStreams(model, num_rows, capacity, has_focus=modulation.focus_strength > 0)
+        self._judge = judge
         self._human_entropy, self._step_limit, self._context_length = human_entropy, step_limit, context_length
         config = model.config.get_text_config()
         self._forecaster = Forecaster(config.vocab_size, modulation.strongest_penalty, self.dtype, device)
@@ -76,6 +80,8 @@ class Generation:
         texts = prompts.gather(1, columns.clamp(max=prompts.shape[1] - 1))
         self.history.reset(rows, texts, lengths - prefix_lengths)
         outputs = self.streams.read_prompts(rows, prompts, lengths)
+        if self._judge is not None:
+            self._judge.begin(rows, prompts, lengths)
         newest = surprisal(outputs.before_newest, self.history.newest[rows])
         self._surprisal[rows] = torch.where(lengths > 1, newest, 0.0)
         self._sampling_entropy[rows] = self._human_entropy
@@ -128,11 +134,13 @@ class Generation:
         """What a reward may look at, for candidates (N, K) from q."""
         history = self.history
         log_prob = self.streams.latest.logits.gather(1, tokens) - self._log_normalizer.unsqueeze(1)
-        return Outcome(tokens, log_prob, sampling, history.newest, self._recent, history.tokens, history.lengths)
+        judged = None if self._judge is None else self._judge.log_probs
+        text, lengths = self.texts()
+        return Outcome(tokens, log_prob, sampling, history.newest, self._recent, text, lengths, judged)
 
     @torch.inference_mode()
     def accept(self, gates: Tensor, outcome: Outcome) -> None:
-        """Both streams and the texts take in the tokens of an outcome (K = 1) that were drawn under gates (N, 3)."""
+        """Streams, judge and texts take in the tokens of an outcome (K = 1) that were drawn under gates (N, 3)."""
         tokens = outcome.tokens[:, 0]
         self._surprisal.copy_(-outcome.log_prob[:, 0])
         self._sampling_entropy.copy_(outcome.sampling_entropy)
@@ -140,6 +148,8 @@ class Generation:
         self._steps += 1
         self.history.append(tokens)
         self.streams.advance(tokens)
+        if self._judge is not None:
+            self._judge.advance(tokens)
 
     @torch.inference_mode()
     def step(self, gates: Tensor, uniforms: Tensor, reward: Reward) -> tuple[Tensor, dict[str, Tensor]]:

@@ -32,7 +32,8 @@ from tidal_gym.cuda_graph import Recorded
 from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, require_episode_fits
 from tidal_gym.generation import Generation
 from tidal_gym.infos import add_objects, masked
-from tidal_gym.judge import Judge
+from tidal_gym.judge import DEFAULT_JUDGE, Judge
+from tidal_gym.language_model_judge import open_language_model_judge
 from tidal_gym.modulation import ModulationConfig
 from tidal_gym.observation import OBSERVATION_SIZE
 from tidal_gym.pickling import MadeAgain
@@ -55,8 +56,8 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             of the final observations into ``infos["final_obs"]`` and the finished step's info into
             ``infos["final_info"]``; with DISABLED, ``reset(options={"reset_mask": mask})`` resets finished rows.
         max_episode_steps: most tokens that an episode draws.
-        model, statistics, dtype, device, prompts, prompt_tokens, modulation, reward, reward_weights, entropy_target,
-            render_mode: as in :class:`tidal_gym.env.TidalGatingEnv`.
+        model, statistics, dtype, device, prompts, prompt_tokens, modulation, reward, reward_weights, judge,
+            entropy_target, render_mode: as in :class:`tidal_gym.env.TidalGatingEnv`.
 
     Raises:
         InvalidValueError: an argument breaks its rule, or the episode does not fit into the model's context.
@@ -78,6 +79,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         modulation: Mapping[str, Any] | ModulationConfig | None = None,
         reward: str = "tidal",
         reward_weights: Mapping[str, float] | None = None,
+        judge: str | None = None,
         entropy_target: float | None = None,
         max_episode_steps: int = DEFAULT_EPISODE_STEPS,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
@@ -98,11 +100,6 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         settings = settings_from(ModulationConfig, "modulation", modulation)
         self.bundle = load_bundle(model, statistics=statistics, dtype=dtype, device=device)
         statistics_of_text = self.bundle.statistics
-        target = statistics_of_text.human_entropy if entropy_target is None else entropy_target
-        judge = self._find_judge()
-        reference = RewardReference(statistics_of_text, self.bundle.vocab_size, target, judge)
-        self._reward = make_reward(reward, reference, reward_weights)
-
         context_length = self.bundle.context_length
         self._prompts = self._read_prompts(prompts, prompt_tokens)
         self.max_episode_steps = require_count("max_episode_steps", max_episode_steps)
@@ -110,6 +107,10 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             self.max_episode_steps, longest_prompt=self._prompts.longest, context_length=context_length
         )
         """Most tokens of an episode, prompt and special prefix included, and one to spare."""
+        who_judges = self._open_judge(judge, reward)
+        target = statistics_of_text.human_entropy if entropy_target is None else entropy_target
+        reference = RewardReference(statistics_of_text, self.bundle.vocab_size, target, who_judges is not None)
+        self._reward = make_reward(reward, reference, reward_weights)
 
         self._generation = Generation(
             self.bundle.model,
@@ -119,9 +120,11 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             context_length=context_length,
             modulation=settings,
             human_entropy=statistics_of_text.human_entropy,
+            judge=who_judges,
         )
         self._step_on_device: Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]] = self._transition
-        is_fixed = isinstance(self.bundle.model, GatedTransformer) and judge is None  # others may ask the device
+        # Other models, and judges on them, may ask the device.
+        is_fixed = isinstance(self.bundle.model, GatedTransformer) and (who_judges is None or who_judges.is_fixed)
         if self._generation.device.type == "cuda" and is_fixed:
             self._step_on_device = Recorded(self._transition)
 
@@ -150,9 +153,11 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             read_openings(prompts), self.bundle.tokenizer, lengths=lengths, context_length=context_length
         )
 
-    def _find_judge(self) -> Judge | None:
-        """Who else says what should come next, for the reward of that name."""
-        return None
+    def _open_judge(self, name: str | None, reward: str) -> Judge | None:
+        """Who else says what should come next: a named language model, or the default one for the reward `judge`."""
+        if name is None and reward != "judge":
+            return None
+        return open_language_model_judge(name or DEFAULT_JUDGE, self.bundle, self.num_envs, self.capacity)
 
     def _is_at_end(self, tokens: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(N,) whether the texts end with the tokens (N,) that were drawn last."""
