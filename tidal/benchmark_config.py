@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from agents.text_measures import TextMeasuresConfig
 from agents.training_config import TrainConfig
 from lm.errors import InvalidValueError
 
@@ -37,16 +38,21 @@ class BenchmarkConfig:
     frozen_episodes: int = 256
     """The first so many of them for each controller with each of its gates frozen; 0 leaves it out."""
 
+    text_episodes: int = 512
+    """The first so many of them whose texts are measured beside human text, at least 64; 0 leaves it out."""
+    text: TextMeasuresConfig = field(default_factory=TextMeasuresConfig)
+    """What texts are compared with."""
+
     def __post_init__(self) -> None:
         for name in ("decoders", "oracle_levels"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # YAML and JSON give lists
         least = {"seeds": 1, "static_settings": 1, "tuning_seed": 0, "episodes": 1, "evaluation_seed": 0}
-        for name, bound in (least | {"oracle_episodes": 0, "frozen_episodes": 0}).items():
+        for name, bound in (least | {"oracle_episodes": 0, "frozen_episodes": 0, "text_episodes": 0}).items():
             if getattr(self, name) < bound:
                 raise InvalidValueError(name, f"must be at least {bound}", getattr(self, name))
         if self.tuning_steps is not None and self.tuning_steps < 1:
             raise InvalidValueError("tuning_steps", "must be at least 1", self.tuning_steps)
-        for name in ("oracle_episodes", "frozen_episodes"):
+        for name in ("oracle_episodes", "frozen_episodes", "text_episodes"):
             if getattr(self, name) > self.episodes:
                 rule = f"must be at most `episodes` ({self.episodes})"
                 raise InvalidValueError(name, rule, getattr(self, name))
@@ -80,4 +86,5 @@ class BenchmarkConfig:
             episodes=min(self.episodes, 128),
             oracle_episodes=min(self.oracle_episodes, 16),
             frozen_episodes=min(self.frozen_episodes, 64),
+            text_episodes=min(self.text_episodes, 128),
         )

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from agents.comparison import Comparison, Contestant, FrozenGateCost, compare, frozen_gate_costs
 from agents.evaluation import Interval
+from agents.text_comparison import Gap, TextAdvantage, compare_texts
+from agents.text_measures import MEASURES
 from tidal.benchmark_config import BenchmarkConfig
 from tidal.benchmark_stages import (
     ORACLE,
@@ -23,6 +25,7 @@ from tidal.benchmark_stages import (
     evaluation_stage,
     freezing_stage,
     stages_of,
+    text_stage,
     training_stage,
     tuning_stage,
 )
@@ -34,6 +37,7 @@ LEARNED = "controller"
 """What the learned controllers are called together."""
 STEPS_ALLOWED = 500_000
 GAP_AIM = 0.85
+NEARER_AIM = 5
 CURVE_POINTS = 60
 """Most points that are kept of a learning curve."""
 
@@ -54,6 +58,7 @@ def collect_results(config: BenchmarkConfig, folder: Path, *, command: str = "")
     contestants, evaluations = _contestants(config, done)
     comparison = compare(contestants, static=STATIC, oracle=ORACLE)
     frozen = _frozen_gates(config, done)
+    texts = _text_advantages(config, done)
     results: Json = {
         "config": asdict(config),
         "command": command,
@@ -63,11 +68,15 @@ def collect_results(config: BenchmarkConfig, folder: Path, *, command: str = "")
         "budgets": _budgets(config, done),
         "comparison": asdict(comparison),
         "frozen_gates": [asdict(cost) | {"is_alive": cost.is_alive} for cost in frozen],
+        "text": [
+            asdict(text) | {"is_nearer": text.is_nearer, "is_significantly_farther": text.is_significantly_farther}
+            for text in texts
+        ],
         "agents": {name: _description(found) for name, found in evaluations.items()},
         "curves": [_curve(done[name]) for name in map(training_stage, config.training_seeds) if name in done],
         "samples": _samples(evaluations),
     }
-    return results | {"claims": _claims(config, comparison, frozen)}
+    return results | {"claims": _claims(config, comparison, frozen, texts)}
 
 
 def _contestants(config: BenchmarkConfig, done: Json) -> tuple[list[Contestant], dict[str, list[Json]]]:
@@ -99,6 +108,22 @@ def _frozen_gates(config: BenchmarkConfig, done: Json) -> tuple[FrozenGateCost, 
     learned = _returns([done[evaluation_stage(controller_name(seed))] for seed in seeds])
     frozen = {gate: np.array([done[freezing_stage(seed)]["returns"][gate] for seed in seeds]) for gate in GATE_NAMES}
     return frozen_gate_costs(learned[:, : config.frozen_episodes], frozen)
+
+
+def _text_advantages(config: BenchmarkConfig, done: Json) -> list[TextAdvantage]:
+    """The controllers' texts against the best static gates', by every measure."""
+    learned = [name for seed in config.training_seeds if (name := text_stage(controller_name(seed))) in done]
+    if not learned or text_stage(STATIC) not in done:
+        return []
+
+    def gap(stage: str, measure: str) -> Gap:
+        found = done[stage]["measures"][measure]
+        return Gap(found["value"]["mean"], found["human"], np.array(found["left_out"]))
+
+    return [
+        compare_texts(measure, [gap(stage, measure) for stage in learned], gap(text_stage(STATIC), measure))
+        for measure in MEASURES
+    ]
 
 
 def _budgets(config: BenchmarkConfig, done: Json) -> list[Json]:
@@ -158,7 +183,12 @@ def _samples(evaluations: dict[str, list[Json]]) -> list[Json]:
     return samples
 
 
-def _claims(config: BenchmarkConfig, comparison: Comparison, frozen: Sequence[FrozenGateCost]) -> list[Json]:
+def _claims(
+    config: BenchmarkConfig,
+    comparison: Comparison,
+    frozen: Sequence[FrozenGateCost],
+    texts: Sequence[TextAdvantage],
+) -> list[Json]:
     """What was to be shown, whether it was, and the evidence; of what there are results for."""
     claims = []
 
@@ -182,6 +212,13 @@ def _claims(config: BenchmarkConfig, comparison: Comparison, frozen: Sequence[Fr
         dead = [cost.gate for cost in frozen if not cost.is_alive]
         evidence = ", ".join(f"{one.gate} {_text(one.cost, '+.2f')}" for one in frozen)
         claim("Freezing any gate at its mean costs return", not dead, evidence)
+    if texts:
+        nearer = [text.measure for text in texts if text.is_nearer]
+        farther = [text.measure for text in texts if text.is_significantly_farther]
+        evidence = f"nearer on {len(nearer)}, significantly farther on {len(farther)}"
+        evidence += f": {', '.join(farther)}" if farther else ""
+        text = f"Nearer to human text than {STATIC} on at least {NEARER_AIM} of {len(texts)} measures, farther on none"
+        claim(text.replace("_", " "), len(nearer) >= NEARER_AIM and not farther, evidence.replace("_", " "))
     return claims
 
 

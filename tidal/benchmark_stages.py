@@ -19,6 +19,7 @@ from agents.evaluation import Evaluation, evaluate
 from agents.frozen_gate import FrozenGate
 from agents.learning_curve import read_learning_curve
 from agents.oracle import OneStepOracle
+from agents.text_measures import TextMeasuresConfig
 from agents.training import CONTROLLER_FOLDER, CURVE_FILE, train
 from agents.training_config import TrainConfig
 from tidal.benchmark_config import BenchmarkConfig
@@ -72,16 +73,25 @@ def stages_of(config: BenchmarkConfig, folder: Path) -> list[Stage]:
             stages.append(Stage(tuning, partial(tune, config, baseline.name), cost=0.5 * config.baseline_steps))
         work = partial(evaluate_baseline, config, folder, baseline.name)
         stages.append(Stage(evaluation_stage(baseline.name), work, (tuning,), 0.5 * steps(config.episodes)))
+        if config.text_episodes > 0:
+            stages.append(_measuring(config, folder, baseline.name, tuning))
     for seed in config.training_seeds:
         training, evaluation = training_stage(seed), evaluation_stage(controller_name(seed))
         stages.append(Stage(training, partial(train_controller, config, folder, seed), cost=config.learning_steps))
         work = partial(evaluate_controller, config, folder, seed)
         stages.append(Stage(evaluation, work, (training,), 0.5 * steps(config.episodes)))
+        if config.text_episodes > 0:
+            stages.append(_measuring(config, folder, controller_name(seed), training))
         if config.frozen_episodes > 0:
             work = partial(freeze_gates, config, folder, seed)
             cost = 0.5 * len(GATE_NAMES) * steps(config.frozen_episodes)
             stages.append(Stage(freezing_stage(seed), work, (evaluation,), cost))
     return stages
+
+
+def _measuring(config: BenchmarkConfig, folder: Path, name: str, needs: str) -> Stage:
+    work = partial(measure_text, config, folder, name)
+    return Stage(text_stage(name), work, (needs,), 2.0 * config.env_steps_of_episodes(config.text_episodes))
 
 
 def controller_name(seed: int) -> str:
@@ -102,6 +112,11 @@ def freezing_stage(seed: int) -> str:
 def evaluation_stage(name: str) -> str:
     """The stage that evaluates somebody."""
     return f"evaluate {name}"
+
+
+def text_stage(name: str) -> str:
+    """The stage that measures what somebody writes."""
+    return f"measure {name}"
 
 
 def tuning_stage(name: str) -> str:
@@ -147,6 +162,13 @@ def evaluate_controller(config: BenchmarkConfig, folder: Path, seed: int) -> dic
 def ask_oracle(config: BenchmarkConfig) -> dict[str, Any]:
     """Evaluate the one-step oracle on the first few episodes."""
     return _evaluated(config, OneStepOracle(config.oracle_levels), config.oracle_episodes)
+
+
+def measure_text(config: BenchmarkConfig, folder: Path, name: str) -> dict[str, Any]:
+    """Measure what a controller or a tuned baseline writes in the first few episodes, beside human text."""
+    agents = {controller_name(seed): partial(_controller, folder, seed) for seed in config.training_seeds}
+    agent = agents[name]() if name in agents else _tuned(config, folder, name)
+    return {"measures": asdict(_evaluate(config, agent, config.text_episodes, config.text))["measures"]}
 
 
 def freeze_gates(config: BenchmarkConfig, folder: Path, seed: int) -> dict[str, Any]:
@@ -205,7 +227,9 @@ def _fixed_gates(result: dict[str, Any]) -> Agent:
     return Fixed([result["settings"][gate] for gate in GATE_NAMES], STATIC)
 
 
-def _evaluate(config: BenchmarkConfig, agent: Agent, episodes: int) -> Evaluation:
+def _evaluate(
+    config: BenchmarkConfig, agent: Agent, episodes: int, measures: TextMeasuresConfig | None = None
+) -> Evaluation:
     return evaluate(
         agent,
         config.training.env,
@@ -213,6 +237,7 @@ def _evaluate(config: BenchmarkConfig, agent: Agent, episodes: int) -> Evaluatio
         episodes=episodes,
         seed=config.evaluation_seed,
         num_samples=NUM_SAMPLES,
+        measures=measures,
     )
 
 
