@@ -52,8 +52,15 @@ class EnvConfig:
         if self.carl is not None:
             object.__setattr__(self, "carl", settings_from(CarlRewardConfig, "carl", self.carl))  # JSON gives mappings
 
-    def make(self, num_envs: int, autoreset_mode: str = "SameStep") -> TidalGatingVectorEnv:
+    def make(
+        self, num_envs: int, autoreset_mode: str = "SameStep", *, expected_reward: bool = False
+    ) -> TidalGatingVectorEnv:
         """Vector env of `num_envs` rows, which by default start again within the step, as SB3 wants it.
+
+        Args:
+            num_envs: N.
+            autoreset_mode: how episodes begin anew.
+            expected_reward: whether ``info`` tells what the reward was expected to be before the draw.
 
         Raises:
             InvalidValueError: there is no such environment, or an argument breaks its rule.
@@ -66,7 +73,9 @@ class EnvConfig:
         arguments = {
             field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("id", "carl")
         }
-        env = getattr(tidal_gym, kinds[self.id])(num_envs, autoreset_mode=autoreset_mode, **arguments)
+        env = getattr(tidal_gym, kinds[self.id])(
+            num_envs, autoreset_mode=autoreset_mode, expected_reward=expected_reward, **arguments
+        )
         if self.carl is None:
             return env
         from tidal_gym.carl_reward import VectorCarlReward

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 
 from tidal_gym.actions import GATE_NAMES
@@ -70,20 +72,27 @@ class LearningCurve(BaseCallback):
         return time.perf_counter() - self._started
 
     def _on_step(self) -> bool:
-        for row in np.flatnonzero(self.locals["dones"]):
-            episode = self.locals["infos"][row]["episode"]
-            self._rewards.append(float(episode["r"]))
-            self._lengths.append(int(episode["l"]))
+        self.add_episodes(self.locals["dones"], self.locals["infos"])
         return True
 
     def _on_rollout_end(self) -> None:
         observations = self.locals["rollout_buffer"].observations  # (T, N, size), normalised
+        self.add_point(observations.reshape(-1, observations.shape[-1]))
+
+    def add_episodes(self, dones: NDArray[np.bool_], infos: Sequence[Mapping[str, Any]]) -> None:
+        """Take note of the episodes that a step ended, as ``VecMonitor`` describes them."""
+        for row in np.flatnonzero(dones):
+            self._rewards.append(float(infos[row]["episode"]["r"]))
+            self._lengths.append(int(infos[row]["episode"]["l"]))
+
+    def add_point(self, observations: NDArray[np.float32]) -> None:
+        """Write a point: the episodes noted since the last one, and the gates for normalised observations (B, size)."""
         with torch.no_grad():
-            batch = torch.as_tensor(observations.reshape(-1, observations.shape[-1]), device=self.model.device)
+            batch = torch.as_tensor(observations, device=self.model.device)
             gates = self.model.policy.get_distribution(batch).get_actions(deterministic=True).cpu().numpy()
-        gates = np.clip(gates, self.model.action_space.low, self.model.action_space.high)  # (T N, G)
+        gates = np.clip(gates, self.model.action_space.low, self.model.action_space.high)  # (B, G)
         self.newest = TrainingProgress(
-            step=self.num_timesteps,
+            step=self.model.num_timesteps,
             total_steps=self.total_steps,
             episode_reward=float(np.mean(self._rewards)) if self._rewards else None,
             episode_length=float(np.mean(self._lengths)) if self._lengths else None,

@@ -43,7 +43,11 @@ class OneStepOracle(Agent):
 
     def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """The best gates (N, 3) of the grid in the environment's present state."""
-        if self._vector_env is None:
-            raise RuntimeError("OneStepOracle.start(vector_env, seed) must be called first.")
-        expected = self._vector_env.expected_rewards(self.grid)  # (N, A)
+        expected = self._environment.expected_rewards(self.grid)  # (N, A)
         return self.grid[np.argmax(expected, axis=1)]
+
+    @property
+    def _environment(self) -> TidalGatingVectorEnv:
+        if self._vector_env is None:
+            raise RuntimeError(f"{type(self).__name__}.start(vector_env, seed) must be called first.")
+        return self._vector_env

@@ -24,10 +24,12 @@ from agents.checkpoints import (
 )
 from agents.controller import POLICIES, Controller, ControllerConfig, make_policy
 from agents.env_config import EnvConfig
+from agents.expected_reward import ExpectedReward
 from agents.learning_curve import LearningCurve, TrainingProgress, cut_learning_curve, read_learning_curve
 from agents.observation_statistics import ObservationNormalizer, RunningStatistics
 from agents.sb3_adapter import VectorEnvToSB3
 from agents.training_config import PPOConfig, TrainConfig
+from agents.warm_start import warm_start
 from lm.errors import CheckpointError
 from lm.run_folder import claim
 from tidal_gym.vector_env import TidalGatingVectorEnv
@@ -70,7 +72,7 @@ def train(
         CheckpointError: the checkpoint to resume from is damaged, or of another model or configuration; or the disk
             filled up, in which case the last checkpoint is whole.
     """
-    vector_env = config.env.make(config.ppo.num_envs)
+    vector_env = config.env.make(config.ppo.num_envs, expected_reward=config.ppo.reward == "expected")
     output_dir = claim(output_dir, config, resume=resume, overwrite=overwrite)
     try:
         return _train_in_folder(config, output_dir, vector_env, progress)
@@ -108,7 +110,12 @@ def _train_in_folder(
     logger = Logger(str(tensorboard), [TensorBoardOutputFormat(str(tensorboard))])
     ppo.set_logger(logger)
     try:
-        remaining = config.total_steps - start.step
+        if checkpoint is None and config.warm_start.env_steps > 0:
+            curve.init_callback(ppo)
+            saver.init_callback(ppo)
+            warm_start(ppo, normalization, vector_env, config.warm_start, config.seed, curve)
+            saver.save()
+        remaining = config.total_steps - ppo.num_timesteps
         if remaining > 0:
             ppo.learn(remaining, callback=CallbackList([curve, saver]), reset_num_timesteps=False)
             saver.save()
@@ -121,8 +128,10 @@ def _train_in_folder(
 
 
 def _wrap(vector_env: TidalGatingVectorEnv, config: PPOConfig) -> VecNormalize:
+    adapter = VectorEnvToSB3(vector_env)
+    monitored = VecMonitor(adapter)  # below the expectation, so that the learning curve shows what was earned
     return VecNormalize(
-        VecMonitor(VectorEnvToSB3(vector_env)),
+        ExpectedReward(monitored, adapter) if config.reward == "expected" else monitored,
         norm_obs=config.normalize_observations,
         norm_reward=config.normalize_rewards,
         gamma=config.gamma,
@@ -164,17 +173,20 @@ class LinearLearningRate:
     initial: float
     """Learning rate of the first update."""
     num_updates: int
-    """Updates in the whole run."""
+    """Updates of PPO in the whole run."""
+    share: float = 1.0
+    """Fraction of the run's steps that PPO learns from, above 0; the others lie before it."""
 
     def __call__(self, progress_remaining: float) -> float:
         """Learning rate when this fraction of the run lies after the present rollout."""
-        return self.initial * min(1.0, max(0.0, progress_remaining) + 1.0 / self.num_updates)
+        return self.initial * min(1.0, max(0.0, progress_remaining) / self.share + 1.0 / self.num_updates)
 
 
 def _learning_rate(config: TrainConfig) -> float | LinearLearningRate:
     if config.ppo.learning_rate_schedule == "constant":
         return config.ppo.learning_rate
-    return LinearLearningRate(config.ppo.learning_rate, config.num_updates)
+    share = max(1, config.total_steps - config.warm_start.env_steps) / config.total_steps
+    return LinearLearningRate(config.ppo.learning_rate, config.num_updates, share)
 
 
 class _CheckpointEvery(BaseCallback):

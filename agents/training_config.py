@@ -16,6 +16,9 @@ class PPOConfig:
 
     policy: Literal["beta", "gaussian"] = "beta"
     """Action distribution: Beta on the box itself, or a Gaussian clipped to it (for comparison)."""
+    reward: Literal["drawn", "expected"] = "drawn"
+    """What is learned from: the reward of the token drawn, or its exact expectation before the draw, which has the same
+    mean and less noise."""
     num_envs: int = 64
     """Episodes that run side by side, at least 1."""
     rollout_steps: int = 25
@@ -71,6 +74,8 @@ class PPOConfig:
             raise InvalidValueError("hidden_sizes", "must be one or more positive widths", self.hidden_sizes)
         if self.policy not in ("beta", "gaussian"):
             raise InvalidValueError("policy", 'must be "beta" or "gaussian"', self.policy)
+        if self.reward not in ("drawn", "expected"):
+            raise InvalidValueError("reward", 'must be "drawn" or "expected"', self.reward)
         if self.learning_rate_schedule not in ("linear", "constant"):
             rule = 'must be "linear" or "constant"'
             raise InvalidValueError("learning_rate_schedule", rule, self.learning_rate_schedule)
@@ -82,6 +87,36 @@ class PPOConfig:
 
 
 @dataclass(frozen=True)
+class WarmStartConfig:
+    """What comes before PPO: learning from exact expected rewards of actions that are not taken."""
+
+    env_steps: int = 0
+    """Env steps (tokens) spent on it, out of the run's `total_steps`; rounded up to whole rollouts; 0 leaves it out."""
+    candidates: int = 8
+    """Actions whose expected reward is asked for in every state, at least 2; the first is taken, half are drawn from the
+    policy, the others uniformly. Each costs a forward pass of the gated stream."""
+    rollout_steps: int = 25
+    """Steps of each env between two phases of fitting, at least 1."""
+    gradient_steps: int = 100
+    """Minibatches of a phase of fitting, at least 1."""
+    batch_size: int = 256
+    """States in a minibatch, drawn from all that were met so far; at least 1."""
+    learning_rate: float = 1e-3
+    """Adam's learning rate at first, above 0; falls towards 0 over the warm start."""
+    temperature: float = 0.002
+    """Expected reward that a nat of the policy's entropy is worth, above 0: how much is left for PPO to explore."""
+
+    def __post_init__(self) -> None:
+        least = {"env_steps": 0, "candidates": 2, "rollout_steps": 1, "gradient_steps": 1, "batch_size": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise InvalidValueError(f"warm_start.{name}", f"must be at least {value}", getattr(self, name))
+        for name in ("learning_rate", "temperature"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InvalidValueError(f"warm_start.{name}", "must be above 0 and finite", getattr(self, name))
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One training run."""
 
@@ -89,6 +124,8 @@ class TrainConfig:
     """The environment."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
     """The learning algorithm."""
+    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    """What comes before PPO."""
     total_steps: int = 200_000
     """Env steps (tokens) in all, at least 1; rounded up to whole updates."""
     checkpoint_every: int = 25_600
@@ -100,8 +137,18 @@ class TrainConfig:
         for name, least in (("total_steps", 1), ("checkpoint_every", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InvalidValueError(name, f"must be at least {least}", getattr(self, name))
+        if self.ppo.reward == "expected" and self.env.carl is not None:
+            rule = 'must be "drawn" where coherence is paid: a token\'s CARL reward hangs on the whole episode'
+            raise InvalidValueError("ppo.reward", rule, self.ppo.reward)
+        if self.warm_start.env_steps > 0:
+            if self.warm_start.env_steps > self.total_steps:
+                rule = f"must be at most `total_steps` ({self.total_steps})"
+                raise InvalidValueError("warm_start.env_steps", rule, self.warm_start.env_steps)
+            if self.ppo.policy != "beta" or self.env.carl is not None:
+                rule = "must be 0 for a Gaussian policy, and where coherence is paid"
+                raise InvalidValueError("warm_start.env_steps", rule, self.warm_start.env_steps)
 
     @property
     def num_updates(self) -> int:
-        """Updates in the whole run."""
-        return math.ceil(self.total_steps / self.ppo.steps_per_update)
+        """Updates of PPO in the whole run."""
+        return max(1, math.ceil((self.total_steps - self.warm_start.env_steps) / self.ppo.steps_per_update))

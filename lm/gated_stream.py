@@ -40,7 +40,7 @@ class GatedStream:
         self._keys_values = [tuple(layer.unbind(0)) for layer in self._cache]  # L pairs of (N * H, S, head_dim)
         self._slots_flat = [layer.flatten(0, 2) for layer in self._cache]  # L of (2 * N * H * S, head_dim)
         self._first_slots = torch.arange(2 * num_rows * self._heads, device=device).view(2, num_rows, -1) * capacity
-        self._lengths = torch.zeros(num_rows, dtype=torch.int64, device=device)
+        self.lengths = torch.zeros(num_rows, dtype=torch.int64, device=device)
         self._slots = torch.arange(capacity, device=device)
         # Outputs are written in place: fresh arrays of the vocabulary's size cost more than what is written to them.
         self._head = model.lm_head.weight.T
@@ -76,7 +76,7 @@ class GatedStream:
 
         positions = self._slots[:num_tokens].repeat(num_rows)
         hidden = self._read(tokens.flatten(), positions, None, attend).unflatten(0, (num_rows, num_tokens))
-        self._lengths[rows] = lengths
+        self.lengths[rows] = lengths
         # The last two places of every row; one product for both, since the head is read from memory each time.
         places = (lengths + lengths.new_tensor([[-2], [-1]])).clamp(min=0)  # (2, R)
         hidden = hidden[torch.arange(num_rows, device=rows.device), places]  # (2, R, D)
@@ -84,24 +84,27 @@ class GatedStream:
         return PromptOutput(*map(stream_output, logits, hidden))
 
     @torch.inference_mode()
-    def adopt(self, other: GatedStream, rows: Tensor, lengths: Tensor) -> None:
+    def adopt(
+        self, other: GatedStream, rows: Tensor, lengths: Tensor, other_rows: Tensor | None = None
+    ) -> None:
         """See :class:`lm.stream.DecodingStream`."""
         used = int(lengths.max())
-        self._by_row[:, :, rows, :, :used] = other._by_row[:, :, rows, :, :used]
-        self._lengths[rows] = lengths
+        source = rows if other_rows is None else other_rows
+        self._by_row[:, :, rows, :, :used] = other._by_row[:, :, source, :, :used]
+        self.lengths[rows] = lengths
 
     def step(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
         """See :class:`lm.stream.DecodingStream`."""
         output = self.peek(tokens, gates, focus_bias)
-        self._lengths.add_(1).clamp_(max=self.capacity - 1)
+        self.lengths.add_(1).clamp_(max=self.capacity - 1)
         return output
 
     @torch.inference_mode()
     def peek(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
         """See :class:`lm.stream.DecodingStream`."""
-        bias = attention_bias(self._lengths, self._slots, focus_bias, self._cache.dtype)
+        bias = attention_bias(self.lengths, self._slots, focus_bias, self._cache.dtype)
         bias = bias[:, None].expand(-1, self._heads, -1).reshape(-1, 1, self.capacity)  # (N * H, 1, S)
-        newest = (self._first_slots + self._lengths[:, None]).flatten()  # (2 * N * H,)
+        newest = (self._first_slots + self.lengths[:, None]).flatten()  # (2 * N * H,)
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             # A slot beyond its row's text is written again before it is read.
@@ -111,7 +114,7 @@ class GatedStream:
             scores = torch.baddbmm(bias, query, keys.transpose(1, 2), alpha=self._head_dim**-0.5)
             return torch.bmm(scores.softmax(dim=-1), values).view(self.num_rows, -1)
 
-        hidden = self._read(tokens, self._lengths, gates, attend)
+        hidden = self._read(tokens, self.lengths, gates, attend)
         torch.mm(hidden, self._head, out=self._logits)
         if self.model.lm_head.bias is not None:
             self._logits += self.model.lm_head.bias

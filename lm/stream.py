@@ -36,6 +36,8 @@ class DecodingStream(Protocol):
 
     num_rows: int
     capacity: int
+    lengths: Tensor
+    """(N,) tokens read in each row."""
 
     def prefill(self, rows: Tensor, tokens: Tensor, lengths: Tensor) -> PromptOutput:
         """Begin these rows anew with a prompt, read without gates.
@@ -46,13 +48,14 @@ class DecodingStream(Protocol):
             lengths: (R,) tokens that count; 0 empties the row.
         """
 
-    def adopt(self, other: Self, rows: Tensor, lengths: Tensor) -> None:
-        """Begin these rows anew with what another stream of the same model has read in them.
+    def adopt(self, other: Self, rows: Tensor, lengths: Tensor, other_rows: Tensor | None = None) -> None:
+        """Begin these rows anew with what another stream of the same model has read.
 
         Args:
-            other: with as many rows and slots as this one.
+            other: with as many slots as this one.
             rows: (R,) row indices.
             lengths: (R,) how many of the other's tokens to take, from the first on.
+            other_rows: (R,) the other's rows to take them from; None: the same ones.
         """
 
     def step(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:

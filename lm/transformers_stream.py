@@ -68,9 +68,9 @@ class TransformersStream:
         self.model = model
         self.num_rows = num_rows
         self.capacity = capacity
-        self._lengths = torch.zeros(num_rows, dtype=torch.int64, device=model.device)
+        self.lengths = torch.zeros(num_rows, dtype=torch.int64, device=model.device)
         self._slots = torch.arange(capacity, device=model.device)
-        self._layers = [_RowLayer(num_rows, capacity, self._lengths) for _ in range(config.num_hidden_layers)]
+        self._layers = [_RowLayer(num_rows, capacity, self.lengths) for _ in range(config.num_hidden_layers)]
 
     @torch.inference_mode()
     def prefill(self, rows: Tensor, tokens: Tensor, lengths: Tensor) -> PromptOutput:
@@ -79,31 +79,34 @@ class TransformersStream:
         output = self.model(input_ids=tokens, past_key_values=cache, use_cache=True, output_hidden_states=True)
         for layer, read in zip(self._layers, cache.layers, strict=True):
             layer.fill(rows, read.keys, read.values)
-        self._lengths[rows] = lengths
+        self.lengths[rows] = lengths
         hidden = output.hidden_states[-1]
         places = ((torch.arange(len(rows), device=rows.device), (lengths - back).clamp(min=0)) for back in (2, 1))
         return PromptOutput(*(stream_output(output.logits[place], hidden[place]) for place in places))
 
     @torch.inference_mode()
-    def adopt(self, other: TransformersStream, rows: Tensor, lengths: Tensor) -> None:
+    def adopt(
+        self, other: TransformersStream, rows: Tensor, lengths: Tensor, other_rows: Tensor | None = None
+    ) -> None:
         """See :class:`lm.stream.DecodingStream`."""
+        source = rows if other_rows is None else other_rows
         for layer, read in zip(self._layers, other._layers, strict=True):
-            layer.fill(rows, read.keys[rows], read.values[rows])
-        self._lengths[rows] = lengths
+            layer.fill(rows, read.keys[source], read.values[source])
+        self.lengths[rows] = lengths
 
     def step(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
         """See :class:`lm.stream.DecodingStream`."""
         output = self.peek(tokens, gates, focus_bias)
-        self._lengths.add_(1).clamp_(max=self.capacity - 1)
+        self.lengths.add_(1).clamp_(max=self.capacity - 1)
         return output
 
     @torch.inference_mode()
     def peek(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
         """See :class:`lm.stream.DecodingStream`. The model has no gates: signals have no effect."""
-        bias = attention_bias(self._lengths, self._slots, focus_bias, self.model.dtype)
+        bias = attention_bias(self.lengths, self._slots, focus_bias, self.model.dtype)
         output = self.model(
             input_ids=tokens[:, None],
-            position_ids=self._lengths[:, None],
+            position_ids=self.lengths[:, None],
             attention_mask=bias[:, None, None],  # (N, 1, 1, S)
             past_key_values=Cache(layers=self._layers),
             use_cache=True,

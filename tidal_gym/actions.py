@@ -36,7 +36,7 @@ def require_gates(actions: ArrayLike, shape: tuple[int, ...], parameter: str = "
     is_valid = (gates >= 0.0) & (gates <= 1.0)  # False for NaN as well
     if not is_valid.all():
         where = tuple(np.argwhere(~is_valid)[0])
-        row = f" in row {where[0]}" if len(shape) > 1 else ""
+        row = f" in row {where[-2]}" if len(shape) > 1 else ""
         raise InvalidValueError(
             parameter, "must be finite and lie in [0, 1]", f"{gates[where]} for {GATE_NAMES[where[-1]]}{row}"
         )

@@ -90,6 +90,22 @@ class Generation:
         self._prefix_lengths[rows] = prefix_lengths
 
     @torch.inference_mode()
+    def adopt(self, other: Generation, rows: Tensor) -> None:
+        """Takes up in every row one of the other's rows (N,): the same text from here on, under the same gates and draws.
+
+        Args:
+            other: of the same model, capacity and modulation; it stays as it is.
+            rows: with any repeats.
+        """
+        self.history.adopt(other.history, rows)
+        self.streams.adopt(other.streams, rows)
+        for name in (
+            "_log_normalizer", "neutral_entropy", "_recent", "_steps", "_prefix_lengths", "_surprisal",
+            "_sampling_entropy", "_gates",
+        ):  # fmt: skip
+            getattr(self, name).copy_(getattr(other, name)[rows])
+
+    @torch.inference_mode()
     def observe(self, rows: Tensor | None = None) -> Tensor:
         """Observations (N, 64) float32, or (R, 64) of the rows (R,), before the next token is drawn."""
 
@@ -152,8 +168,13 @@ class Generation:
             self._judge.advance(tokens)
 
     @torch.inference_mode()
-    def step(self, gates: Tensor, uniforms: Tensor, reward: Reward) -> tuple[Tensor, dict[str, Tensor]]:
+    def step(
+        self, gates: Tensor, uniforms: Tensor, reward: Reward, *, with_expectation: bool = False
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Draws a token in every row under gates (N, 3), with uniforms (N,) in [0, 1).
+
+        Args:
+            with_expectation: report as well what the reward was expected to be before the draw.
 
         Returns:
             The next observations (N, 64), and what the step reports by name, (N,) each.
@@ -170,18 +191,23 @@ class Generation:
             "temperature": effects.temperature,
             "penalty": effects.penalty,
         }
+        if with_expectation:
+            report["expected_reward"] = self._expectation(q, reward)
         self.accept(gates, outcome)
         return self.observe(), report
 
     @torch.inference_mode()
     def expected_rewards(self, actions: Tensor, reward: Reward) -> Tensor:
-        """The exact expected immediate reward (N, A) of each of the actions (A, 3) in every row; changes nothing."""
+        """The exact expected immediate reward (N, A) of actions (A, 3) or (A, N, 3) in every row; changes nothing."""
         expectations = []
         for action in actions:
             q, _ = self.propose(action.expand(len(self._steps), -1), keep=False)
-            scored = reward(self.outcome(q.tokens, q))
-            expectations.append((q.probs * scored.total).sum(dim=1))
+            expectations.append(self._expectation(q, reward))
         return torch.stack(expectations, dim=1)
+
+    def _expectation(self, q: SamplingDistribution, reward: Reward) -> Tensor:
+        """(N,) mean of the reward over the tokens that q may draw."""
+        return (q.probs * reward(self.outcome(q.tokens, q)).total).sum(dim=1)
 
     def texts(self) -> tuple[Tensor, Tensor]:
         """Tokens (N, L) of the texts, special prefix excluded, and how many of each row's count, (N,)."""

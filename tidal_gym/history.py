@@ -57,6 +57,11 @@ class TokenHistory:
         self._distinct[rows] = is_first.sum(dim=1)
         self._distinct_bigrams[rows] = is_new_bigram.sum(dim=1)
 
+    def adopt(self, other: TokenHistory, rows: Tensor) -> None:
+        """Takes up in every row the text of one of the other's rows (N,), of the same capacity."""
+        for name in ("tokens", "is_first", "lengths", "newest", "_distinct", "_distinct_bigrams"):
+            getattr(self, name).copy_(getattr(other, name)[rows])
+
     def append(self, tokens: Tensor) -> None:
         """Adds one token (N,) to every row."""
         place = self.lengths.unsqueeze(1)

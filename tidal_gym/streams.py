@@ -50,6 +50,15 @@ class TwoStreams:
             present.index_copy_(0, rows, new)
         return outputs
 
+    def adopt(self, other: TwoStreams, rows: Tensor) -> None:
+        """Take up in every row what the other streams, of the same model, have read in one of their rows (N,)."""
+        places = torch.arange(len(rows), device=rows.device)
+        self._neutral.adopt(other._neutral, places, other._neutral.lengths[rows], rows)
+        if not self.is_shared:
+            self._gated.adopt(other._gated, places, other._gated.lengths[rows], rows)
+        for present, new in zip(self.latest, other.latest, strict=True):
+            present.copy_(new[rows])
+
     def gated_logits(self, newest: Tensor, gates: Tensor, focus_bias: Tensor, *, keep: bool = True) -> Tensor:
         """Logits (N, V) of the gated stream, which reads the newest tokens (N,) under gates (N, 3) and focus bias (N,).
 

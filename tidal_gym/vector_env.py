@@ -6,7 +6,7 @@ What actions, observations, rewards and arguments mean stands in :class:`tidal_g
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import gymnasium
 import numpy as np
@@ -56,6 +56,8 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             of the final observations into ``infos["final_obs"]`` and the finished step's info into
             ``infos["final_info"]``; with DISABLED, ``reset(options={"reset_mask": mask})`` resets finished rows.
         max_episode_steps: most tokens that an episode draws.
+        expected_reward: whether ``info["expected_reward"]`` gives, beside the reward of the token drawn, its exact
+            expectation over the tokens that the action could have drawn.
         model, statistics, dtype, device, prompts, prompt_tokens, modulation, reward, reward_weights, judge,
             entropy_target, render_mode: as in :class:`tidal_gym.env.TidalGatingEnv`.
 
@@ -82,6 +84,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         judge: str | None = None,
         entropy_target: float | None = None,
         max_episode_steps: int = DEFAULT_EPISODE_STEPS,
+        expected_reward: bool = False,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
@@ -122,6 +125,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             human_entropy=statistics_of_text.human_entropy,
             judge=who_judges,
         )
+        self._with_expectation = expected_reward
         self._step_on_device: Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]] = self._transition
         # Other models, and judges on them, may ask the device.
         is_fixed = isinstance(self.bundle.model, GatedTransformer) and (who_judges is None or who_judges.is_fixed)
@@ -239,14 +243,15 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         Nothing is drawn and no state changes. This is what a one-step oracle maximizes.
 
         Args:
-            actions: (A, 3) gates in [0, 1].
+            actions: (A, 3) gates in [0, 1], the same for every row; or (A, N, 3), for each row its own.
 
         Returns:
             (N, A).
         """
         self._require_running()
         actions = np.asarray(actions)
-        gates = self._as_tensor(require_gates(actions, (len(actions), len(GATE_NAMES))))
+        rows = (self.num_envs,) if actions.ndim == 3 else ()
+        gates = self._as_tensor(require_gates(actions, (len(actions), *rows, len(GATE_NAMES))))
         return self._generation.expected_rewards(gates, self._reward).double().cpu().numpy()
 
     def _require_running(self) -> None:
@@ -260,7 +265,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
 
     def _transition(self, gates: Tensor, uniforms: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Everything of a step that happens on the device: the next observations, and what the step reports."""
-        return self._generation.step(gates, uniforms, self._reward)
+        return self._generation.step(gates, uniforms, self._reward, with_expectation=self._with_expectation)
 
     def _end_of_step(
         self, observed: Tensor, report: dict[str, Tensor]
@@ -315,6 +320,32 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         rows, *begun = (torch.as_tensor(array, device=self._generation.device) for array in arrays)
         self._generation.begin(rows, *begun)
         return rows
+
+    def resized(self, num_envs: int, **changes: Any) -> Self:
+        """Another environment with the same arguments but for the number of rows and what else `changes` names."""
+        return type(self)(**{**self._ezpickle_kwargs, "num_envs": num_envs, **changes})
+
+    def adopt(self, other: TidalGatingVectorEnv, rows: ArrayLike, uniforms: ArrayLike | None = None) -> None:
+        """Every row leaves its episode and takes up that of a row of another environment, to try what might follow.
+
+        Args:
+            other: made with the same arguments, but for the number of rows; it stays as it is.
+            rows: (N,) its rows, with any repeats.
+            uniforms: (N, max_episode_steps) in [0, 1), what tokens are drawn with, from the present step on; None: what
+                `other` will draw with, so that the same gates lead to the same tokens.
+
+        Raises:
+            gymnasium.error.ResetNeeded: one of the two has never been reset.
+        """
+        self._require_running()
+        other._require_running()
+        rows = np.asarray(rows)
+        self._generation.adopt(other._generation, torch.as_tensor(rows, device=self._generation.device))
+        for name in ("_steps", "_prompt_lengths", "_is_finished", "_uniforms", "_gates_taken"):
+            np.copyto(getattr(self, name), getattr(other, name)[rows])
+        if uniforms is not None:
+            columns = (np.arange(self.max_episode_steps) - self._steps[:, None]) % self.max_episode_steps
+            self._uniforms[:, :-1] = np.take_along_axis(np.asarray(uniforms), columns, axis=1)
 
     # Looking at the episodes
 

@@ -91,3 +91,42 @@ class TargetVectorEnv(VectorEnv):
 
     def _draw(self) -> np.ndarray:
         return self.np_random.uniform(-1, 1, (self.num_envs, 2)).astype(np.float32)
+
+
+class ValleyVectorEnv(VectorEnv):
+    """One-step episodes: observe x in [-1, 1]², whose best action is (0.1 + 0.4 (x + 1), 1/2); expected reward -2 |a - best|².
+
+    What is drawn is the expectation and noise. It offers ``expected_rewards``, as the environments of texts do.
+    """
+
+    def __init__(self, num_envs: int = 32) -> None:
+        self.num_envs = num_envs
+        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        self.single_observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.single_action_space = gymnasium.spaces.Box(0.0, 1.0, (3,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+    @staticmethod
+    def best(states: np.ndarray) -> np.ndarray:
+        """(N, 3) for states (N, 2)."""
+        return np.concatenate((0.1 + 0.4 * (states + 1), np.full((len(states), 1), 0.5)), axis=1)
+
+    def expected_rewards(self, actions: np.ndarray) -> np.ndarray:
+        """(N, A) for actions (A, N, 3)."""
+        return -2.0 * ((actions - self.best(self._states)) ** 2).sum(axis=2).T
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self._states = self._draw()
+        return self._states.copy(), {}
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
+        rewards = self.expected_rewards(actions[None])[:, 0] + self.np_random.normal(size=self.num_envs)
+        done = np.ones(self.num_envs, bool)
+        infos = {"final_obs": self._states.copy(), "_final_obs": done}
+        self._states = self._draw()
+        return self._states.copy(), rewards, done, np.zeros(self.num_envs, bool), infos
+
+    def _draw(self) -> np.ndarray:
+        return self.np_random.uniform(-1, 1, (self.num_envs, 2)).astype(np.float32)

@@ -1,0 +1,96 @@
+"""What each part of the training recipe is worth, measured on the training openings alone.
+
+Every variant trains with a few seeds and is evaluated on episodes of the training openings that no training saw. The
+held-out openings stay out of it: they are for the figures of the recipe that came out (benchmarks/controllers.py).
+Variants that are in the result file already are not run again, unless --again names them.
+
+    python benchmarks/recipe.py --steps 200000 --seeds 0 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from results_file import RESULTS, write_result
+
+from agents import EnvConfig, OneStepOracle, PPOConfig, TrainConfig, WarmStartConfig, evaluate, train
+from agents.agent import Agent
+from agents.baselines import Fixed
+
+DRAWN = PPOConfig(reward="drawn")
+EXPECTED = PPOConfig(reward="expected")
+WARM = WarmStartConfig(env_steps=50_000)
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "drawn rewards": {"ppo": DRAWN},
+    "expected rewards": {"ppo": EXPECTED},
+    "expected rewards, gamma 0": {"ppo": replace(EXPECTED, gamma=0.0)},
+    "expected rewards, gamma 0.6": {"ppo": replace(EXPECTED, gamma=0.6)},
+    "warm start": {"ppo": EXPECTED, "warm_start": WARM},
+}
+"""Changes to the default configuration, by name."""
+
+
+def main() -> None:
+    """Measure the yardsticks once, then every variant that is missing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--steps", type=int, default=200_000, help="env steps of each run")
+    parser.add_argument("--static", type=float, nargs=3, default=(0.2957, 0.0, 0.0248), help="the best static setting")
+    parser.add_argument("--episodes", type=int, default=256)
+    parser.add_argument("--oracle_episodes", type=int, default=64)
+    parser.add_argument("--evaluation_seed", type=int, default=777)
+    parser.add_argument("--again", action="store_true", help="run what the result file holds already")
+    parser.add_argument("--output", default="runs/recipe")
+    arguments = parser.parse_args()
+
+    def returns_of(agent: Agent, episodes: int) -> np.ndarray:
+        found = evaluate(agent, EnvConfig(), prompts="train", episodes=episodes, seed=arguments.evaluation_seed)
+        print(f"    {agent.name}: {found.mean_return}", flush=True)
+        return np.array(found.returns)
+
+    path = RESULTS / "recipe.json"
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    runs: list[dict[str, Any]] = result.get("runs", [])
+    count = arguments.oracle_episodes
+    if "yardsticks" not in result:
+        static = returns_of(Fixed(arguments.static, "best static"), arguments.episodes)
+        oracle = returns_of(OneStepOracle(), count)
+        result["yardsticks"] = {
+            "static_gates": arguments.static,
+            "best static": static.mean(),
+            "best static on the oracle's episodes": static[:count].mean(),
+            "one-step oracle": oracle.mean(),
+            "oracle_episodes": count,
+        }
+    marks = result["yardsticks"]
+    gap = marks["one-step oracle"] - marks["best static on the oracle's episodes"]
+    for name in arguments.variants:
+        for seed in arguments.seeds:
+            key = {"variant": name, "seed": seed, "steps": arguments.steps}
+            known = [run for run in runs if key.items() <= run.items()]
+            if known and not arguments.again:
+                continue
+            runs = [run for run in runs if run not in known]
+            start = time.perf_counter()
+            config = TrainConfig(total_steps=arguments.steps, seed=seed, **VARIANTS[name])
+            folder = Path(arguments.output) / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
+            controller = train(config, folder, overwrite=True)
+            returns = returns_of(controller, arguments.episodes)
+            closed = (returns.mean() - marks["best static"]) / gap
+            run = {**key, "return": returns.mean(), "gap_closed": closed, "seconds": time.perf_counter() - start}
+            runs.append(run)
+            print(f"{name}, seed {seed}: {run['return']:.2f}, {closed:.0%} of the gap", flush=True)
+            kept = {"prompts": "train", "evaluation_seed": arguments.evaluation_seed, "yardsticks": marks}
+            write_result("recipe", {**kept, "runs": runs})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+
+from agents.beta_policy import BetaPolicy
+from agents.controller import Controller
+from agents.env_config import EnvConfig
+from agents.learning_curve import LearningCurve, read_learning_curve
+from agents.sb3_adapter import VectorEnvToSB3
+from agents.training import LinearLearningRate, train
+from agents.training_config import PPOConfig, TrainConfig, WarmStartConfig
+from agents.warm_start import warm_start
+from lm.errors import InvalidValueError
+from tests.agents.toy_envs import ValleyVectorEnv
+from tidal_gym.carl_config import CarlRewardConfig
+
+WARM = WarmStartConfig(env_steps=64, candidates=4, rollout_steps=4, gradient_steps=5, batch_size=16)
+
+
+@pytest.fixture
+def config(tiny_env: EnvConfig) -> TrainConfig:
+    """Four rollouts of 16 steps, then two updates of 32."""
+    ppo = PPOConfig(num_envs=4, rollout_steps=8, batch_size=16, epochs=2, hidden_sizes=(8,), reward="expected")
+    return TrainConfig(env=tiny_env, ppo=ppo, warm_start=WARM, total_steps=128, checkpoint_every=64)
+
+
+def test_finds_the_best_action_of_every_state(tmp_path: Path) -> None:
+    """An environment whose expected rewards are a valley turned over: the best action is known in every state."""
+    env = ValleyVectorEnv(32)
+    normalization = VecNormalize(VecMonitor(VectorEnvToSB3(env)), gamma=0.0)
+    ppo = PPO(BetaPolicy, normalization, gamma=0.0, seed=0, device="cpu", policy_kwargs={"net_arch": [32]})
+    ppo.set_logger(Logger(None, []))
+    curve = LearningCurve(tmp_path / "curve.jsonl", 3200, 0.0, None)
+    curve.init_callback(ppo)
+    settings = WarmStartConfig(
+        env_steps=3200, candidates=6, rollout_steps=10, gradient_steps=50, batch_size=64, temperature=0.01
+    )
+    warm_start(ppo, normalization, env, settings, 0, curve)
+    assert ppo.num_timesteps == 3200
+    assert len(read_learning_curve(tmp_path / "curve.jsonl")) == 10
+
+    states = np.random.default_rng(1).uniform(-1, 1, (200, 2)).astype(np.float32)
+    actions, _ = ppo.predict(normalization.normalize_obs(states), deterministic=True)
+    errors = np.abs(actions - env.best(states))
+    assert errors.mean() < 0.06
+    # Nothing follows, and the best action earns 0.
+    with torch.no_grad():
+        values = ppo.policy.predict_values(torch.as_tensor(normalization.normalize_obs(states))).numpy()[:, 0]
+    assert abs(np.mean(values * np.sqrt(normalization.ret_rms.var))) < 0.1
+    # Some of the policy's spread is left for PPO.
+    assert 0.02 < ppo.policy.get_distribution(torch.as_tensor(states)).distribution.stddev.mean() < 0.3
+
+
+def test_comes_before_ppo_and_counts_its_steps(config: TrainConfig, tmp_path: Path) -> None:
+    controller = train(config, tmp_path / "run")
+    points = read_learning_curve(tmp_path / "run" / "learning_curve.jsonl")
+    assert [point.step for point in points] == [16, 32, 48, 64, 96, 128]
+    assert controller.metrics["step"] == 128
+    saved = json.loads((tmp_path / "run" / "controller" / "controller.json").read_text())
+    assert saved["training"]["warm_start"]["env_steps"] == 64
+    assert Controller.load(tmp_path / "run").act(np.zeros((2, 64), np.float32)).shape == (2, 3)
+
+
+def test_same_seed_same_policy(config: TrainConfig, tmp_path: Path) -> None:
+    weights = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        controller = train(replace(config, total_steps=64, seed=seed), tmp_path / name)
+        weights.append(torch.cat([tensor.flatten() for tensor in controller.policy.state_dict().values()]))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_resumed_run_does_not_start_warm_again(config: TrainConfig, tmp_path: Path) -> None:
+    class Stop(BaseException):
+        pass
+
+    def listen(point) -> None:
+        if point.step == 96:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(config, tmp_path / "run", progress=listen)
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["0000000064"]
+    seen: list[int] = []
+    train(config, tmp_path / "run", resume=True, progress=lambda point: seen.append(point.step))
+    assert seen == [96, 128]
+
+
+def test_learning_rate_falls_over_what_is_left() -> None:
+    rate = LinearLearningRate(0.8, num_updates=4, share=0.5)
+    assert [rate(left) for left in (0.375, 0.25, 0.125, 0.0)] == pytest.approx([0.8, 0.6, 0.4, 0.2])
+
+
+def test_expected_rewards_are_learned_from_and_drawn_ones_are_shown(config: TrainConfig, tmp_path: Path) -> None:
+    from agents.training import _wrap
+
+    env = config.env.make(3, expected_reward=True)
+    normalization = _wrap(env, config.ppo)
+    normalization.reset()
+    drawn = np.zeros(3)
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        actions = generator.random((3, 3), dtype=np.float32)
+        expected = np.diag(env.expected_rewards(actions))
+        _, _, dones, infos = normalization.step(actions)
+        np.testing.assert_allclose(normalization.get_original_reward(), expected, atol=1e-5)
+        adapter = normalization.venv.venv.venv
+        found = adapter.vector_infos
+        rewards = [row for row in np.flatnonzero(dones)]
+        drawn = np.array([infos[row]["episode"]["r"] for row in rewards])
+        assert "final_info" in found or not len(drawn)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"env_steps": -1}, r"`warm_start\.env_steps` must be at least 0\. Received -1"),
+        ({"candidates": 1}, r"`warm_start\.candidates` must be at least 2\. Received 1"),
+        ({"gradient_steps": 0}, r"`warm_start\.gradient_steps` must be at least 1"),
+        ({"temperature": 0.0}, r"`warm_start\.temperature` must be above 0 and finite"),
+        ({"learning_rate": float("inf")}, r"`warm_start\.learning_rate` must be above 0 and finite"),
+    ],
+)
+def test_bad_settings_are_named(changes: dict, message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        WarmStartConfig(**changes)
+
+
+def test_what_does_not_go_together_is_named() -> None:
+    with pytest.raises(InvalidValueError, match=r"`warm_start\.env_steps` must be at most `total_steps` \(10\)"):
+        TrainConfig(total_steps=10, warm_start=WARM)
+    with pytest.raises(InvalidValueError, match=r"must be 0 for a Gaussian policy"):
+        TrainConfig(ppo=PPOConfig(policy="gaussian"), warm_start=WARM)
+    with pytest.raises(InvalidValueError, match=r'`ppo\.reward` must be "drawn" where coherence is paid'):
+        TrainConfig(env=EnvConfig(carl=CarlRewardConfig()), ppo=PPOConfig(reward="expected"))
+    with pytest.raises(InvalidValueError, match=r'`reward` must be "drawn" or "expected"\. Received'):
+        PPOConfig(reward="guessed")
