@@ -25,8 +25,8 @@ class Contestant:
     kind: Kind
     """Its part in the comparison."""
     returns: NDArray[np.float64]
-    """(R, E) of R training runs, 1 for who does not learn, in the same E episodes for all. The oracle's may be the first
-    few of them."""
+    """(R, E) of R training runs, 1 for who does not learn, in the same E episodes for all; the oracle's may be the
+    first few of them."""
 
 
 @dataclass(frozen=True)

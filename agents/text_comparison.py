@@ -57,8 +57,8 @@ class TextAdvantage:
 def compare_texts(measure: str, learned: Sequence[Gap], baseline: Gap) -> TextAdvantage:
     """Compare the runs' mean distance to human text with a baseline's.
 
-    The variance is the grouped jackknife's over texts (the same groups left out on both sides and in all runs) plus that
-    of the mean over runs; Student's t has as many degrees as there are groups, less one.
+    The variance is the grouped jackknife's over texts (the same groups left out on both sides and in all runs) plus
+    that of the mean over runs; Student's t has as many degrees as there are groups, less one.
 
     Args:
         measure: name of the measure.

@@ -27,13 +27,21 @@ Update = Callable[..., None]
 """``update(done, total, note)``."""
 
 
+def claim_folder(config: BenchmarkConfig, output: str | Path, *, resume: bool, overwrite: bool) -> Path:
+    """Make a benchmark's folder, or take up the benchmark that it holds, which may get more seeds and decoders.
+
+    Raises:
+        OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is True.
+        CheckpointError: to be resumed, but with another configuration; names what differs.
+    """
+    return claim(output, config, resume=resume, overwrite=overwrite, adjustable=EXTENSIBLE)
+
+
 def run_benchmark(
     config: BenchmarkConfig,
-    output: str | Path,
+    folder: Path,
     *,
     workers: int,
-    resume: bool = False,
-    overwrite: bool = False,
     update: Update,
     tell: Callable[[str, dict[str, Any]], None],
     publish: Callable[[], object],
@@ -45,22 +53,17 @@ def run_benchmark(
 
     Args:
         config: what to run.
-        output: the folder.
+        folder: of the benchmark, see :func:`claim_folder`.
         workers: processes that stages run in, at least 1.
-        resume: go on with the benchmark that the folder holds, if any.
-        overwrite: replace it.
         update: is told how much is done, of how much, and what is being worked on.
         tell: is told each stage that ends, with its result.
         publish: is called now and then while stages run, to show what there is.
 
     Raises:
         InvalidValueError: `workers` is below 1.
-        OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is True.
-        CheckpointError: to be resumed, but with another configuration; names what differs.
     """
     if workers < 1:
         raise InvalidValueError("workers", "must be at least 1", workers)
-    folder = claim(output, config, resume=resume, overwrite=overwrite, adjustable=EXTENSIBLE)
     stages = stages_of(config, folder)
     results = StageResults(folder / STAGES_FOLDER)
     published = time.monotonic()
@@ -73,8 +76,8 @@ def run_benchmark(
         finished = sum(stage.name in results for stage in stages)
         update(done, sum(stage.cost for stage in stages), f"{finished} of {len(stages)}: {', '.join(status.running)}")
         if status.done and time.monotonic() - published >= SECONDS_BETWEEN_RESULTS:
-            publish()
             published = time.monotonic()
+            publish()
 
     return run_stages(stages, results, workers=workers, look=look)
 
@@ -94,4 +97,4 @@ def _share(stage: Stage, status: StagesStatus, results: StageResults, config: Be
     if stage.name not in status.running or not seeds:
         return 0.0
     curve = read_learning_curve(controller_folder(folder, seeds[0]) / CURVE_FILE)
-    return curve[-1].step / config.learning_steps if curve else 0.0
+    return min(1.0, curve[-1].step / config.learning_steps) if curve else 0.0

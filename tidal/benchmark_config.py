@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from agents.text_measures import TextMeasuresConfig
+from agents.text_measures import FEWEST_TEXTS, TextMeasuresConfig
 from agents.training_config import TrainConfig
 from lm.errors import InvalidValueError
 
@@ -15,6 +15,10 @@ class BenchmarkConfig:
 
     training: TrainConfig = field(default_factory=TrainConfig)
     """Environment, recipe and first seed of the controllers; also a YAML file."""
+    model: str | None = None
+    """Language model in place of the recipe's: a bundled name, a folder or a hub id."""
+    reward: str | None = None
+    """Reward in place of the recipe's."""
     seeds: int = 10
     """Controllers, trained from neighbouring seeds, at least 1."""
     decoders: tuple[str, ...] = ()
@@ -46,6 +50,8 @@ class BenchmarkConfig:
     def __post_init__(self) -> None:
         for name in ("decoders", "oracle_levels"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # YAML and JSON give lists
+        given = {name: getattr(self, name) for name in ("model", "reward") if getattr(self, name) is not None}
+        object.__setattr__(self, "training", replace(self.training, env=replace(self.training.env, **given)))
         least = {"seeds": 1, "static_settings": 1, "tuning_seed": 0, "episodes": 1, "evaluation_seed": 0}
         for name, bound in (least | {"oracle_episodes": 0, "frozen_episodes": 0, "text_episodes": 0}).items():
             if getattr(self, name) < bound:
@@ -53,9 +59,10 @@ class BenchmarkConfig:
         if self.tuning_steps is not None and self.tuning_steps < 1:
             raise InvalidValueError("tuning_steps", "must be at least 1", self.tuning_steps)
         for name in ("oracle_episodes", "frozen_episodes", "text_episodes"):
-            if getattr(self, name) > self.episodes:
-                rule = f"must be at most `episodes` ({self.episodes})"
-                raise InvalidValueError(name, rule, getattr(self, name))
+            object.__setattr__(self, name, min(getattr(self, name), self.episodes))
+        if 0 < self.text_episodes < FEWEST_TEXTS:
+            rule = f"must be 0 or at least {FEWEST_TEXTS}, as many as there are `episodes`"
+            raise InvalidValueError("text_episodes", rule, self.text_episodes)
 
     @property
     def training_seeds(self) -> tuple[int, ...]:
@@ -64,8 +71,8 @@ class BenchmarkConfig:
 
     @property
     def learning_steps(self) -> int:
-        """Env steps that a controller learns from: whole updates."""
-        return self.training.num_updates * self.training.ppo.steps_per_update
+        """Env steps that a controller learns from, at most: warm start and PPO end with whole updates."""
+        return self.training.total_steps + 2 * self.training.ppo.steps_per_update
 
     @property
     def baseline_steps(self) -> int:
@@ -78,9 +85,11 @@ class BenchmarkConfig:
 
     def shortened(self) -> BenchmarkConfig:
         """The same comparison in under five minutes on two cores, too short to claim anything."""
+        steps = min(self.training.total_steps, 40_000)
+        warm_start = replace(self.training.warm_start, env_steps=min(self.training.warm_start.env_steps, steps // 2))
         return replace(
             self,
-            training=replace(self.training, total_steps=min(self.training.total_steps, 40_000)),
+            training=replace(self.training, total_steps=steps, warm_start=warm_start),
             seeds=min(self.seeds, 2),
             static_settings=min(self.static_settings, 64),
             episodes=min(self.episodes, 128),

@@ -202,7 +202,7 @@ def _claims(
         evidence += f"; not apart from {', '.join(level)}" if level else ""
         claim("The controllers' interval lies above every baseline's", not level, evidence)
     for gap in comparison.gap_closed[:1]:
-        steps = config.learning_steps
+        steps = config.training.total_steps
         claim(
             f"At least {GAP_AIM:.0%} of the gap from {gap.over} to the oracle, within {STEPS_ALLOWED:,} env steps",
             gap.fraction.mean >= GAP_AIM and steps <= STEPS_ALLOWED,

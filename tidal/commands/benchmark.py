@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
@@ -39,15 +38,17 @@ def run(arguments: Sequence[str]) -> int:
     config = config_of(parser, options, BenchmarkConfig)
     if options.quick:
         config = config.shortened()
-    folder = Path(options.output)
     command = shlex.join(["tidal", "benchmark", *arguments])
 
     with progress("Importing the libraries"):
         import rliable  # noqa: F401 - missed now rather than in an hour
 
-        from tidal.benchmark import RESULTS_FILE, run_benchmark, write_results
+        from tidal.benchmark import RESULTS_FILE, claim_folder, run_benchmark, write_results
         from tidal.benchmark_report import write_report
         from tidal.benchmark_table import comparison_table
+
+    resume = options.resume or options.report_only
+    folder = claim_folder(config, options.output, resume=resume, overwrite=options.overwrite)
 
     def publish() -> dict[str, Any]:
         results = write_results(config, folder, command=command)
@@ -61,8 +62,6 @@ def run(arguments: Sequence[str]) -> int:
                 config,
                 folder,
                 workers=_cores() if options.workers is None else options.workers,
-                resume=options.resume,
-                overwrite=options.overwrite,
                 update=update,
                 tell=_tell,
                 publish=publish,
