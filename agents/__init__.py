@@ -25,6 +25,8 @@ _MODULE_OF = {
     "StaticTuning": "baselines",
     "tune_static": "baselines",
     "OneStepOracle": "oracle",
+    "Decoder": "decoders",
+    "decoder": "decoders",
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
     "paired_difference": "evaluation",
