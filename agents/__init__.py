@@ -27,6 +27,8 @@ _MODULE_OF = {
     "OneStepOracle": "oracle",
     "Decoder": "decoders",
     "decoder": "decoders",
+    "DecoderTuning": "decoder_tuning",
+    "tune": "decoder_tuning",
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
     "paired_difference": "evaluation",

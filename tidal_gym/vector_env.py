@@ -233,8 +233,8 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         """Draws one token for every row from what a logits processor makes of the model's logits.
 
         Random numbers, rewards, infos and autoreset are those of :meth:`step`, so that any decoding method of
-        transformers can be compared with gates. The gates count as neutral; the infos' temperature and penalty are NaN. Steps of both kinds may follow each
-        other: a gated one reads what came before as if it had been under neutral gates.
+        transformers can be compared with gates. The gates count as neutral; the infos' temperature and penalty are NaN.
+        Steps of both kinds may follow each other: a gated one reads what came before as if under neutral gates.
 
         Args:
             processor: called with the texts (N, L), each with its newest token last and left-padded with its own first
