@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from agents.decoders import DECODER_FAMILIES
 from agents.text_measures import FEWEST_TEXTS, TextMeasuresConfig
 from agents.training_config import TrainConfig
 from lm.errors import InvalidValueError
@@ -21,7 +22,7 @@ class BenchmarkConfig:
     """Reward in place of the recipe's."""
     seeds: int = 10
     """Controllers, trained from neighbouring seeds, at least 1."""
-    decoders: tuple[str, ...] = ()
+    decoders: tuple[str, ...] = tuple(DECODER_FAMILIES)
     """Decoding methods that are tuned besides the static gates."""
     static_settings: int = 256
     """Static gates that are tried, at least 1."""
@@ -52,6 +53,8 @@ class BenchmarkConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))  # YAML and JSON give lists
         given = {name: getattr(self, name) for name in ("model", "reward") if getattr(self, name) is not None}
         object.__setattr__(self, "training", replace(self.training, env=replace(self.training.env, **given)))
+        if unknown := set(self.decoders) - DECODER_FAMILIES.keys():
+            raise InvalidValueError("decoders", f"must be among {', '.join(DECODER_FAMILIES)}", ", ".join(sorted(unknown)))
         least = {"seeds": 1, "static_settings": 1, "tuning_seed": 0, "episodes": 1, "evaluation_seed": 0}
         for name, bound in (least | {"oracle_episodes": 0, "frozen_episodes": 0, "text_episodes": 0}).items():
             if getattr(self, name) < bound:

@@ -15,6 +15,8 @@ from typing import Any
 from agents.agent import Agent
 from agents.baselines import Fixed, Neutral, Random, tune_static
 from agents.controller import Controller
+from agents.decoder_tuning import tune as tune_decoder
+from agents.decoders import DECODER_FAMILIES, decoder
 from agents.evaluation import Evaluation, evaluate
 from agents.frozen_gate import FrozenGate
 from agents.learning_curve import read_learning_curve
@@ -31,6 +33,8 @@ STATIC, ORACLE = "best static", "one-step oracle"
 REFERENCES: dict[str, Callable[[], Agent]] = {"neutral": Neutral, "random": Random}
 """Who is evaluated for orientation, untuned."""
 STAGES_FOLDER, CONTROLLERS_FOLDER = "stages", "controllers"
+NUM_FINALISTS = 4
+"""Settings of a decoding method that go on to the final of its tuning."""
 NUM_SAMPLES = 4
 """Episodes of each agent whose texts are kept."""
 
@@ -49,7 +53,8 @@ class Baseline:
 
 def baselines_of(config: BenchmarkConfig) -> tuple[Baseline, ...]:
     """Who the controllers have to beat."""
-    return (Baseline(STATIC, _tune_gates, _fixed_gates),)
+    decoders = (Baseline(name, partial(_tune_decoder, name), partial(_decoder, name)) for name in config.decoders)
+    return (Baseline(STATIC, _tune_gates, _fixed_gates), *decoders)
 
 
 def stages_of(config: BenchmarkConfig, folder: Path) -> list[Stage]:
@@ -225,6 +230,30 @@ def _tune_gates(config: BenchmarkConfig) -> dict[str, Any]:
 
 def _fixed_gates(result: dict[str, Any]) -> Agent:
     return Fixed([result["settings"][gate] for gate in GATE_NAMES], STATIC)
+
+
+def _tune_decoder(name: str, config: BenchmarkConfig) -> dict[str, Any]:
+    num_envs = config.training.ppo.num_envs
+    # What is left over is too little for another batch of each finalist.
+    steps = config.baseline_steps + NUM_FINALISTS * num_envs * config.training.env.max_episode_steps
+    tuning = tune_decoder(
+        DECODER_FAMILIES[name],
+        config.training.env,
+        env_steps=steps,
+        num_envs=num_envs,
+        num_finalists=NUM_FINALISTS,
+        seed=config.tuning_seed,
+    )
+    return {
+        "env_steps": tuning.env_steps,
+        "settings": dict(tuning.parameters),
+        "tried": len(tuning.trials),
+        "tuning": tuning.to_json(),
+    }
+
+
+def _decoder(name: str, result: dict[str, Any]) -> Agent:
+    return decoder(name, **result["settings"])
 
 
 def _evaluate(

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from tidal_gym.actions import NEUTRAL_ACTION
 from tidal_gym.forecast import TEMPERATURES, Forecaster
 from tidal_gym.history import RECENT_TOKENS, TokenHistory
 from tidal_gym.judge import Judge
-from tidal_gym.modulation import GateEffects, ModulationConfig, SamplingDistribution, draw, gate_effects, modulate
+from tidal_gym.modulation import (
+    GateEffects,
+    ModulationConfig,
+    SamplingDistribution,
+    distribution_of,
+    draw,
+    gate_effects,
+    modulate,
+)
 from tidal_gym.observation import HiddenSummary, Trace, observe
 from tidal_gym.rewards import Outcome, Reward
 from tidal_gym.streams import TwoStreams, surprisal
@@ -65,6 +73,7 @@ class Generation:
         self._surprisal, self._sampling_entropy = self._log_normalizer.new_zeros(2, num_rows).unbind()
         self._neutral = self._log_normalizer.new_tensor(NEUTRAL_ACTION)
         self._gates = self._neutral.repeat(num_rows, 1)
+        self._is_gated_stream_behind = False
 
     @torch.inference_mode()
     def begin(self, rows: Tensor, prompts: Tensor, lengths: Tensor, prefix_lengths: Tensor) -> None:
@@ -180,6 +189,40 @@ class Generation:
             The next observations (N, 64), and what the step reports by name, (N,) each.
         """
         q, effects = self.propose(gates)
+        return self._settle(q, gates, effects, uniforms, reward, with_expectation=with_expectation)
+
+    @torch.inference_mode()
+    def step_with(
+        self, processor: LogitsProcessor | LogitsProcessorList, uniforms: Tensor, reward: Reward
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As :meth:`step`, but a logits processor makes the distribution q of the neutral stream's logits.
+
+        The gates count as neutral. Temperature and penalty are reported as NaN: only the processor knows them. The
+        gated stream does not read along, see :meth:`catch_up`.
+        """
+        # A processor may write into what it is given, and the logits are still needed to score with.
+        scores = processor(self.history.newest_last(), self.streams.latest.logits.clone())
+        unknown = torch.full_like(uniforms, torch.nan)
+        self._is_gated_stream_behind = True
+        gates = self._neutral.expand(len(uniforms), -1)
+        return self._settle(distribution_of(scores), gates, GateEffects(unknown, unknown, unknown), uniforms, reward)
+
+    def catch_up(self) -> None:
+        """Needed before :meth:`propose` and :meth:`step` where :meth:`step_with` went before; else does nothing."""
+        if self._is_gated_stream_behind:
+            self.streams.catch_up(self.history.lengths + self._prefix_lengths)
+            self._is_gated_stream_behind = False
+
+    def _settle(
+        self,
+        q: SamplingDistribution,
+        gates: Tensor,
+        effects: GateEffects,
+        uniforms: Tensor,
+        reward: Reward,
+        *,
+        with_expectation: bool = False,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         outcome = self.outcome(draw(q, uniforms).unsqueeze(1), q)
         scored = reward(outcome)
         report = {

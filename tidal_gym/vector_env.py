@@ -17,6 +17,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from lm.bundle import load_bundle
 from lm.gated_transformer import GatedTransformer
@@ -230,11 +231,33 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             gymnasium.error.ResetNeeded: before the first reset, or while a row waits for one (DISABLED autoreset).
         """
         self._require_running()
-        gates = self._as_tensor(require_gates(actions, (self.num_envs, len(GATE_NAMES))))
-        uniforms = self._as_tensor(self._uniforms[self._rows, self._steps])
-        self._gates_taken[self._rows, self._steps] = actions
-        self._steps += 1
-        return self._end_of_step(*self._step_on_device(gates, uniforms))
+        gates = require_gates(actions, (self.num_envs, len(GATE_NAMES)))
+        self._generation.catch_up()
+        return self._end_of_step(*self._step_on_device(self._as_tensor(gates), self._begin_step(gates)))
+
+    @torch.inference_mode()
+    def step_with(
+        self, processor: LogitsProcessor | LogitsProcessorList
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Draws one token for every row from what a logits processor makes of the model's logits.
+
+        Random numbers, rewards, infos and autoreset are those of :meth:`step`, so that any decoding method of
+        transformers can be compared with gates. The gates count as neutral; the infos' temperature and penalty are NaN.
+        Steps of both kinds may follow each other: a gated one reads what came before as if under neutral gates.
+
+        Args:
+            processor: called with the texts (N, L), each with its newest token last and left-padded with its own first
+                token, and the neutral stream's logits (N, V).
+
+        Returns:
+            What :meth:`step` returns.
+
+        Raises:
+            gymnasium.error.ResetNeeded: as for :meth:`step`.
+        """
+        self._require_running()
+        uniforms = self._begin_step(self.neutral_action)
+        return self._end_of_step(*self._generation.step_with(processor, uniforms, self._reward))
 
     @torch.inference_mode()
     def expected_rewards(self, actions: ArrayLike) -> NDArray[np.float64]:
@@ -252,6 +275,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         actions = np.asarray(actions)
         rows = (self.num_envs,) if actions.ndim == 3 else ()
         gates = self._as_tensor(require_gates(actions, (len(actions), *rows, len(GATE_NAMES))))
+        self._generation.catch_up()
         return self._generation.expected_rewards(gates, self._reward).double().cpu().numpy()
 
     def _require_running(self) -> None:
@@ -262,6 +286,13 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             raise gymnasium.error.ResetNeeded(
                 f"The episodes of the rows {rows} have ended: call `reset(options={{'reset_mask': mask}})` first."
             )
+
+    def _begin_step(self, gates: NDArray[np.floating]) -> Tensor:
+        """Counts a step under gates (N, 3) or (3,), and returns the random numbers (N,) to draw with."""
+        uniforms = self._as_tensor(self._uniforms[self._rows, self._steps])
+        self._gates_taken[self._rows, self._steps] = gates
+        self._steps += 1
+        return uniforms
 
     def _transition(self, gates: Tensor, uniforms: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Everything of a step that happens on the device: the next observations, and what the step reports."""
