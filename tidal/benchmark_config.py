@@ -20,6 +20,8 @@ class BenchmarkConfig:
     """Language model in place of the recipe's: a bundled name, a folder or a hub id."""
     reward: str | None = None
     """Reward in place of the recipe's."""
+    total_steps: int | None = None
+    """Env steps (tokens) that a controller learns from in place of the recipe's; a warm start keeps its share."""
     seeds: int = 10
     """Controllers, trained from neighbouring seeds, at least 1."""
     decoders: tuple[str, ...] = tuple(DECODER_FAMILIES)
@@ -53,8 +55,11 @@ class BenchmarkConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))  # YAML and JSON give lists
         given = {name: getattr(self, name) for name in ("model", "reward") if getattr(self, name) is not None}
         object.__setattr__(self, "training", replace(self.training, env=replace(self.training.env, **given)))
+        if self.total_steps is not None:
+            object.__setattr__(self, "training", _with_total_steps(self.training, self.total_steps))
         if unknown := set(self.decoders) - DECODER_FAMILIES.keys():
-            raise InvalidValueError("decoders", f"must be among {', '.join(DECODER_FAMILIES)}", ", ".join(sorted(unknown)))
+            rule = f"must be among {', '.join(DECODER_FAMILIES)}"
+            raise InvalidValueError("decoders", rule, ", ".join(sorted(unknown)))
         least = {"seeds": 1, "static_settings": 1, "tuning_seed": 0, "episodes": 1, "evaluation_seed": 0}
         for name, bound in (least | {"oracle_episodes": 0, "frozen_episodes": 0, "text_episodes": 0}).items():
             if getattr(self, name) < bound:
@@ -88,11 +93,9 @@ class BenchmarkConfig:
 
     def shortened(self) -> BenchmarkConfig:
         """The same comparison in under five minutes on two cores, too short to claim anything."""
-        steps = min(self.training.total_steps, 40_000)
-        warm_start = replace(self.training.warm_start, env_steps=min(self.training.warm_start.env_steps, steps // 2))
         return replace(
             self,
-            training=replace(self.training, total_steps=steps, warm_start=warm_start),
+            total_steps=min(self.training.total_steps, 40_000),
             seeds=min(self.seeds, 2),
             static_settings=min(self.static_settings, 64),
             episodes=min(self.episodes, 128),
@@ -100,3 +103,11 @@ class BenchmarkConfig:
             frozen_episodes=min(self.frozen_episodes, 64),
             text_episodes=min(self.text_episodes, 128),
         )
+
+
+def _with_total_steps(training: TrainConfig, total_steps: int) -> TrainConfig:
+    if total_steps < 1:
+        raise InvalidValueError("total_steps", "must be at least 1", total_steps)
+    share = training.warm_start.env_steps / training.total_steps
+    warm_start = replace(training.warm_start, env_steps=int(share * total_steps))
+    return replace(training, total_steps=total_steps, warm_start=warm_start)
