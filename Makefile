@@ -13,7 +13,7 @@ help:
 	@echo "make test      linter, types, import contract and tests (make check is the same)"
 	@echo "make bench     speed, side by side with the bare model and with peers; some eight minutes"
 	@echo "make install   set up $(VENV) only"
-	@echo "make docs      renew docs/environments from the environments' docstrings"
+	@echo "make docs      renew the generated pages: docs/environments and docs/benchmark.md"
 	@echo "make lock      renew requirements.lock with the newest versions that pyproject.toml allows (torch stays)"
 	@echo "make clean     remove $(VENV) and the caches"
 
@@ -41,6 +41,7 @@ pytest: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/make_benchmark_page.py
 
 # torch comes first, alone and by exact version: a resolver left to choose may fetch gigabytes of another build.
 $(INSTALLED): pyproject.toml requirements.lock

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tidal_gym.vector_env import TidalGatingVectorEnv
+
+
+class AgentStep(NamedTuple):
+    """One token in every row: the gates (N, 3) that it was drawn under, and what the vector env returned."""
+
+    gates: NDArray[np.float32]
+    observations: NDArray[np.float32]
+    rewards: NDArray[np.float64]
+    terminations: NDArray[np.bool_]
+    truncations: NDArray[np.bool_]
+    infos: dict[str, Any]
 
 
 class Agent(ABC):
@@ -20,6 +35,14 @@ class Agent(ABC):
 
         Only agents that draw random numbers or look at more than the observation need it.
         """
+
+    def step(self, vector_env: TidalGatingVectorEnv, observations: NDArray[np.float32]) -> AgentStep:
+        """Have every row draw a token, under the gates that :meth:`act` gives for observations (N, 64).
+
+        Only agents that draw tokens in another way than under gates need their own.
+        """
+        gates = self.act(observations)
+        return AgentStep(np.asarray(gates), *vector_env.step(gates))
 
     @abstractmethod
     def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -33,6 +33,9 @@ class EnvConfig:
     """Name of the reward."""
     reward_weights: dict[str, Any] | None = None
     """Weights of the reward terms that differ from their defaults."""
+    judge: str | None = None
+    """Language model that judges, for rewards that ask one: a bundled name, a folder, or a hub id with the same
+    vocabulary; None: for the reward `judge` the bundled tidal-judge, in TidalRLM-v0 the grammar."""
     entropy_target: float | None = None
     """Entropy that sampling should have [nats], above 0; None: the model's mean entropy on human text."""
     max_episode_steps: int = 50

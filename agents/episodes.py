@@ -92,7 +92,7 @@ def run_episodes(agent: Agent, vector_env: TidalGatingVectorEnv, seeds: Sequence
     """Run one episode per row, whose prompt and draws depend on the row's seed alone.
 
     Args:
-        agent: chooses the gates.
+        agent: has the tokens drawn.
         vector_env: with SAME_STEP autoreset; a row that is done before the others starts again and is not looked at.
         seeds: of the N rows.
     """
@@ -104,8 +104,7 @@ def run_episodes(agent: Agent, vector_env: TidalGatingVectorEnv, seeds: Sequence
     lengths = np.zeros(num_rows, np.int64)
     steps: list[tuple[NDArray[np.bool_], NDArray[Any], NDArray[Any], dict[str, NDArray[Any]]]] = []
     while is_alive.any():
-        gates = agent.act(observations)
-        observations, rewards, terminations, truncations, infos = vector_env.step(gates)
+        gates, observations, rewards, terminations, truncations, infos = agent.step(vector_env, observations)
         is_done = terminations | truncations
         steps.append((is_alive, np.array(gates), np.array(rewards, float), _step_infos(infos, is_done)))
         lengths += is_alive

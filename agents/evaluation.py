@@ -11,33 +11,19 @@ from typing import Any
 
 import numpy as np
 from gymnasium.vector import VectorEnv
-from numpy.typing import NDArray
 
 from agents.agent import Agent
 from agents.env_config import EnvConfig
 from agents.episodes import REWARD_PREFIX, Episodes, episode_seed, run_episodes
+from agents.intervals import Interval as Interval
+from agents.intervals import bootstrap_mean as bootstrap_mean
+from agents.text_measures import TextMeasures, TextMeasuresConfig, measure_episodes
 from agents.text_statistics import TextStatistics, text_statistics
 from lm.errors import InvalidValueError
 from tidal_gym.actions import GATE_NAMES
 from tidal_gym.rendering import token_pieces
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-RESAMPLES = 10_000
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean and its 95% bootstrap interval."""
-
-    mean: float
-    """The mean itself."""
-    low: float
-    """Lower end."""
-    high: float
-    """Upper end."""
-
-    def __str__(self) -> str:
-        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 @dataclass(frozen=True)
@@ -109,6 +95,8 @@ class Evaluation:
     """Of the drawn tokens."""
     samples: tuple[SampleText, ...] = field(repr=False)
     """The first few episodes."""
+    measures: TextMeasures | None = None
+    """Measures of text beside those of human text, if they were asked for."""
 
     def to_json(self) -> str:
         """As JSON text."""
@@ -124,6 +112,7 @@ def evaluate(
     seed: int = 0,
     num_envs: int = 64,
     num_samples: int = 4,
+    measures: TextMeasuresConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Run an agent over episodes that depend on `prompts`, `seed` and their number alone, not on the agent.
@@ -139,10 +128,11 @@ def evaluate(
         seed: of the episodes and of the bootstrap.
         num_envs: rows that run side by side.
         num_samples: episodes whose texts are kept.
+        measures: how the texts are compared with human text; None: not at all.
         progress: is told how many episodes are done, and how many there are.
 
     Raises:
-        InvalidValueError: `episodes` is below 1, or `seed` below 0.
+        InvalidValueError: `episodes` is below 1, or below 64 with `measures`, or `seed` below 0.
     """
     if episodes < 1:
         raise InvalidValueError("episodes", "must be at least 1", episodes)
@@ -157,7 +147,12 @@ def evaluate(
             parts.append(run_episodes(agent, vector_env, [episode_seed(seed, first + row) for row in range(num_envs)]))
             if progress is not None:
                 progress(min(first + num_envs, episodes), episodes)
-        return summarize(agent.name, Episodes.join(parts).first(episodes), seed, num_samples, vector_env)
+        played = Episodes.join(parts).first(episodes)
+        evaluation = summarize(agent.name, played, seed, num_samples, vector_env)
+        if measures is None:
+            return evaluation
+        bundle = vector_env.unwrapped.bundle
+        return replace(evaluation, measures=measure_episodes(played, bundle, measures, seed=seed))
     finally:
         vector_env.close()
 
@@ -179,18 +174,6 @@ def summarize(name: str, episodes: Episodes, seed: int, num_samples: int, vector
         text=text_statistics(texts),
         samples=tuple(_sample(episodes, row, vector_env) for row in range(min(num_samples, len(texts)))),
     )
-
-
-def bootstrap_mean(values: NDArray[np.floating], seed: int = 0) -> Interval:
-    """Mean of values (E,) with the 95% percentile bootstrap interval (Efron 1979), 10,000 resamples."""
-    generator = np.random.default_rng(seed)
-    means = [
-        # In blocks: all resamples at once would be 10,000 E numbers.
-        values[generator.integers(len(values), size=(500, len(values)))].mean(axis=1)
-        for _ in range(RESAMPLES // 500)
-    ]
-    low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
-    return Interval(float(values.mean()), float(low), float(high))
 
 
 def paired_difference(first: Evaluation, second: Evaluation) -> Interval:

@@ -31,9 +31,9 @@ class GeneratedToken:
     gates: tuple[float, ...]
     """Creativity, focus and stability that it was drawn under."""
     temperature: float
-    """Temperature that it was drawn at."""
+    """Temperature that it was drawn at; NaN where a decoder drew it."""
     penalty: float
-    """Repetition penalty that it was drawn under."""
+    """Repetition penalty that it was drawn under; NaN where a decoder drew it."""
     entropy: float
     """Entropy of the distribution that it was drawn from [nats]."""
     log_prob: float
@@ -71,8 +71,7 @@ def generate_tokens(
         prompt_text = text = decode(vector_env.token_ids()[0], skip_special_tokens=True)
         is_over = False
         while not is_over:
-            gates = agent.act(observations)
-            observations, _, terminations, truncations, infos = vector_env.step(gates)
+            gates, observations, _, terminations, truncations, infos = agent.step(vector_env, observations)
             is_over = bool(terminations[0] or truncations[0])
             longer = decode(vector_env.token_ids()[0], skip_special_tokens=True)
             # The replacement character stands for bytes that the next tokens complete.

@@ -95,20 +95,8 @@ def load_bundle(
 
 @functools.cache
 def _load(name: str, statistics: str | None, dtype: str, device: str) -> Bundle:
-    source = resolve(name)
-    if _looks_like_folder(source) and not Path(source, "config.json").is_file():
-        raise ModelFolderError(
-            f"No model named '{name}': it is not bundled ({', '.join(bundled_models())}), "
-            f"and {source} is no folder with a config.json."
-        )
-    model = load_model(source, DTYPES[dtype], device)
-    if getattr(model.config, "max_position_embeddings", None) is None:
-        raise ModelFolderError(
-            f"The model '{name}' ({model.config.model_type}) states no context length (`max_position_embeddings`), "
-            "without which episodes cannot be sized. Take a model that does."
-        )
-    tokenizer = load_tokenizer(source)
-    path = Path(statistics) if statistics else Path(source) / reference_statistics.FILE_NAME
+    model, tokenizer = load_model_and_tokenizer(name, DTYPES[dtype], device)
+    path = Path(statistics) if statistics else Path(resolve(name)) / reference_statistics.FILE_NAME
     if not path.is_file():
         raise ModelFolderError(
             f"The model '{name}' has no reference statistics ({path} does not exist). Make them with `tidal statistics "
@@ -122,6 +110,35 @@ def _load(name: str, statistics: str | None, dtype: str, device: str) -> Bundle:
             f"and '{name}' has a vocabulary of {model.config.vocab_size}."
         )
     return Bundle(name, model, tokenizer, loaded)
+
+
+@functools.cache
+def load_model_and_tokenizer(
+    name: str, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a model and its tokenizer without statistics, or give back those that this process already has.
+
+    Args:
+        name: as in :func:`load_bundle`.
+        dtype: of the weights.
+        device: as in :func:`load_bundle`.
+
+    Raises:
+        ModelFolderError: the model or its tokenizer are missing, or it states no context length.
+    """
+    source = resolve(name)
+    if _looks_like_folder(source) and not Path(source, "config.json").is_file():
+        raise ModelFolderError(
+            f"No model named '{name}': it is not bundled ({', '.join(bundled_models())}), "
+            f"and {source} is no folder with a config.json."
+        )
+    model = load_model(source, dtype, device)
+    if getattr(model.config, "max_position_embeddings", None) is None:
+        raise ModelFolderError(
+            f"The model '{name}' ({model.config.model_type}) states no context length (`max_position_embeddings`), "
+            "without which episodes cannot be sized. Take a model that does."
+        )
+    return model, load_tokenizer(source)
 
 
 def load_model(source: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> PreTrainedModel:

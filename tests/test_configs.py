@@ -16,6 +16,7 @@ from lm.carl.training_config import CarlTrainConfig
 from lm.pretraining import build_model
 from lm.pretraining_config import PretrainConfig, TrainingConfig
 from lm.rlm.config import ExamplesConfig, GrammarConfig, OptimizationConfig, RLMConfig
+from tidal.benchmark_config import BenchmarkConfig
 from tidal.parsing import config_of
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -23,11 +24,12 @@ COMMANDS = {
     "ppo": ("train", "make_parser", TrainConfig),
     "pretrain": ("pretrain", "make_parser", PretrainConfig),
     "carl": ("carl_train", "make_parser", CarlTrainConfig),
+    "benchmark": ("benchmark", "make_parser", BenchmarkConfig),
     "rlm": ("rlm", "train_parser", RLMConfig),
 }
 
 
-def load(path: Path) -> TrainConfig | PretrainConfig | CarlTrainConfig | RLMConfig:
+def load(path: Path) -> TrainConfig | BenchmarkConfig | PretrainConfig | CarlTrainConfig | RLMConfig:
     command, make_parser, kind = COMMANDS[path.parent.name]
     parser: ArgumentParser = getattr(import_module(f"tidal.commands.{command}"), make_parser)()
     return config_of(parser, parser.parse_args(["--config", str(path), "--output", "unused"]), kind)
@@ -38,6 +40,10 @@ def test_every_preset_loads(path: Path) -> None:
     config = load(path)
     for section, values in yaml.safe_load(path.read_text(encoding="utf-8")).items():
         loaded = getattr(config, section)
+        if isinstance(values, str) and values.endswith(".yaml"):
+            recipe = load(path.parent / values)
+            assert loaded.ppo == recipe.ppo and loaded.env == replace(recipe.env, reward=loaded.env.reward)
+            continue
         if not isinstance(values, dict):
             assert loaded == values
             continue

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lm.errors import InvalidValueError
+from lm.errors import CheckpointError, InvalidValueError
 
 if TYPE_CHECKING:
     from agents.agent import Agent
+    from agents.decoders import Decoder
     from agents.env_config import EnvConfig
 
 HELP = (
-    "neutral, random, oracle (the one-step oracle, slow), static:CREATIVITY,FOCUS,STABILITY, or a controller's folder"
+    "neutral, random, oracle (the one-step oracle, slow), static:CREATIVITY,FOCUS,STABILITY, a decoding method "
+    "(temperature, top-k, top-p, min-p, typical, top-n-sigma, edt, adapt, mirostat) with its parameters as in "
+    "min-p:min_p=0.05,temperature=1.2, a JSON file with family and parameters of a tuned one, or a controller's folder"
 )
 
 
@@ -20,11 +24,13 @@ def agent_named(name: str) -> Agent:
     """The agent that a name stands for.
 
     Raises:
-        InvalidValueError: no agent has this name, or gates are not three numbers in [0, 1].
-        CheckpointError: the folder's controller is missing or damaged.
+        InvalidValueError: no agent has this name, gates are not three numbers in [0, 1], or a decoding method has no
+            such parameters.
+        CheckpointError: the folder's controller is missing or damaged, or the file holds no tuned decoder.
     """
     from agents.baselines import Fixed, Neutral, Random
     from agents.controller import Controller
+    from agents.decoders import DECODER_FAMILIES
     from agents.oracle import OneStepOracle
 
     known = {"neutral": Neutral, "random": Random, "oracle": OneStepOracle}
@@ -32,6 +38,15 @@ def agent_named(name: str) -> Agent:
         return known[name]()
     if name.startswith("static:"):
         return Fixed(_gates(name.removeprefix("static:")), name)
+    family, _, parameters = name.partition(":")
+    if family in DECODER_FAMILIES:
+        decoder = DECODER_FAMILIES[family].agent(**_parameters(parameters, name))
+        decoder.name = name
+        return decoder
+    if name.endswith(".json") and Path(name).is_file():
+        decoder = _tuned(Path(name))
+        decoder.name = name
+        return decoder
     if Path(name).is_dir():
         controller = Controller.load(name)
         controller.name = name.rstrip("/")
@@ -44,6 +59,25 @@ def _gates(text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
         raise InvalidValueError("agent", "must give its gates as three numbers, static:0.5,0,0", text) from error
+
+
+def _tuned(path: Path) -> Decoder:
+    from agents.decoders import decoder
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        family, parameters = content["family"], dict(content["parameters"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} holds no tuned decoder: {error!r}") from error
+    return decoder(family, **parameters)
+
+
+def _parameters(text: str, name: str) -> dict[str, float]:
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    try:
+        return {key: float(value) for key, _, value in pairs}
+    except ValueError as error:
+        raise InvalidValueError("agent", "must give its parameters as name=number,name=number", name) from error
 
 
 def trained_env(agent: Agent) -> EnvConfig | None:

@@ -21,6 +21,7 @@ COMMANDS = {
     "generate": "Continue a text: plainly, with fixed gates, or with a controller",
     "train": "Train a controller that sets the gates",
     "evaluate": "Compare controllers and baselines on the same held-out episodes",
+    "benchmark": "Compare learned controllers with every tuned baseline and the oracle",
     "score": "Loss, perplexity and bits per byte of a text",
     "pretrain": "Train a language model",
     "carl": "Coherence rewards: scores, gates, training, an agent that abstains",
@@ -28,7 +29,7 @@ COMMANDS = {
     "statistics": "Measure the reference statistics that the environment needs of a model",
 }
 
-RESUMABLE = ("train", "pretrain", "rlm")
+RESUMABLE = ("train", "benchmark", "pretrain", "rlm")
 
 EXIT_FAILED, EXIT_MISUSED, EXIT_INTERRUPTED = 1, 2, 130
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, cast
 
 import gymnasium
@@ -101,9 +102,16 @@ class VectorCarlReward(VectorWrapper):
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Draws one token in every row, and pays for it."""
+        return self._pay_for(lambda: self.env.step(actions))
+
+    def step_with(self, processor: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+        """Draws one token in every row with a logits processor, and pays for it."""
+        return self._pay_for(lambda: cast(TidalGatingVectorEnv, self.env).step_with(processor))
+
+    def _pay_for(self, step: Callable[[], Any]) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         account = self._account
         account.look(self._base)
-        observations, rewards, terminations, truncations, infos = self.env.step(actions)
+        observations, rewards, terminations, truncations, infos = step()
         is_over = terminations | truncations
         final = infos.get("final_info", {})
         has_stepped = infos["_token"] | final.get("_token", False)

@@ -87,8 +87,17 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
     | repetition | 0.2    | −min(1, r + 0.3 [x = newest]), in [−1, 0]; r = 0, .25, .5, .75 for 0 to 3 occurrences of x among the last 10 tokens, .05 more for each further one |
     | coherence  | 0.1    | (log P(x given newest) + log V)/log V clipped to [0, 1]; add-one smoothed bigrams of the training text |
 
+    Another reward, `reward="judge"`, has a single term, from a second language model that shares no weights with the first:
+
+    | Term       | Weight | Formula                                                                                      |
+    |------------|--------|----------------------------------------------------------------------------------------------|
+    | agreement  | 1      | −KL(q ‖ P) = −Σ q(x) (log q(x) − log P(x)) [nats], at most 0; P(x) under the judge given the whole text, at least 1e-12 |
+
+    It is summed over all tokens that q can draw, so it is exact and does not depend on which of them is drawn. The judge
+    reads along as a third stream: one more forward a token.
+
     `info` carries the terms, unweighted, as `reward_perplexity`, `reward_diversity`, `reward_repetition` and
-    `reward_coherence`, besides `token` (id), `log_prob` (log p(x) [nats]), `entropy` (H(q) [nats]), `temperature` and
+    `reward_coherence` (or `reward_agreement`), besides `token` (id), `log_prob` (log p(x) [nats]), `entropy` (H(q) [nats]), `temperature` and
     `penalty`; the step that ends an episode adds `token_ids`, the whole episode with its prompt.
 
     ## Starting state
@@ -114,6 +123,7 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
     | `modulation`        | dict or None     | `None`         | fields of `ModulationConfig` that differ: `base_temperature`, `temperature_range`, `base_penalty`, `penalty_range`, `focus_strength`, `top_k`, `top_p` |
     | `reward`            | str              | `"tidal"`      | a registered reward (`tidal_gym.register_reward`), or `"module:attribute"` |
     | `reward_weights`    | dict or None     | `None`         | weights of the reward's terms that differ                    |
+    | `judge`             | str or None      | `None`         | model that judges, of the same vocabulary; `None`: with `reward="judge"` the bundled `tidal-judge`, else nobody |
     | `entropy_target`    | float or None    | `None`         | entropy [nats] in place of H* in the diversity term          |
     | `max_episode_steps` | int              | `50`           | tokens that an episode draws at most; it must fit into the model's context |
     | `render_mode`       | str or None      | `None`         | `"ansi"` (tokens coloured by gate), `"human"` (live in the terminal), `"rgb_array"` |

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from tidal_gym.actions import NEUTRAL_ACTION
 from tidal_gym.forecast import TEMPERATURES, Forecaster
 from tidal_gym.history import RECENT_TOKENS, TokenHistory
-from tidal_gym.modulation import GateEffects, ModulationConfig, SamplingDistribution, draw, gate_effects, modulate
+from tidal_gym.judge import Judge
+from tidal_gym.modulation import (
+    GateEffects,
+    ModulationConfig,
+    SamplingDistribution,
+    distribution_of,
+    draw,
+    gate_effects,
+    modulate,
+)
 from tidal_gym.observation import HiddenSummary, Trace, observe
 from tidal_gym.rewards import Outcome, Reward
 from tidal_gym.streams import TwoStreams, surprisal
@@ -29,6 +38,7 @@ class Generation:
         context_length: tokens that the model can attend to.
         modulation: what the gates do.
         human_entropy: H*, the model's mean entropy on human text [nats].
+        judge: reads along, for the rewards; None: nobody does.
     """
 
     def __init__(
@@ -41,12 +51,14 @@ class Generation:
         context_length: int,
         modulation: ModulationConfig,
         human_entropy: float,
+        judge: Judge | None = None,
     ) -> None:
         self.device = device = model.device
         self.dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
         self.modulation = modulation
         self.history = TokenHistory(num_rows, capacity, device)
         self.streams = TwoStreams(model, num_rows, capacity, has_focus=modulation.focus_strength > 0)
+        self._judge = judge
         self._human_entropy, self._step_limit, self._context_length = human_entropy, step_limit, context_length
         config = model.config.get_text_config()
         self._forecaster = Forecaster(config.vocab_size, modulation.strongest_penalty, self.dtype, device)
@@ -61,6 +73,7 @@ class Generation:
         self._surprisal, self._sampling_entropy = self._log_normalizer.new_zeros(2, num_rows).unbind()
         self._neutral = self._log_normalizer.new_tensor(NEUTRAL_ACTION)
         self._gates = self._neutral.repeat(num_rows, 1)
+        self._is_gated_stream_behind = False
 
     @torch.inference_mode()
     def begin(self, rows: Tensor, prompts: Tensor, lengths: Tensor, prefix_lengths: Tensor) -> None:
@@ -76,6 +89,8 @@ class Generation:
         texts = prompts.gather(1, columns.clamp(max=prompts.shape[1] - 1))
         self.history.reset(rows, texts, lengths - prefix_lengths)
         outputs = self.streams.read_prompts(rows, prompts, lengths)
+        if self._judge is not None:
+            self._judge.begin(rows, prompts, lengths)
         newest = surprisal(outputs.before_newest, self.history.newest[rows])
         self._surprisal[rows] = torch.where(lengths > 1, newest, 0.0)
         self._sampling_entropy[rows] = self._human_entropy
@@ -144,11 +159,13 @@ class Generation:
         """What a reward may look at, for candidates (N, K) from q."""
         history = self.history
         log_prob = self.streams.latest.logits.gather(1, tokens) - self._log_normalizer.unsqueeze(1)
-        return Outcome(tokens, log_prob, sampling, history.newest, self._recent, history.tokens, history.lengths)
+        judged = None if self._judge is None else self._judge.log_probs
+        text, lengths = self.texts()
+        return Outcome(tokens, log_prob, sampling, history.newest, self._recent, text, lengths, judged)
 
     @torch.inference_mode()
     def accept(self, gates: Tensor, outcome: Outcome) -> None:
-        """Both streams and the texts take in the tokens of an outcome (K = 1) that were drawn under gates (N, 3)."""
+        """Streams, judge and texts take in the tokens of an outcome (K = 1) that were drawn under gates (N, 3)."""
         tokens = outcome.tokens[:, 0]
         self._surprisal.copy_(-outcome.log_prob[:, 0])
         self._sampling_entropy.copy_(outcome.sampling_entropy)
@@ -156,6 +173,8 @@ class Generation:
         self._steps += 1
         self.history.append(tokens)
         self.streams.advance(tokens)
+        if self._judge is not None:
+            self._judge.advance(tokens)
 
     @torch.inference_mode()
     def step(
@@ -170,6 +189,40 @@ class Generation:
             The next observations (N, 64), and what the step reports by name, (N,) each.
         """
         q, effects = self.propose(gates)
+        return self._settle(q, gates, effects, uniforms, reward, with_expectation=with_expectation)
+
+    @torch.inference_mode()
+    def step_with(
+        self, processor: LogitsProcessor | LogitsProcessorList, uniforms: Tensor, reward: Reward
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As :meth:`step`, but a logits processor makes the distribution q of the neutral stream's logits.
+
+        The gates count as neutral. Temperature and penalty are reported as NaN: only the processor knows them. The
+        gated stream does not read along, see :meth:`catch_up`.
+        """
+        # A processor may write into what it is given, and the logits are still needed to score with.
+        scores = processor(self.history.newest_last(), self.streams.latest.logits.clone())
+        unknown = torch.full_like(uniforms, torch.nan)
+        self._is_gated_stream_behind = True
+        gates = self._neutral.expand(len(uniforms), -1)
+        return self._settle(distribution_of(scores), gates, GateEffects(unknown, unknown, unknown), uniforms, reward)
+
+    def catch_up(self) -> None:
+        """Needed before :meth:`propose` and :meth:`step` where :meth:`step_with` went before; else does nothing."""
+        if self._is_gated_stream_behind:
+            self.streams.catch_up(self.history.lengths + self._prefix_lengths)
+            self._is_gated_stream_behind = False
+
+    def _settle(
+        self,
+        q: SamplingDistribution,
+        gates: Tensor,
+        effects: GateEffects,
+        uniforms: Tensor,
+        reward: Reward,
+        *,
+        with_expectation: bool = False,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         outcome = self.outcome(draw(q, uniforms).unsqueeze(1), q)
         scored = reward(outcome)
         report = {

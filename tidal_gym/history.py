@@ -81,6 +81,14 @@ class TokenHistory:
         places = self.lengths.unsqueeze(1) + self._recent
         return self.tokens.gather(1, places.clamp(min=0)).masked_fill_(places < 0, -1)
 
+    def newest_last(self) -> Tensor:
+        """(N, L) the texts, each with its newest token in the last column; its first token fills up what lies before.
+
+        As ``generate`` has them, left-padded, but that a padding token belongs to the text as well.
+        """
+        places = self._columns + self.lengths.unsqueeze(1) - len(self._columns)
+        return self.tokens.gather(1, places.clamp(min=0))
+
     def repetition_ratio(self) -> Tensor:
         """(N,) 1 - distinct-1: the share of tokens that repeat an earlier one, in [0, 1)."""
         return 1.0 - self._distinct / self.lengths

@@ -18,19 +18,33 @@ LEAST_PROBABILITY = 1e-12
 """What a judge holds impossible counts as this, so that a reward stays finite."""
 
 
+DEFAULT_JUDGE = "tidal-judge"
+"""Bundled model that judges where no other is named."""
+
+
 class Judge(Protocol):
-    """A distribution over the next token for every text: a grammar, or another language model."""
+    """Reads N texts along with whoever writes them, and says of each what should come next: a grammar, another model.
 
-    def log_probs(self, text: Tensor, lengths: Tensor) -> Tensor:
-        """log P(next token | text) [nats], (N, V); −inf for what cannot come.
+    It works once for every token, however many actions are tried in a state.
+    """
 
-        A pure function of the texts. It is asked for every action that is tried in a state, and mostly for texts that
-        have grown by one token since: what is worth keeping between calls, the judge keeps.
+    log_probs: Tensor
+    """(N, V) log P(next token | text) [nats] of the texts read so far; −inf for what cannot come. Written in place."""
+
+    is_fixed: bool
+    """Whether :meth:`advance` has fixed shapes and asks the device nothing, so that a CUDA graph can hold it."""
+
+    def begin(self, rows: Tensor, prompts: Tensor, lengths: Tensor) -> None:
+        """Begins rows anew.
 
         Args:
-            text: (N, L) token ids; what lies behind a row's length has no meaning.
-            lengths: (N,) tokens of each text.
+            rows: (R,) which rows.
+            prompts: (R, P) ids, special prefix included, right-padded with anything.
+            lengths: (R,) tokens of each prompt, at least 1.
         """
+
+    def advance(self, tokens: Tensor) -> None:
+        """Reads one more token (N,) in every row. A row that is full means nothing until it begins anew."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,7 @@ class JudgeReward:
     is the judge's distribution and nowhere else: to be likely is not enough, nor to be varied.
 
     Args:
-        reference: with a judge.
+        reference: of an environment with a judge.
         weights: fields of :class:`JudgeWeights` that differ.
 
     Raises:
@@ -62,16 +76,15 @@ class JudgeReward:
     """
 
     def __init__(self, reference: RewardReference, weights: Mapping[str, float] | None = None) -> None:
-        if reference.judge is None:
-            hint = "TidalRLM-v0 has one, its grammar."
+        if not reference.has_judge:
+            hint = f"Name one, as judge={DEFAULT_JUDGE!r}."
             raise InvalidValueError("reward", "must be another where there is no judge", "'judge'", hint)
         self.weights = settings_from(JudgeWeights, "reward_weights", weights)
-        self._judge = reference.judge
 
     def __call__(self, outcome: Outcome) -> RewardTerms:
         """Term and total, (N, K)."""
-        log_probs = self._judge.log_probs(outcome.text, outcome.lengths)
-        agreement = -reverse_divergence(outcome.sampling.tokens, outcome.sampling.probs, log_probs)
+        assert outcome.judged is not None
+        agreement = -reverse_divergence(outcome.sampling.tokens, outcome.sampling.probs, outcome.judged)
         terms = {"agreement": agreement.unsqueeze(1).expand(outcome.tokens.shape)}
         return RewardTerms(terms, self.weights.agreement * terms["agreement"])
 

@@ -112,12 +112,27 @@ def modulate(logits: Tensor, effects: GateEffects, text: Tensor, config: Modulat
     """
     # Repeats of a token write the same number to the same place.
     logits.scatter_(1, text, penalize(logits.gather(1, text), effects.penalty.unsqueeze(1)))
-    values, columns = top_k(logits, config.top_k)
-    tokens, order = columns.sort(dim=1)
-    tempered = values.gather(1, order) / effects.temperature.unsqueeze(1)
+    tokens, kept = _largest(logits, config.top_k)
+    tempered = kept / effects.temperature.unsqueeze(1)
     if config.top_p < 1:
         tempered = top_p_mask(tempered, config.top_p)
-    log_probs = tempered.log_softmax(dim=1)
+    return _distribution(tokens, tempered)
+
+
+def distribution_of(scores: Tensor) -> SamplingDistribution:
+    """The distribution that scores (N, V) stand for, over as many tokens as the row with the most has above −inf."""
+    return _distribution(*_largest(scores, int((scores > -torch.inf).sum(dim=1).max())))
+
+
+def _largest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Ids, ascending, and logits of the k largest of each row, (N, k) each."""
+    values, columns = top_k(logits, k)
+    tokens, order = columns.sort(dim=1)
+    return tokens, values.gather(1, order)
+
+
+def _distribution(tokens: Tensor, logits: Tensor) -> SamplingDistribution:
+    log_probs = logits.log_softmax(dim=1)
     probs = log_probs.exp()
     # Tokens that the model rules out (logit -inf) have probability 0 and add nothing to the entropy.
     entropy = -(probs * log_probs.clamp(min=torch.finfo(log_probs.dtype).min)).sum(dim=1)

@@ -12,7 +12,7 @@ import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -22,9 +22,6 @@ from lm.reference_statistics import ReferenceStatistics
 from tidal_gym.modulation import SamplingDistribution
 from tidal_gym.observation import LARGEST_SURPRISAL
 from tidal_gym.settings import require_finite, settings_from
-
-if TYPE_CHECKING:
-    from tidal_gym.judge import Judge
 
 
 class Outcome(NamedTuple):
@@ -44,6 +41,8 @@ class Outcome(NamedTuple):
     """(N, L) ids of the whole text before the candidates; what lies behind a row's length has no meaning."""
     lengths: Tensor
     """(N,) tokens of each text."""
+    judged: Tensor | None = None
+    """(N, V) log P of the next token under the judge [nats], where there is one (:mod:`tidal_gym.judge`)."""
 
     @property
     def sampling_entropy(self) -> Tensor:
@@ -75,8 +74,8 @@ class RewardReference(NamedTuple):
     """V."""
     entropy_target: float
     """The entropy that sampling should have [nats]: H*, unless the environment was given another."""
-    judge: Judge | None = None
-    """Whoever else says what should come next, where the environment has somebody (:mod:`tidal_gym.judge`)."""
+    has_judge: bool = False
+    """Whether somebody else says what should come next: whether outcomes are `judged`."""
 
 
 RewardFactory = Callable[[RewardReference, "Mapping[str, float] | None"], Reward]

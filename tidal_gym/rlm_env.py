@@ -60,6 +60,7 @@ class TidalRLMEnv(TidalGatingEnv):
     | `model`             | str         | `"rlm-tiny"` | bundled name, or the `model` folder of a run of `tidal rlm train` with `examples.task: next` |
     | `reward`            | str         | `"judge"`    | or any registered reward                                            |
     | `reward_weights`    | dict or None | `None`      | weights of the reward's terms that differ                           |
+    | `judge`             | str or None | `None`       | `None`: the grammar; or a language model that judges in its place   |
     | `prompts`           | str         | `"train"`    | `"train"` or `"heldout"`, for agents' evaluations; both begin with nothing |
     | `max_episode_steps` | int or None | `None`       | the whole sentence where it is not less                             |
 

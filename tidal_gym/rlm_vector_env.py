@@ -27,6 +27,7 @@ class TidalRLMVectorEnv(TidalGatingVectorEnv):
         model: a bundled name or a folder, with a grammar in it.
         prompts: "train" or "heldout", which are the same here: every sentence begins with nothing.
         reward: "judge", or any registered reward.
+        judge: None: the grammar, which cannot be wrong; or the name of a language model.
         max_episode_steps: most tokens that an episode draws; None, or more than the sentence has: the whole sentence.
         dtype: "auto" is float32 here, as the models are small.
         settings: as in :class:`tidal_gym.vector_env.TidalGatingVectorEnv`; `prompt_tokens` have no meaning.
@@ -75,44 +76,44 @@ class TidalRLMVectorEnv(TidalGatingVectorEnv):
             )
         return PromptSet(prefix=(), openings=((beginning,),), lengths=(1, 1))
 
-    def _find_judge(self) -> Judge:
-        return GrammarJudge(self.grammar)
+    def _open_judge(self, name: str | None, reward: str) -> Judge | None:
+        return GrammarJudge(self.grammar, self.num_envs) if name is None else super()._open_judge(name, reward)
 
     def _is_at_end(self, tokens: NDArray[np.int64]) -> NDArray[np.bool_]:
         return super()._is_at_end(tokens) | (self._steps >= self.grammar.sentence_length)
 
 
 class GrammarJudge:
-    """A judge that cannot be wrong: the exact posterior over the next symbol, after a token that begins the sentence.
+    """A judge that cannot be wrong: the exact posterior over the next symbol. See :class:`tidal_gym.judge.Judge`.
 
     Args:
         grammar: of the sentences; on the device that the texts are on.
+        num_rows: N.
     """
 
-    def __init__(self, grammar: RandomGrammar) -> None:
-        self._grammar = grammar
-        self._known: tuple[Tensor, Tensor, Tensor] | None = None
-        """Leaves, lengths and answer of the last question, which a one-step oracle asks again for every action."""
+    is_fixed = True
 
-    def log_probs(self, text: Tensor, lengths: Tensor) -> Tensor:
-        """See :class:`tidal_gym.judge.Judge`; the beginning token, last in the vocabulary, never comes again."""
-        length = self._grammar.sentence_length
-        # What is not drawn yet may be any symbol, the posterior at a place does not see it; no place sees the last one.
-        leaves = text[:, 1:length]
-        leaves = torch.nn.functional.pad(leaves, (0, length - leaves.shape[1]))
-        places = torch.arange(1, length + 1, device=text.device)
-        leaves = torch.where(places < lengths[:, None], leaves, 0).clamp(max=self._grammar.vocab_size - 1)
-        # To compare is to wait for the device, which a recording of a step on a GPU must not.
-        is_on_cpu = text.device.type == "cpu"
-        if is_on_cpu and self._known is not None:
-            known_leaves, known_lengths, log_probs = self._known
-            if torch.equal(known_leaves, leaves) and torch.equal(known_lengths, lengths):
-                return log_probs
-        # A row that idles between two episodes has more tokens than a sentence.
-        place = (lengths - 1).clamp(max=length - 1)
-        posterior = next_leaf_posterior(self._grammar.rules, leaves)  # (N, T, v)
-        posterior = posterior.gather(1, place[:, None, None].expand(-1, 1, posterior.shape[2])).squeeze(1)
-        log_probs = torch.nn.functional.pad(posterior.log(), (0, 1), value=-torch.inf)
-        if is_on_cpu:
-            self._known = leaves, lengths.clone(), log_probs
-        return log_probs
+    def __init__(self, grammar: RandomGrammar, num_rows: int) -> None:
+        rules = grammar.rules
+        self._rules, self._vocab_size = rules, grammar.vocab_size
+        # What is not drawn yet may be any symbol: the posterior at a place does not see it.
+        self._leaves = torch.zeros(num_rows, grammar.sentence_length, dtype=torch.int64, device=rules.device)
+        self._places = torch.zeros(num_rows, 1, dtype=torch.int64, device=rules.device)
+        self.log_probs = rules.new_full((num_rows, grammar.vocab_size + 1), -torch.inf)
+        """(N, v + 1); the token that begins a sentence, last in the vocabulary, never comes again."""
+
+    def begin(self, rows: Tensor, prompts: Tensor, lengths: Tensor) -> None:
+        """Sentences begin with nothing but the token that begins them."""
+        self._places[rows] = 0
+        self.log_probs[rows, :-1] = self._posterior(self._leaves[rows], self._places[rows])
+
+    def advance(self, tokens: Tensor) -> None:
+        """Reads one more symbol; whatever token it is, a row that idles between two episodes stays at its last."""
+        self._leaves.scatter_(1, self._places, tokens.clamp(max=self._vocab_size - 1).unsqueeze(1))
+        self._places.add_(1).clamp_(max=self._leaves.shape[1] - 1)
+        self.log_probs[:, :-1] = self._posterior(self._leaves, self._places)
+
+    def _posterior(self, leaves: Tensor, places: Tensor) -> Tensor:
+        """log P (R, v) at places (R, 1) of sentences (R, T)."""
+        posterior = next_leaf_posterior(self._rules, leaves)  # (R, T, v)
+        return posterior.gather(1, places.unsqueeze(2).expand(-1, 1, self._vocab_size)).squeeze(1).log()

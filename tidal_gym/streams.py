@@ -72,6 +72,11 @@ class TwoStreams:
         read = self._gated.step if keep else self._gated.peek
         return read(newest, gates if self._has_gates else None, focus_bias if self._has_focus else None).logits
 
+    def catch_up(self, lengths: Tensor) -> None:
+        """The gated stream takes over, read without gates, all but the newest of the tokens (N,) of every row."""
+        if not self.is_shared:
+            self._gated.adopt(self._neutral, torch.arange(len(lengths), device=lengths.device), lengths - 1)
+
     def advance(self, tokens: Tensor) -> None:
         """The neutral stream reads the tokens (N,) that were drawn."""
         self.latest = self._neutral.step(tokens)

@@ -17,6 +17,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from lm.bundle import load_bundle
 from lm.gated_transformer import GatedTransformer
@@ -32,7 +33,8 @@ from tidal_gym.cuda_graph import Recorded
 from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, require_episode_fits
 from tidal_gym.generation import Generation
 from tidal_gym.infos import add_objects, masked
-from tidal_gym.judge import Judge
+from tidal_gym.judge import DEFAULT_JUDGE, Judge
+from tidal_gym.language_model_judge import open_language_model_judge
 from tidal_gym.modulation import ModulationConfig
 from tidal_gym.observation import OBSERVATION_SIZE
 from tidal_gym.pickling import MadeAgain
@@ -57,8 +59,8 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         max_episode_steps: most tokens that an episode draws.
         expected_reward: whether ``info["expected_reward"]`` gives, beside the reward of the token drawn, its exact
             expectation over the tokens that the action could have drawn.
-        model, statistics, dtype, device, prompts, prompt_tokens, modulation, reward, reward_weights, entropy_target,
-            render_mode: as in :class:`tidal_gym.env.TidalGatingEnv`.
+        model, statistics, dtype, device, prompts, prompt_tokens, modulation, reward, reward_weights, judge,
+            entropy_target, render_mode: as in :class:`tidal_gym.env.TidalGatingEnv`.
 
     Raises:
         InvalidValueError: an argument breaks its rule, or the episode does not fit into the model's context.
@@ -80,6 +82,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         modulation: Mapping[str, Any] | ModulationConfig | None = None,
         reward: str = "tidal",
         reward_weights: Mapping[str, float] | None = None,
+        judge: str | None = None,
         entropy_target: float | None = None,
         max_episode_steps: int = DEFAULT_EPISODE_STEPS,
         expected_reward: bool = False,
@@ -101,11 +104,6 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         settings = settings_from(ModulationConfig, "modulation", modulation)
         self.bundle = load_bundle(model, statistics=statistics, dtype=dtype, device=device)
         statistics_of_text = self.bundle.statistics
-        target = statistics_of_text.human_entropy if entropy_target is None else entropy_target
-        judge = self._find_judge()
-        reference = RewardReference(statistics_of_text, self.bundle.vocab_size, target, judge)
-        self._reward = make_reward(reward, reference, reward_weights)
-
         context_length = self.bundle.context_length
         self._prompts = self._read_prompts(prompts, prompt_tokens)
         self.max_episode_steps = require_count("max_episode_steps", max_episode_steps)
@@ -113,6 +111,10 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             self.max_episode_steps, longest_prompt=self._prompts.longest, context_length=context_length
         )
         """Most tokens of an episode, prompt and special prefix included, and one to spare."""
+        who_judges = self._open_judge(judge, reward)
+        target = statistics_of_text.human_entropy if entropy_target is None else entropy_target
+        reference = RewardReference(statistics_of_text, self.bundle.vocab_size, target, who_judges is not None)
+        self._reward = make_reward(reward, reference, reward_weights)
 
         self._generation = Generation(
             self.bundle.model,
@@ -122,10 +124,12 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             context_length=context_length,
             modulation=settings,
             human_entropy=statistics_of_text.human_entropy,
+            judge=who_judges,
         )
         self._with_expectation = expected_reward
         self._step_on_device: Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]] = self._transition
-        is_fixed = isinstance(self.bundle.model, GatedTransformer) and judge is None  # others may ask the device
+        # Other models, and judges on them, may ask the device.
+        is_fixed = isinstance(self.bundle.model, GatedTransformer) and (who_judges is None or who_judges.is_fixed)
         if self._generation.device.type == "cuda" and is_fixed:
             self._step_on_device = Recorded(self._transition)
 
@@ -154,9 +158,11 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             read_openings(prompts), self.bundle.tokenizer, lengths=lengths, context_length=context_length
         )
 
-    def _find_judge(self) -> Judge | None:
-        """Who else says what should come next, for the reward of that name."""
-        return None
+    def _open_judge(self, name: str | None, reward: str) -> Judge | None:
+        """Who else says what should come next: a named language model, or the default one for the reward `judge`."""
+        if name is None and reward != "judge":
+            return None
+        return open_language_model_judge(name or DEFAULT_JUDGE, self.bundle, self.num_envs, self.capacity)
 
     def _is_at_end(self, tokens: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(N,) whether the texts end with the tokens (N,) that were drawn last."""
@@ -225,11 +231,33 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             gymnasium.error.ResetNeeded: before the first reset, or while a row waits for one (DISABLED autoreset).
         """
         self._require_running()
-        gates = self._as_tensor(require_gates(actions, (self.num_envs, len(GATE_NAMES))))
-        uniforms = self._as_tensor(self._uniforms[self._rows, self._steps])
-        self._gates_taken[self._rows, self._steps] = actions
-        self._steps += 1
-        return self._end_of_step(*self._step_on_device(gates, uniforms))
+        gates = require_gates(actions, (self.num_envs, len(GATE_NAMES)))
+        self._generation.catch_up()
+        return self._end_of_step(*self._step_on_device(self._as_tensor(gates), self._begin_step(gates)))
+
+    @torch.inference_mode()
+    def step_with(
+        self, processor: LogitsProcessor | LogitsProcessorList
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Draws one token for every row from what a logits processor makes of the model's logits.
+
+        Random numbers, rewards, infos and autoreset are those of :meth:`step`, so that any decoding method of
+        transformers can be compared with gates. The gates count as neutral; the infos' temperature and penalty are NaN.
+        Steps of both kinds may follow each other: a gated one reads what came before as if under neutral gates.
+
+        Args:
+            processor: called with the texts (N, L), each with its newest token last and left-padded with its own first
+                token, and the neutral stream's logits (N, V).
+
+        Returns:
+            What :meth:`step` returns.
+
+        Raises:
+            gymnasium.error.ResetNeeded: as for :meth:`step`.
+        """
+        self._require_running()
+        uniforms = self._begin_step(self.neutral_action)
+        return self._end_of_step(*self._generation.step_with(processor, uniforms, self._reward))
 
     @torch.inference_mode()
     def expected_rewards(self, actions: ArrayLike) -> NDArray[np.float64]:
@@ -247,6 +275,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         actions = np.asarray(actions)
         rows = (self.num_envs,) if actions.ndim == 3 else ()
         gates = self._as_tensor(require_gates(actions, (len(actions), *rows, len(GATE_NAMES))))
+        self._generation.catch_up()
         return self._generation.expected_rewards(gates, self._reward).double().cpu().numpy()
 
     def _require_running(self) -> None:
@@ -257,6 +286,13 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             raise gymnasium.error.ResetNeeded(
                 f"The episodes of the rows {rows} have ended: call `reset(options={{'reset_mask': mask}})` first."
             )
+
+    def _begin_step(self, gates: NDArray[np.floating]) -> Tensor:
+        """Counts a step under gates (N, 3) or (3,), and returns the random numbers (N,) to draw with."""
+        uniforms = self._as_tensor(self._uniforms[self._rows, self._steps])
+        self._gates_taken[self._rows, self._steps] = gates
+        self._steps += 1
+        return uniforms
 
     def _transition(self, gates: Tensor, uniforms: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Everything of a step that happens on the device: the next observations, and what the step reports."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lm.errors import InvalidValueError
+from lm.errors import CheckpointError, InvalidValueError
 from tidal.agent_names import agent_named
 
 Tidal = Callable[..., Any]
@@ -119,6 +119,33 @@ def test_generate_with_a_controller_takes_its_model_and_modulation(tidal: Tidal,
 def test_unknown_agents(name: str) -> None:
     with pytest.raises(InvalidValueError):
         agent_named(name)
+
+
+def test_decoding_methods_by_name(tmp_path: Path) -> None:
+    decoder = agent_named("min-p:min_p=0.1,temperature=1.2")
+    assert decoder.name == "min-p:min_p=0.1,temperature=1.2"
+    assert decoder.parameters == {"min_p": 0.1, "temperature": 1.2, "repetition_penalty": 1.0}
+    assert agent_named("edt").parameters["theta"] == 0.1
+    tuned = tmp_path / "tuned.json"
+    tuned.write_text('{"family": "top-k", "parameters": {"top_k": 7}, "env_steps": 5}', encoding="utf-8")
+    assert agent_named(str(tuned)).parameters["top_k"] == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("min-p:min_p", "must give its parameters as name=number"), ("min-p:min_q=1", "Did you mean `min_p`")],
+)
+def test_bad_parameters_of_decoding_methods(name: str, message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        agent_named(name)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"family": "top-k"}', '{"family": "top-k", "parameters": 5}'])
+def test_files_that_hold_no_decoder(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "tuned.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(CheckpointError, match="holds no tuned decoder"):
+        agent_named(str(path))
 
 
 def test_folder_without_a_controller(tidal: Tidal, model: str, tmp_path: Path) -> None:

@@ -89,8 +89,8 @@ def gated_model(end_of_text_bias: float) -> GatedTransformer:
 def make_env(gated_folder: str) -> Callable[..., TidalGatingVectorEnv]:
     """Makes a vector environment on the gated model with the openings above."""
 
-    def make(num_envs: int = 4, **arguments: object) -> TidalGatingVectorEnv:
+    def make(num_envs: int = 4, kind: type = TidalGatingVectorEnv, **arguments: object) -> TidalGatingVectorEnv:
         defaults: dict = {"model": gated_folder, "prompts": list(OPENINGS), "max_episode_steps": 12, "dtype": "float32"}
-        return TidalGatingVectorEnv(num_envs, **{**defaults, **arguments})
+        return kind(num_envs, **{**defaults, **arguments})
 
     return make

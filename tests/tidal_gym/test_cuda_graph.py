@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tidal_gym.rlm_vector_env import TidalRLMVectorEnv
+
 ASKS_THE_DEVICE = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "lift_fresh")
 """Operators that bring a number to the CPU, give a shape that depends on data, or bring a constant to the device."""
 
@@ -24,11 +26,21 @@ class Operators(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_a_step_has_fixed_shapes_and_asks_the_device_nothing(make_env):
-    env = make_env(3, autoreset_mode="SameStep")
+@pytest.fixture(params=["tidal", "judge", "grammar"])
+def env_arguments(request, gated_folder):
+    """Of an environment whose reward knows nobody else, has a language model as its judge, or a grammar."""
+    return {
+        "tidal": {},
+        "judge": {"reward": "judge", "judge": gated_folder},
+        "grammar": {"kind": TidalRLMVectorEnv, "model": "rlm-tiny", "prompts": "train", "reward": "judge"},
+    }[request.param]
+
+
+def test_a_step_has_fixed_shapes_and_asks_the_device_nothing(make_env, env_arguments):
+    env = make_env(3, autoreset_mode="SameStep", **env_arguments)
     env.reset(seed=0)
     recorded = []
-    for step in range(15):  # past the first episodes' ends
+    for step in range(8):  # to the end of a sentence
         with Operators() as operators, torch.inference_mode():
             env._transition(torch.rand(3, 3), torch.rand(3))
         recorded.append(operators.calls)
@@ -51,8 +63,10 @@ def test_a_step_writes_to_the_same_memory_every_time(make_env):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_the_recording_equals_the_function(make_env):
-    recorded, plain = (make_env(4, device="cuda", dtype="float64", autoreset_mode="SameStep") for _ in range(2))
+def test_the_recording_equals_the_function(make_env, env_arguments):
+    arguments = {"device": "cuda", "dtype": "float64", "autoreset_mode": "SameStep", **env_arguments}
+    recorded, plain = (make_env(4, **arguments) for _ in range(2))
+    assert recorded._step_on_device is not recorded._transition
     plain._step_on_device = plain._transition
     recorded.reset(seed=0), plain.reset(seed=0)
     for actions in np.random.default_rng(0).random((40, 4, 3)):

@@ -1,4 +1,4 @@
-"""TidalRLM-v0: the judge's reward by hand and by the slow way, sentences as episodes, and Gymnasium's rules."""
+"""TidalRLM-v0: the judge's reward by the slow way, sentences as episodes, and Gymnasium's rules."""
 
 from __future__ import annotations
 
@@ -21,9 +21,6 @@ from lm.rlm.config import ExamplesConfig, GrammarConfig, OptimizationConfig, RLM
 from lm.rlm.grammar import RandomGrammar
 from lm.rlm.training import train_on_grammar
 from tidal_gym import rlm_env
-from tidal_gym.judge import JudgeReward, JudgeWeights, reverse_divergence
-from tidal_gym.modulation import SamplingDistribution
-from tidal_gym.rewards import Outcome, RewardReference, make_reward
 from tidal_gym.rlm_vector_env import GrammarJudge, TidalRLMVectorEnv
 
 SYMBOLS, LENGTH = 6, 4
@@ -45,68 +42,28 @@ def model(tmp_path_factory):
     return save_run(tmp_path_factory.mktemp("rlm"))
 
 
-def test_reverse_divergence_by_hand():
-    """q = (1/2, 1/2) on tokens 2 and 0; P = (1/8, 5/8, 1/4): ½ log(½ / ¼) + ½ log(½ / ⅛)."""
-    log_probs = torch.tensor([[1 / 8, 5 / 8, 1 / 4]], dtype=torch.float64).log()
-    probs = torch.tensor([[0.5, 0.5]], dtype=torch.float64)
-    expected = 0.5 * math.log(2) + 0.5 * math.log(4)
-    assert reverse_divergence(torch.tensor([[2, 0]]), probs, log_probs).item() == pytest.approx(expected, abs=1e-12)
-    one = torch.tensor([[0.0, 1.0]], dtype=torch.float64)  # what q cannot draw costs nothing
-    assert reverse_divergence(torch.tensor([[2, 1]]), one, log_probs).item() == pytest.approx(-math.log(5 / 8))
-
-
-def test_what_the_judge_rules_out_is_dear_but_finite():
-    log_probs = torch.tensor([[0.0, -math.inf]], dtype=torch.float64)
-    probs = torch.tensor([[0.9, 0.1]], dtype=torch.float64)
-    expected = 0.9 * math.log(0.9) + 0.1 * (math.log(0.1) - math.log(1e-12))
-    divergence = reverse_divergence(torch.tensor([[0, 1]]), probs, log_probs)
-    assert divergence.item() == pytest.approx(expected, abs=1e-9)
-
-
-class Opinion:
-    """A judge that says the same of every text."""
-
-    def __init__(self, probs):
-        self.probs = torch.tensor([probs], dtype=torch.float64)
-
-    def log_probs(self, text, lengths):
-        return self.probs.log().expand(len(text), -1)
-
-
-def test_any_judge_will_do():
-    reward = make_reward("judge", RewardReference(None, 3, 1.0, Opinion([0.25, 0.25, 0.5])), {"agreement": 2.0})
-    q = SamplingDistribution(torch.tensor([[0, 1, 2]]), torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64), None)
-    outcome = Outcome(torch.tensor([[1, 2]]), None, q, None, None, torch.tensor([[0]]), torch.tensor([1]))
-    terms, total = reward(outcome)
-    expected = -(0.5 * math.log(2) + 0.25 * math.log(0.5))
-    assert terms["agreement"].tolist() == [[pytest.approx(expected)] * 2]
-    assert total.tolist() == [[pytest.approx(2 * expected)] * 2]
-
-
-def test_without_a_judge():
-    with pytest.raises(InvalidValueError, match=r"`reward` must be another where there is no judge\. Received 'judge'"):
-        gymnasium.make("TidalGating-v0", reward="judge")
-    with pytest.raises(InvalidValueError, match=r"`reward_weights\.agreement` must be a finite number"):
-        JudgeWeights(float("inf"))
-    assert JudgeReward(RewardReference(None, 3, 1.0, Opinion([1.0])), None).weights == JudgeWeights(1.0)
-
-
 def test_the_grammar_judges_by_its_posterior():
-    grammar = RandomGrammar(SYMBOLS, 2, 2.0, 1)
-    judge = GrammarJudge(grammar)
-    sentence = [3, 0, 5, 2]
-    posterior = grammar.next_token_posterior(torch.tensor([sentence]))[0]
-    # Rows at different places; what lies behind a row's length is another token, or the beginning one.
-    text = torch.tensor([[6, 6, 6, 6, 6], [6, 3, 6, 6, 6], [6, 3, 0, 1, 1], [6, 3, 0, 5, 4], [6, 3, 0, 5, 2]])
-    lengths = torch.tensor([1, 2, 3, 4, 5])
-    log_probs = judge.log_probs(text, lengths)
-    for row in range(4):
-        torch.testing.assert_close(log_probs[row, :6], posterior[row].log())
-    assert (log_probs[:, 6] == -math.inf).all()
-    assert not torch.isnan(log_probs[4]).any(), "a row that idles behind its sentence"
-    assert judge.log_probs(text.clone(), lengths.clone()) is log_probs, "asked again, it knows"
-    text[1, 1] = 4
-    assert not torch.equal(judge.log_probs(text, lengths)[1], log_probs[1])
+    """Rows begin anew at different times; some idle behind their sentence, some read the token that begins one."""
+    grammar, generator = RandomGrammar(SYMBOLS, 2, 2.0, 1), torch.Generator().manual_seed(0)
+    judge, texts = GrammarJudge(grammar, 3), [[], [], []]
+    judge.begin(torch.arange(3), torch.full((3, 1), SYMBOLS), torch.ones(3, dtype=torch.int64))
+    for step in range(16):
+        for row, text in enumerate(texts):
+            if len(text) < LENGTH:
+                leaves = torch.tensor([[*text, *[0] * (LENGTH - len(text))]])
+                torch.testing.assert_close(
+                    judge.log_probs[row, :SYMBOLS], grammar.next_token_posterior(leaves)[0, len(text)].log()
+                )
+        assert not torch.isnan(judge.log_probs).any()
+        assert (judge.log_probs[:, SYMBOLS] == -math.inf).all()
+        tokens = torch.randint(0, SYMBOLS, (3,), generator=generator)
+        tokens[0] = SYMBOLS if len(texts[0]) >= LENGTH else tokens[0]
+        judge.advance(tokens)
+        for row, period in enumerate((7, 4, 3)):
+            texts[row].append(int(tokens[row]))
+            if step % period == period - 1:
+                judge.begin(torch.tensor([row]), torch.tensor([[SYMBOLS]]), torch.tensor([1]))
+                texts[row] = []
 
 
 def test_rewards_the_slow_way(model):
@@ -137,7 +94,6 @@ def test_rewards_the_slow_way(model):
 def test_sampling_as_the_grammar_does_earns_nothing_less_than_0(model):
     """The best return: with the exact posterior in place of the model, q is P at the neutral action."""
     env = TidalRLMVectorEnv(2, model=model, dtype="float64", autoreset_mode="Disabled")
-    judge = GrammarJudge(env.grammar)
     env.reset(seed=0)
 
     class Exact:
@@ -145,7 +101,7 @@ def test_sampling_as_the_grammar_does_earns_nothing_less_than_0(model):
         latest = env._generation.streams.latest
 
         def gated_logits(self, newest, gates, focus_bias, keep=True):
-            return judge.log_probs(*env._generation.texts()).clamp(min=-700.0)
+            return env._generation._judge.log_probs.clamp(min=-700.0)
 
         def advance(self, tokens):
             pass
@@ -221,3 +177,10 @@ def test_sentences_have_no_openings(model):
 def test_the_manuals_example_runs():
     results = doctest.testmod(rlm_env)
     assert results.attempted > 4 and results.failed == 0
+
+
+def test_a_language_model_may_judge_in_place_of_the_grammar(model):
+    env = TidalRLMVectorEnv(2, model=model, judge=model, dtype="float64")
+    env.reset(seed=0)
+    rewards = env.step(np.tile(env.neutral_action, (2, 1)))[1]
+    np.testing.assert_allclose(rewards, 0.0, atol=1e-9, err_msg="the model agrees with itself")

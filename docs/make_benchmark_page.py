@@ -1,0 +1,173 @@
+"""Write docs/benchmark.md from the results in benchmarks/results: ``python docs/make_benchmark_page.py``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tidal.benchmark_table import interval_text
+
+PAGE = Path(__file__).parent / "benchmark.md"
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+PATTERN = "benchmark-*.json"
+
+HEAD = """\
+<!-- Made from benchmarks/results/benchmark-*.json by docs/make_benchmark_page.py: change it there. -->
+
+# Benchmark
+
+Do learned controllers beat every tuned decoder, by how much, and how sure is that? One command tunes every baseline
+with as many env steps as a controller learns from, trains the controllers, and compares all on the same held-out
+episodes:
+
+```bash
+tidal benchmark --config configs/benchmark/default.yaml --output runs/benchmark
+tidal benchmark --config configs/benchmark/judge.yaml --output runs/benchmark-judge
+tidal benchmark --config configs/benchmark/quick.yaml --output runs/quick
+```
+
+The folder gets `results.json`, `report.html` (one file, to be opened by itself), `plots/`, and a JSON file for every
+stage in `stages/` as soon as the stage is done. After a kill `--resume` goes on: finished stages are kept, a training
+continues from its last checkpoint, and another configuration is refused by name (more seeds and more decoders are
+welcome). `--report_only` puts together what there is. Stages run in as many processes as there are cores, a thread
+each (`--workers`). `--quick` shortens any configuration to a few minutes; `--model` and `--reward` replace those of
+the recipe:
+
+```bash
+tidal benchmark --config configs/benchmark/default.yaml --model path/to/model --output runs/other-model --resume
+```
+
+**What is compared.** Controllers are trained from neighbouring seeds, and every one of them is reported. Baselines are
+the best static gates and the [decoding methods](controllers.md#baselines), tuned on the training openings. Equal
+budgets are equal numbers of env steps (tokens drawn). A recipe with a warm start, or one that learns from expected
+rewards, also asks the environment what a token was expected to earn; tuning has no use for that. Neutral, random and
+the one-step oracle are there for orientation.
+
+**What the intervals mean.** Those of returns, differences, gaps and frozen gates resample training seeds and episodes,
+each as a whole (Owen 2007), and pair everybody by episode: they hold for new seeds and new openings. IQM and
+probability of improvement are rliable's (arXiv:2108.13264), with its stratified bootstrap. Distances of texts to human
+text have a grouped jackknife's. All are 95%.
+"""
+
+Json = Mapping[str, Any]
+
+
+def benchmark_page(results: Mapping[str, Json]) -> str:
+    """The text of the page, from the content of the result files by their names."""
+    return "\n".join([HEAD, *(_section(name, results[name]) for name in sorted(results))]).rstrip() + "\n"
+
+
+def read_results() -> dict[str, Json]:
+    """The committed results, by the names of their files."""
+    return {path.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob(PATTERN))}
+
+
+def _section(name: str, results: Json) -> str:
+    config, comparison = results["config"], results["comparison"]
+    env = config["training"]["env"]
+    model = Path(env["model"]).name
+    lines = [
+        f"## Reward `{env['reward']}`, model `{model}`",
+        "",
+        f"{config['seeds']} seeds of {config['training']['total_steps']:,} env steps, {config['episodes']} held-out "
+        f"episodes of up to {env['max_episode_steps']} tokens, the oracle on the first {config['oracle_episodes']} "
+        f"([{name}](../benchmarks/results/{name}), {results['made_with']['machine']}, "
+        f"{sum(results['seconds'].values()) / 60:.0f} minutes of one process):",
+        "",
+        "```bash",
+        results["command"],
+        "```",
+        "",
+    ]
+    if results["missing"]:
+        lines += [f"Not finished: {len(results['missing'])} stages are missing.", ""]
+    if results["claims"]:
+        lines += ["| what was to be shown | | evidence |", "|---|---|---|"]
+        lines += [
+            f"| {one['claim']} | {'**yes**' if one['holds'] else '**no**'} | {one['evidence']} |"
+            for one in results["claims"]
+        ]
+        lines.append("")
+    lines += _returns(comparison)
+    lines += [_gap(gap) for gap in comparison["gap_closed"]]
+    lines += _frozen(results["frozen_gates"])
+    lines += _texts(results["text"])
+    lines += _budgets(results["budgets"])
+    return "\n".join(lines)
+
+
+def _returns(comparison: Json) -> list[str]:
+    advantages = {advantage["over"]: advantage for advantage in comparison["advantages"]}
+    lines = [
+        "| agent | runs × episodes | return | IQM | controllers earn more | P(improvement) |",
+        "|---|---|---|---|---|---|",
+    ]
+    for score in comparison["scores"]:
+        mark = "**" if score["kind"] == "learned" else ""
+        more, chance = "", ""
+        if score["name"] in advantages:
+            more = interval_text(advantages[score["name"]]["difference"], "+.2f")
+            chance = interval_text(advantages[score["name"]]["probability_of_improvement"])
+        lines.append(
+            f"| {mark}{score['name']}{mark} | {len(score['runs'])} × {score['episodes']} "
+            f"| {mark}{interval_text(score['mean_return'])}{mark} | {interval_text(score['interquartile_mean'])} "
+            f"| {more} | {chance} |"
+        )
+    learned = [score for score in comparison["scores"] if score["kind"] == "learned"]
+    for score in learned:
+        lines += ["", f"Mean return of each seed: {', '.join(f'{run:.2f}' for run in score['runs'])}."]
+    return [*lines, ""]
+
+
+def _gap(gap: Json) -> str:
+    runs = ", ".join(f"{run:.0%}" for run in gap["runs"])
+    return (
+        f"From {gap['over']} ({gap['floor']:.2f} on the oracle's {gap['episodes']} episodes) to the oracle "
+        f"({gap['ceiling']:.2f}) the controllers close **{interval_text(gap['fraction'], '.0%')}**; each seed: {runs}.\n"
+    )
+
+
+def _frozen(costs: list[Json]) -> list[str]:
+    if not costs:
+        return []
+    rows = [
+        f"| {one['gate']} | {interval_text(one['cost'], '+.3f')} | {'yes' if one['is_alive'] else 'no'} |"
+        for one in costs
+    ]
+    return ["| gate frozen at its mean | return lost | needed |", "|---|---|---|", *rows, ""]
+
+
+def _texts(texts: list[Json]) -> list[str]:
+    if not texts:
+        return []
+    lines = [
+        "| measure of text | human | controllers | best static | distance: controllers minus best static | nearer |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in texts:
+        nearer = "controllers" if one["is_nearer"] else "best static"
+        is_sure = one["difference"]["high"] < 0 or one["difference"]["low"] > 0
+        lines.append(
+            f"| {one['measure'].replace('_', ' ')} | {one['human']:.3f} | {one['learned']:.3f} | {one['baseline']:.3f} "
+            f"| {interval_text(one['difference'], '+.3f')} | {nearer if is_sure else f'{nearer}, not surely'} |"
+        )
+    return [*lines, ""]
+
+
+def _budgets(budgets: list[Json]) -> list[str]:
+    lines = ["| method | env steps | settings tried | found |", "|---|---|---|---|"]
+    learned = [budget for budget in budgets if "seed" in budget]
+    if learned:
+        steps = max(budget["env_steps"] for budget in learned)
+        lines.append(f"| controller, each of {len(learned)} seeds | {steps:,} | | |")
+    for budget in budgets:
+        if "seed" not in budget:
+            found = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in budget["settings"].items())
+            lines.append(f"| {budget['name']} | {budget['env_steps']:,} | {budget['tried']} | {found} |")
+    return [*lines, ""]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(benchmark_page(read_results()), encoding="utf-8")

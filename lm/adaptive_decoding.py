@@ -1,0 +1,200 @@
+"""Decoding methods that transformers lacks, as logits processors for any ``model.generate(logits_processor=[...])``.
+
+Each takes scores (N, V), which are logits or differ from them by a number a row, and gives scores whose softmax is the
+distribution to draw from; all rows of a batch at once. ``generate`` runs them before its own warpers: leave its
+``temperature``, ``top_k`` and ``top_p`` at 1, 0 and 1, or they act as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor
+
+from lm.errors import InvalidValueError
+
+LEAST_TEMPERATURE = 1e-3
+"""Temperatures are no lower, so that scores stay finite; this is greedy decoding."""
+
+
+class EDTLogitsProcessor(LogitsProcessor):
+    """Entropy-based dynamic temperature (Zhang et al. 2024, arXiv:2403.14541):
+
+        T = T₀ · N^(θ/H),   N = 0.8
+
+    with H the entropy [nats] of the scores as they come. Where the model is sure, T falls towards 0; where it is not,
+    it rises towards T₀.
+
+    Args:
+        base_temperature: T₀, above 0.
+        theta: θ, at least 0, where 0 is the fixed temperature T₀.
+        base: N, above 0 and at most 1; the paper uses 0.8 throughout.
+
+    Raises:
+        InvalidValueError: an argument out of its range.
+    """
+
+    def __init__(self, base_temperature: float, theta: float, base: float = 0.8) -> None:
+        self.base_temperature = _require_above_zero("base_temperature", base_temperature)
+        if not 0 <= theta < math.inf:
+            raise InvalidValueError("theta", "must be finite and at least 0", theta)
+        if not 0 < base <= 1:
+            raise InvalidValueError("base", "must be above 0 and at most 1", base)
+        self.theta, self.base = theta, base
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores (N, V) divided by each row's temperature."""
+        # A row that is certain has H 0: a tiny one keeps θ/H a number for θ 0.
+        entropy = score_entropy(scores).clamp(min=torch.finfo(scores.dtype).tiny)
+        temperature = self.base_temperature * self.base ** (self.theta / entropy)
+        return scores / temperature.clamp(min=LEAST_TEMPERATURE).unsqueeze(1)
+
+
+class AdapTLogitsProcessor(LogitsProcessor):
+    """Adaptive temperature (Zhu et al. 2023, arXiv:2309.02772): one temperature for tokens that are hard to predict,
+    one for all others:
+
+        T = a where the token is challenging, else b
+
+    The paper writes code, where the first token of a block is the challenging one: give the tokens after which a block
+    begins as `block_ends`. Other text has no blocks; what the paper finds in them, a high loss, is there expected where
+    the model's entropy [nats] is above `entropy_threshold`. One of the two says what is challenging.
+
+    Args:
+        challenging_temperature: a, above 0.
+        confident_temperature: b, above 0.
+        block_ends: token ids, at least one.
+        entropy_threshold: at least 0 [nats]; of the scores as they come.
+
+    Raises:
+        InvalidValueError: an argument out of its range, or not exactly one of the last two.
+    """
+
+    def __init__(
+        self,
+        challenging_temperature: float,
+        confident_temperature: float,
+        *,
+        block_ends: Sequence[int] | None = None,
+        entropy_threshold: float | None = None,
+    ) -> None:
+        self.challenging_temperature = _require_above_zero("challenging_temperature", challenging_temperature)
+        self.confident_temperature = _require_above_zero("confident_temperature", confident_temperature)
+        if (block_ends is None) == (entropy_threshold is None):
+            rule = "must be given, or else `entropy_threshold`, and not both"
+            raise InvalidValueError("block_ends", rule, f"{block_ends} and {entropy_threshold}")
+        if block_ends is not None and len(block_ends) == 0:
+            raise InvalidValueError("block_ends", "must hold at least one token id", list(block_ends))
+        if entropy_threshold is not None and not 0 <= entropy_threshold < math.inf:
+            raise InvalidValueError("entropy_threshold", "must be finite and at least 0 nats", entropy_threshold)
+        self._block_ends = torch.as_tensor(list(block_ends or ()))
+        self.entropy_threshold = entropy_threshold
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores (N, V) divided by each row's temperature."""
+        if self.entropy_threshold is not None:
+            is_challenging = score_entropy(scores) > self.entropy_threshold
+        else:
+            is_challenging = torch.isin(input_ids[:, -1], self._block_ends.to(input_ids.device))
+        temperature = torch.where(is_challenging, self.challenging_temperature, self.confident_temperature)
+        return scores / temperature.to(scores).unsqueeze(1)
+
+
+class TopNSigmaLogitsProcessor(LogitsProcessor):
+    """Top-nσ (Tang et al. 2024, arXiv:2411.07641): keeps the tokens whose logit is within n standard deviations of the
+    largest:
+
+        keep x where l(x) ≥ max(l) − n σ(l)
+
+    σ is over the whole vocabulary (over what is left of it, where tokens are ruled out already), with V − 1 in the
+    denominator. A temperature before or after it keeps the same tokens.
+
+    Args:
+        n_sigma: n, above 0.
+
+    Raises:
+        InvalidValueError: `n_sigma` is not above 0.
+    """
+
+    def __init__(self, n_sigma: float) -> None:
+        self.n_sigma = _require_above_zero("n_sigma", n_sigma)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores (N, V) with all other tokens at −inf."""
+        is_possible = scores > -torch.inf
+        count = is_possible.sum(dim=1, keepdim=True)
+        mean = scores.where(is_possible, 0).sum(dim=1, keepdim=True) / count
+        squares = (scores - mean).where(is_possible, 0).square().sum(dim=1, keepdim=True)
+        sigma = (squares / (count - 1).clamp(min=1)).sqrt()
+        least = scores.amax(dim=1, keepdim=True) - self.n_sigma * sigma
+        return scores.masked_fill(scores < least, -torch.inf)
+
+
+class MirostatV2LogitsProcessor(LogitsProcessor):
+    """Mirostat 2.0 (Basu et al. 2020, arXiv:2007.14966, algorithm 2): keeps the surprise of what is drawn at τ bits.
+
+        S(x) = −log₂ P(x),   keep x where S(x) ≤ μ,   then   μ ← μ − η (S(x drawn) − τ),   from μ = 2τ
+
+    P is the softmax of the scores as they come, S is taken before truncation, as in the paper. (llama.cpp takes it
+    after renormalisation.) The least surprising token always stays.
+
+    Every row has a μ of its own. The token that was drawn is read from the end of `input_ids` at the next call. A row
+    whose text is not the one of the call before and a token more has begun anew, and so does its μ: the same object
+    serves one ``generate`` after the other, and environments that restart rows. Not for beam search, which swaps rows.
+
+    Args:
+        tau: τ, the target [bits], above 0.
+        eta: η, the learning rate, above 0.
+
+    Raises:
+        InvalidValueError: an argument is not above 0.
+    """
+
+    def __init__(self, tau: float, eta: float = 0.1) -> None:
+        self.tau = _require_above_zero("tau", tau)
+        self.eta = _require_above_zero("eta", eta)
+        self.mu: Tensor | None = None
+        """(N,) [bits] as of the last call; None before the first."""
+        self._last: tuple[Tensor, Tensor] | None = None
+        """Texts (N, L) and surprises (N, V) of the last call."""
+
+    def reset(self) -> None:
+        """Begin every row anew."""
+        self.mu = self._last = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores (N, V) with the tokens that are too surprising at −inf."""
+        surprise = -scores.log_softmax(dim=1) / math.log(2)
+        self.mu = self._controlled(input_ids, scores.new_full((len(scores),), 2 * self.tau))
+        self._last = input_ids.clone(), surprise
+        limit = torch.maximum(self.mu, surprise.amin(dim=1)).unsqueeze(1)
+        return scores.masked_fill(surprise > limit, -torch.inf)
+
+    def _controlled(self, input_ids: Tensor, start: Tensor) -> Tensor:
+        """μ (N,) after what was drawn; that of `start` (N,) where a row has begun anew."""
+        if self.mu is None or self._last is None:
+            return start
+        texts, surprise = self._last
+        width = input_ids.shape[1]
+        # `generate` lengthens all texts by a column; the environment moves them one to the left within theirs.
+        if len(texts) != len(input_ids) or width < 2 or texts.shape[1] not in (width - 1, width):
+            return start
+        goes_on = (input_ids[:, :-1] == texts[:, 1 - width :]).all(dim=1)
+        # Padding may lie beyond the vocabulary.
+        newest = input_ids[:, -1:].clamp(max=surprise.shape[1] - 1)
+        drawn = surprise.gather(1, newest).squeeze(1)
+        return torch.where(goes_on, self.mu - self.eta * (drawn - self.tau), start)
+
+
+def score_entropy(scores: Tensor) -> Tensor:
+    """Entropy (N,) [nats] of the distribution that scores (N, V) stand for."""
+    return torch.special.entr(scores.softmax(dim=1)).sum(dim=1)
+
+
+def _require_above_zero(parameter: str, value: float) -> float:
+    if not 0 < value < math.inf:
+        raise InvalidValueError(parameter, "must be finite and above 0", value)
+    return value

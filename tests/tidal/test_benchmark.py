@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agents.training_config import TrainConfig, WarmStartConfig
+from lm.errors import InvalidValueError
+from tidal.benchmark_config import BenchmarkConfig
+from tidal.benchmark_report import render_report
+from tidal.stage_results import StageResults
+
+ROOT = Path(__file__).parents[2]
+Tidal = Callable[..., Any]
+
+
+def arguments(model: str, folder: Path, *others: object) -> list[str]:
+    tiny = {
+        "--model": model, "--training.env.max_episode_steps": 6, "--training.ppo.num_envs": 4,
+        "--training.ppo.rollout_steps": 8, "--training.ppo.batch_size": 16, "--total_steps": 64,
+        "--seeds": 2, "--decoders": "[min-p]", "--static_settings": 3, "--episodes": 6, "--oracle_episodes": 3,
+        "--oracle_levels": "[2,2,2]", "--frozen_episodes": 4, "--text_episodes": 0, "--workers": 1, "--output": folder,
+    }  # fmt: skip
+    return ["benchmark", *(str(word) for pair in tiny.items() for word in pair), *map(str, others)]
+
+
+def what_came_out(folder: Path) -> dict[str, Any]:
+    """The results, but for what depends on when and how they were made."""
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    return {name: results[name] for name in results.keys() - {"seconds", "made_with", "command"}}
+
+
+@pytest.fixture(scope="module")
+def folder(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A benchmark that was killed with SIGKILL in the middle, and then went on to its end."""
+    folder = tmp_path_factory.mktemp("runs") / "benchmark"
+    command = [sys.executable, "-m", "tidal", *arguments(model, folder)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    stages = StageResults(folder / "stages")
+    while "train controller 0" not in stages:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    killed_at = len(list(stages.folder.glob("*.json")))
+    assert "evaluate controller 1" not in stages and not (folder / "results.json").exists()
+
+    result = subprocess.run([*command, "--resume"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    told = re.findall(r"^(?:tune|train|evaluate|freeze) .*: \d+ s", result.stderr, re.MULTILINE)
+    assert len(told) <= len(list(stages.folder.glob("*.json"))) - killed_at  # what was done was not done again
+    for wanted in ("controller", "best static", "min-p", "one-step oracle", "neutral", "random", "report.html"):
+        assert wanted in result.stdout
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+def test_killed_and_resumed_is_as_never_killed(folder: Path, model: str, tidal: Tidal, tmp_path: Path) -> None:
+    code, _, err = tidal(*arguments(model, tmp_path / "whole"))
+    assert code == 0, err
+    assert what_came_out(tmp_path / "whole") == what_came_out(folder)
+
+
+def test_everybody_meets_the_same_episodes(folder: Path, results: dict[str, Any]) -> None:
+    stages = StageResults(folder / "stages")
+    names = ("controller 0", "controller 1", "best static", "min-p", "neutral", "random")
+    evaluations = [stages.read(f"evaluate {name}") for name in names]
+    assert len({evaluation["episodes_fingerprint"] for evaluation in evaluations}) == 1
+    scores = {score["name"]: score for score in results["comparison"]["scores"]}
+    assert scores["controller"]["runs"] == pytest.approx([np.mean(one["returns"]) for one in evaluations[:2]])
+    assert scores["one-step oracle"]["episodes"] == 3 and scores["controller"]["episodes"] == 6
+    (over_static,) = [one for one in results["comparison"]["advantages"] if one["over"] == "best static"]
+    paired = np.subtract([one["returns"] for one in evaluations[:2]], evaluations[2]["returns"])
+    assert over_static["difference"]["mean"] == pytest.approx(paired.mean())
+
+
+def test_budgets_are_equal(results: dict[str, Any]) -> None:
+    learned = [budget["env_steps"] for budget in results["budgets"] if "seed" in budget]
+    tuned = {budget["name"]: budget["env_steps"] for budget in results["budgets"] if "seed" not in budget}
+    assert learned == [64, 64] and tuned.keys() == {"best static", "min-p"}
+    for name, steps in tuned.items():
+        assert steps >= 64, f"{name} was tuned with fewer steps than a controller learned from"
+
+
+def test_frozen_gates_are_compared_in_the_same_episodes(folder: Path, results: dict[str, Any]) -> None:
+    stages = StageResults(folder / "stages")
+    frozen = [stages.read(f"freeze controller {seed}")["returns"]["focus"] for seed in (0, 1)]
+    free = [stages.read(f"evaluate controller {seed}")["returns"][:4] for seed in (0, 1)]
+    (cost,) = [one for one in results["frozen_gates"] if one["gate"] == "focus"]
+    assert cost["cost"]["mean"] == pytest.approx(np.subtract(free, frozen).mean())
+
+
+def test_report_needs_nothing_else(folder: Path) -> None:
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r"<(?:script|link|img|iframe)\b", report) == [] and "@import" not in report
+    assert not re.search(r"#01020\d", report)  # every colour of the figures follows the page
+    assert report.count('role="img"') == len(list((folder / "plots").glob("*.svg"))) == 5
+    assert "var(--" not in (folder / "plots" / "comparison.svg").read_text(encoding="utf-8")
+
+
+def test_other_configuration_is_refused_by_name(folder: Path, model: str, tidal: Tidal) -> None:
+    code, _, err = tidal(*arguments(model, folder, "--resume", "--evaluation_seed", 7))
+    assert code == 2 and "`evaluation_seed` was 1 and is 7" in err
+    code, _, err = tidal(*arguments(model, folder))
+    assert code == 2 and "already holds a run" in err
+
+
+def test_partial_results_are_reported(folder: Path, model: str, tidal: Tidal, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    stages, done = StageResults(part / "stages"), StageResults(folder / "stages")
+    for name in ("evaluate neutral", "tune best static", "evaluate best static"):
+        stages.write(name, done.read(name))
+    (part / "config.json").write_text((folder / "config.json").read_text())
+    code, out, err = tidal(*arguments(model, part, "--report_only"))
+    assert code == 0, err
+    results = json.loads((part / "results.json").read_text())
+    assert [score["name"] for score in results["comparison"]["scores"]].count("best static") == 1
+    assert "train controller 1" in results["missing"] and results["claims"] == []
+    assert "Not finished" in (part / "report.html").read_text(encoding="utf-8")
+
+
+def test_nothing_done_yet_can_be_rendered(results: dict[str, Any]) -> None:
+    nothing = results | {
+        "comparison": {"scores": [], "advantages": [], "gap_closed": []}, "frozen_gates": [], "text": [], "agents": {},
+        "curves": [], "samples": [], "claims": [], "budgets": [], "seconds": {},
+    }  # fmt: skip
+    assert "not there yet" in render_report(nothing, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"seeds": 0}, "`seeds` must be at least 1. Received 0."),
+        ({"total_steps": 0}, "`total_steps` must be at least 1. Received 0."),
+        ({"episodes": 0}, "`episodes` must be at least 1. Received 0."),
+        ({"tuning_steps": 0}, "`tuning_steps` must be at least 1. Received 0."),
+        ({"text_episodes": 20}, "`text_episodes` must be 0 or at least 64"),
+        ({"decoders": ("greedy",)}, "`decoders` must be among temperature, .* Received greedy."),
+    ],
+)
+def test_bad_configuration(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        BenchmarkConfig(**given)
+
+
+def test_model_and_reward_replace_the_recipe_s() -> None:
+    config = BenchmarkConfig(model="other", reward="judge", episodes=100)
+    assert (config.training.env.model, config.training.env.reward) == ("other", "judge")
+    recipe = TrainConfig(total_steps=1000, warm_start=WarmStartConfig(env_steps=200))
+    shorter = BenchmarkConfig(training=recipe, total_steps=100).training
+    assert (shorter.total_steps, shorter.warm_start.env_steps) == (100, 20)
+    assert config.oracle_episodes == config.text_episodes == 100  # no more than there are
+
+
+def test_page_is_that_of_the_committed_results() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "make_benchmark_page.py"))
+    text = page["benchmark_page"](page["read_results"]())
+    assert page["PAGE"].read_text(encoding="utf-8") == text, "run `python docs/make_benchmark_page.py`"
+
+
+def test_page_shows_results(results: dict[str, Any]) -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "make_benchmark_page.py"))["benchmark_page"](
+        {"benchmark-x.json": results}
+    )
+    for wanted in (
+        "| **controller** | 2 × 6 |",
+        "| min-p | 1 × 6 |",
+        "| focus |",
+        results["command"],
+        "| best static | ",
+    ):
+        assert wanted in page

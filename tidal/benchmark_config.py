@@ -1,0 +1,113 @@
+"""What the benchmark runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from agents.decoders import DECODER_FAMILIES
+from agents.text_measures import FEWEST_TEXTS, TextMeasuresConfig
+from agents.training_config import TrainConfig
+from lm.errors import InvalidValueError
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """The comparison of learned controllers with tuned baselines and the one-step oracle."""
+
+    training: TrainConfig = field(default_factory=TrainConfig)
+    """Environment, recipe and first seed of the controllers; also a YAML file."""
+    model: str | None = None
+    """Language model in place of the recipe's: a bundled name, a folder or a hub id."""
+    reward: str | None = None
+    """Reward in place of the recipe's."""
+    total_steps: int | None = None
+    """Env steps (tokens) that a controller learns from in place of the recipe's; a warm start keeps its share."""
+    seeds: int = 10
+    """Controllers, trained from neighbouring seeds, at least 1."""
+    decoders: tuple[str, ...] = tuple(DECODER_FAMILIES)
+    """Decoding methods that are tuned besides the static gates."""
+    static_settings: int = 256
+    """Static gates that are tried, at least 1."""
+    tuning_steps: int | None = None
+    """Env steps (tokens) that each baseline is tuned with, at least 1; None: as many as a controller learns from."""
+    tuning_seed: int = 0
+    """Seed of the tuning's settings and episodes, at least 0."""
+    episodes: int = 512
+    """Held-out episodes of everyone, at least 1."""
+    evaluation_seed: int = 1
+    """Seed of the held-out episodes, at least 0."""
+    heldout_prompts: str = "heldout"
+    """"heldout" (bundled openings), or a text file with one prompt a line."""
+    oracle_episodes: int = 128
+    """The first so many of them for the one-step oracle, which is slow; 0 leaves it out."""
+    oracle_levels: tuple[int, int, int] = (9, 3, 5)
+    """Values of creativity, focus and stability that the oracle tries, at least 2 each."""
+    frozen_episodes: int = 256
+    """The first so many of them for each controller with each of its gates frozen; 0 leaves it out."""
+
+    text_episodes: int = 512
+    """The first so many of them whose texts are measured beside human text, at least 64; 0 leaves it out."""
+    text: TextMeasuresConfig = field(default_factory=TextMeasuresConfig)
+    """What texts are compared with."""
+
+    def __post_init__(self) -> None:
+        for name in ("decoders", "oracle_levels"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # YAML and JSON give lists
+        given = {name: getattr(self, name) for name in ("model", "reward") if getattr(self, name) is not None}
+        object.__setattr__(self, "training", replace(self.training, env=replace(self.training.env, **given)))
+        if self.total_steps is not None:
+            object.__setattr__(self, "training", _with_total_steps(self.training, self.total_steps))
+        if unknown := set(self.decoders) - DECODER_FAMILIES.keys():
+            rule = f"must be among {', '.join(DECODER_FAMILIES)}"
+            raise InvalidValueError("decoders", rule, ", ".join(sorted(unknown)))
+        least = {"seeds": 1, "static_settings": 1, "tuning_seed": 0, "episodes": 1, "evaluation_seed": 0}
+        for name, bound in (least | {"oracle_episodes": 0, "frozen_episodes": 0, "text_episodes": 0}).items():
+            if getattr(self, name) < bound:
+                raise InvalidValueError(name, f"must be at least {bound}", getattr(self, name))
+        if self.tuning_steps is not None and self.tuning_steps < 1:
+            raise InvalidValueError("tuning_steps", "must be at least 1", self.tuning_steps)
+        for name in ("oracle_episodes", "frozen_episodes", "text_episodes"):
+            object.__setattr__(self, name, min(getattr(self, name), self.episodes))
+        if 0 < self.text_episodes < FEWEST_TEXTS:
+            rule = f"must be 0 or at least {FEWEST_TEXTS}, as many as there are `episodes`"
+            raise InvalidValueError("text_episodes", rule, self.text_episodes)
+
+    @property
+    def training_seeds(self) -> tuple[int, ...]:
+        """Seed of each controller."""
+        return tuple(range(self.training.seed, self.training.seed + self.seeds))
+
+    @property
+    def learning_steps(self) -> int:
+        """Env steps that a controller learns from, at most: warm start and PPO end with whole updates."""
+        return self.training.total_steps + 2 * self.training.ppo.steps_per_update
+
+    @property
+    def baseline_steps(self) -> int:
+        """Env steps that each baseline is tuned with, at least."""
+        return self.learning_steps if self.tuning_steps is None else self.tuning_steps
+
+    def env_steps_of_episodes(self, episodes: int) -> int:
+        """Env steps of so many episodes, at most."""
+        return episodes * self.training.env.max_episode_steps
+
+    def shortened(self) -> BenchmarkConfig:
+        """The same comparison in under five minutes on two cores, too short to claim anything."""
+        return replace(
+            self,
+            total_steps=min(self.training.total_steps, 40_000),
+            seeds=min(self.seeds, 2),
+            static_settings=min(self.static_settings, 64),
+            episodes=min(self.episodes, 128),
+            oracle_episodes=min(self.oracle_episodes, 16),
+            frozen_episodes=min(self.frozen_episodes, 64),
+            text_episodes=min(self.text_episodes, 128),
+        )
+
+
+def _with_total_steps(training: TrainConfig, total_steps: int) -> TrainConfig:
+    if total_steps < 1:
+        raise InvalidValueError("total_steps", "must be at least 1", total_steps)
+    share = training.warm_start.env_steps / training.total_steps
+    warm_start = replace(training.warm_start, env_steps=int(share * total_steps))
+    return replace(training, total_steps=total_steps, warm_start=warm_start)

@@ -1,0 +1,95 @@
+"""`tidal benchmark`: do learned controllers beat every tuned baseline, by how much, and how sure is that?"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from tidal.benchmark_config import BenchmarkConfig
+from tidal.console import errors, output, progress
+from tidal.parsing import add_run_folder, config_of, new_parser
+
+EXIT_INCOMPLETE = 1
+
+
+def make_parser() -> ArgumentParser:
+    """The command's options."""
+    parser = new_parser("benchmark", "Tune every baseline and train controllers with the same number of env steps, "
+        "compare them on the same held-out episodes, and write JSON, plots and a report (needs the extra "
+        "`eval`).")  # fmt: skip
+    add_run_folder(parser)
+    add = parser.add_argument
+    add("--quick", action="store_true", help="In under five minutes on two cores: fewer steps, seeds and episodes.")
+    add("--report_only", action="store_true", help="Run nothing; put together what the folder holds.")
+    add("--workers", type=int | None, default=None, help="Processes that stages run in, at least 1; without it, as "
+        "many as there are cores.")  # fmt: skip
+    parser.add_class_arguments(BenchmarkConfig)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run what is not done yet, print the table and where the report lies. Exit code 1 if a stage failed."""
+    parser = make_parser()
+    options = parser.parse_args(list(arguments))
+    config = config_of(parser, options, BenchmarkConfig)
+    if options.quick:
+        config = config.shortened()
+    command = shlex.join(["tidal", "benchmark", *arguments])
+
+    with progress("Importing the libraries"):
+        import rliable  # noqa: F401 - missed now rather than in an hour
+
+        from tidal.benchmark import RESULTS_FILE, claim_folder, run_benchmark, write_results
+        from tidal.benchmark_report import write_report
+        from tidal.benchmark_table import comparison_table
+
+    resume = options.resume or options.report_only
+    folder = claim_folder(config, options.output, resume=resume, overwrite=options.overwrite)
+
+    def publish() -> dict[str, Any]:
+        results = write_results(config, folder, command=command)
+        write_report(results, folder)
+        return results
+
+    failures: dict[str, str] = {}
+    if not options.report_only:
+        with progress("Benchmark") as update:
+            failures = run_benchmark(
+                config,
+                folder,
+                workers=_cores() if options.workers is None else options.workers,
+                update=update,
+                tell=_tell,
+                publish=publish,
+            )
+    with progress("Putting the results together"):
+        results = publish()
+    output.print()
+    output.print(comparison_table(results, output.width))
+    for claim in results["claims"]:
+        style = "green" if claim["holds"] else "red"
+        output.print("✓" if claim["holds"] else "✗", style=style, end=" ")
+        output.print(f"{claim['claim']}: {claim['evidence']}", soft_wrap=True)
+    output.print(f"Results  {folder / RESULTS_FILE}", soft_wrap=True)
+    output.print(f"Report   {folder / 'report.html'}", soft_wrap=True)
+    for name, failure in failures.items():
+        errors.print(f"Stage `{name}` failed.", style="bold red")
+        errors.print(failure, soft_wrap=True)
+    return EXIT_INCOMPLETE if failures else 0
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _tell(name: str, result: dict[str, Any]) -> None:
+    figures = []
+    if "mean_return" in result:
+        figures.append(f"return {result['mean_return']['mean']:.2f}")
+    if "env_steps" in result:
+        figures.append(f"{result['env_steps']:,} env steps")
+    errors.print(", ".join([f"{name}: {result['seconds']:.0f} s", *figures]), soft_wrap=True)

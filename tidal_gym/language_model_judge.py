@@ -1,0 +1,75 @@
+"""A second language model as the judge: a stream of its own, which reads every token that is drawn."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lm.bundle import Bundle, load_model_and_tokenizer
+from lm.decoding import open_stream
+from lm.errors import InvalidValueError
+from lm.gated_transformer import GatedTransformer
+
+
+class LanguageModelJudge:
+    """A frozen causal LM without gates, read with a cache, one forward a token; see :class:`tidal_gym.judge.Judge`.
+
+    Args:
+        model: of the same vocabulary as the texts.
+        num_rows: N.
+        capacity: most tokens that a row will hold.
+    """
+
+    def __init__(self, model: PreTrainedModel, num_rows: int, capacity: int) -> None:
+        self.is_fixed = isinstance(model, GatedTransformer)
+        self._stream = open_stream(model, num_rows, capacity)
+        dtype = torch.promote_types(model.dtype, torch.float32)
+        vocab_size = model.config.get_text_config().vocab_size
+        self.log_probs = torch.zeros(num_rows, vocab_size, dtype=dtype, device=model.device)
+        """(N, V) [nats]."""
+
+    def begin(self, rows: Tensor, prompts: Tensor, lengths: Tensor) -> None:
+        """Reads the prompts (R, P) of the rows (R,)."""
+        logits = self._stream.prefill(rows, prompts, lengths).newest.logits
+        self.log_probs.index_copy_(0, rows, logits.log_softmax(dim=1))
+
+    def advance(self, tokens: Tensor) -> None:
+        """Reads one more token (N,) in every row."""
+        torch.log_softmax(self._stream.step(tokens).logits, dim=1, out=self.log_probs)
+
+
+def open_language_model_judge(name: str, bundle: Bundle, num_rows: int, capacity: int) -> LanguageModelJudge:
+    """A judge for texts that a bundle's model writes in N rows of at most `capacity` tokens.
+
+    Raises:
+        ModelFolderError: the judge or its tokenizer are missing.
+        InvalidValueError: it has another vocabulary, or too short a context.
+    """
+    model = load_judge(name, bundle)
+    context_length = model.config.get_text_config().max_position_embeddings
+    if context_length < capacity:
+        rule = f"must have a context of at least the {capacity} tokens of an episode"
+        raise InvalidValueError("judge", rule, f"{name!r}, with {context_length}")
+    return LanguageModelJudge(model, num_rows, capacity)
+
+
+def load_judge(name: str, bundle: Bundle) -> PreTrainedModel:
+    """A model with the vocabulary of a bundle's, on its device and in its number format.
+
+    Args:
+        name: a bundled name, a folder or a hub id.
+        bundle: the model that writes.
+
+    Raises:
+        ModelFolderError: the judge or its tokenizer are missing.
+        InvalidValueError: it has another vocabulary.
+    """
+    model, tokenizer = load_model_and_tokenizer(name, bundle.model.dtype, str(bundle.model.device))
+    if (
+        model.config.get_text_config().vocab_size != bundle.vocab_size
+        or tokenizer.get_vocab() != bundle.tokenizer.get_vocab()
+    ):
+        rule = f"must be a model with the vocabulary of '{bundle.name}'"
+        raise InvalidValueError("judge", rule, repr(name), "Train one with `tidal pretrain --data.tokenizer FOLDER`.")
+    return model
