@@ -28,6 +28,9 @@ _MODULE_OF = {
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
     "paired_difference": "evaluation",
+    "Analysis": "trajectory_analysis",
+    "AnalysisConfig": "analysis_config",
+    "analyze": "trajectory_analysis",
     "GatedGeneration": "gated_generation",
     "generate_tokens": "gated_generation",
 }

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agents.agent import Agent
 from agents.env_config import EnvConfig
-from agents.episodes import REWARD_PREFIX, Episodes, episode_seed, run_episodes
+from agents.episodes import REWARD_PREFIX, Episodes, require_series, run_series
 from agents.text_statistics import TextStatistics, text_statistics
 from lm.errors import InvalidValueError
 from tidal_gym.actions import GATE_NAMES
@@ -144,20 +144,11 @@ def evaluate(
     Raises:
         InvalidValueError: `episodes` is below 1, or `seed` below 0.
     """
-    if episodes < 1:
-        raise InvalidValueError("episodes", "must be at least 1", episodes)
-    if seed < 0:
-        raise InvalidValueError("seed", "must be at least 0", seed)
-    num_envs = min(num_envs, episodes)
-    vector_env = replace(env, prompts=prompts).make(num_envs)
-    parts = []
+    require_series(episodes, seed)
+    vector_env = replace(env, prompts=prompts).make(min(num_envs, episodes))
     try:
-        for first in range(0, episodes, num_envs):
-            # The last batch runs full as well: float32's last digits depend on the shape of the batch.
-            parts.append(run_episodes(agent, vector_env, [episode_seed(seed, first + row) for row in range(num_envs)]))
-            if progress is not None:
-                progress(min(first + num_envs, episodes), episodes)
-        return summarize(agent.name, Episodes.join(parts).first(episodes), seed, num_samples, vector_env)
+        series = run_series(agent, vector_env, episodes, seed, progress)
+        return summarize(agent.name, series, seed, num_samples, vector_env)
     finally:
         vector_env.close()
 

@@ -26,7 +26,7 @@ from lm.bundle import load_bundle
 from lm.run_folder import claim, write_json
 from tidal.demo_config import DemoConfig
 from tidal.provenance import Provenance, provenance
-from tidal.stories import Story, tell_story
+from agents.stories import Story, tell_story
 from tidal.training_progress import training_note
 
 RESULTS_FILE = "results.json"

@@ -64,7 +64,7 @@ def comparison_figure(evaluations: Sequence[Evaluation]) -> str:
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
         axes.set_axisbelow(True)
-        return _svg(figure, "Mean return of each agent with its 95% interval")
+        return svg(figure, "Mean return of each agent with its 95% interval")
 
 
 def learning_curve_figure(curve: Sequence[TrainingProgress], references: Mapping[str, float]) -> str:
@@ -94,7 +94,7 @@ def learning_curve_figure(curve: Sequence[TrainingProgress], references: Mapping
         below.legend(frameon=False, ncols=3, loc="center right", bbox_to_anchor=(1, 0.7), fontsize=10, labelcolor=MUTED)
         for axes in (above, below):
             axes.grid(axis="y")
-        return _svg(figure, "Return and spread of the gates in the course of training")
+        return svg(figure, "Return and spread of the gates in the course of training")
 
 
 def gate_paths_figure(paths: GatePaths, static: Sequence[float]) -> str:
@@ -112,10 +112,11 @@ def gate_paths_figure(paths: GatePaths, static: Sequence[float]) -> str:
             axes.set_ylim(-0.03, 1.03)
             axes.set_xlabel("token of the episode")
             axes.grid(axis="y")
-        return _svg(figure, "Gates in the course of an episode")
+        return svg(figure, "Gates in the course of an episode")
 
 
-def _svg(figure: Figure, label: str) -> str:
+def svg(figure: Figure, label: str) -> str:
+    """A figure as an element of the page; the label is what it says to those who do not see it."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     drawing = buffer.getvalue()

@@ -173,6 +173,17 @@ class Generation:
             expectations.append((q.probs * scored.total).sum(dim=1))
         return torch.stack(expectations, dim=1)
 
+    @torch.inference_mode()
+    def candidates(self, gates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Ids (N, K) of the tokens that could be drawn under gates (N, 3), the most probable first, with q and p of each.
+
+        It changes nothing.
+        """
+        q, _ = self.propose(gates, keep=False)
+        probs, order = q.probs.sort(dim=1, descending=True, stable=True)
+        tokens = q.tokens.gather(1, order)
+        return tokens, probs, self.outcome(tokens, q).log_prob.exp()
+
     def texts(self) -> tuple[Tensor, Tensor]:
         """Tokens (N, L) of the texts, special prefix excluded, and how many of each row's count, (N,)."""
         return self.history.tokens, self.history.lengths
