@@ -147,7 +147,7 @@ def run_series(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Episodes:
-    """Run as many episodes as asked for, in batches; episode i is seeded with (seed, i) and so the same for every agent.
+    """Run as many episodes as asked for, in batches; episode i is seeded with (seed, i): the same for every agent.
 
     Args:
         agent: chooses the gates.

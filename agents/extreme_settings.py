@@ -22,8 +22,8 @@ FACE_CENTRES = tuple(
 )
 EXTREME_SETTINGS: tuple[tuple[float, ...], ...] = (NEUTRAL_ACTION, *CORNERS, *FACE_CENTRES)
 """15 settings: the neutral one to compare with; the 8 corners of the gate cube, all gates at an end at once; the 6
-centres of its faces, one gate at an end and the others in the middle. Corners and face centres are the outer points of a
-three-factor design, so that the effect of a gate can be read off with the others closed, half open and open."""
+centres of its faces, one gate at an end and the others in the middle. So the effect of a gate can be read off with the
+others closed, half open and open: corners and face centres are the outer points of a three-factor design."""
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def variance_share(values: NDArray[np.float64], groups: NDArray[np.int64], seed:
 
 
 def _components(moments: NDArray[np.float64], num_groups: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Variance between and within groups from the sums (..., 5) over groups of n, n², Σx, (Σx)²/n and squares within."""
+    """Variance between and within groups, from sums (..., 5) over groups of n, n², Σx, (Σx)²/n and squares within."""
     count, squared_counts, total, group_squares, within = np.moveaxis(moments, -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):  # a resample may hold groups of one alone
         mean_within = within / (count - num_groups)

@@ -1,4 +1,4 @@
-"""What an agent does with the gates, looked at from all sides: statistics, changes, tokens, prompts, extremes, stories."""
+"""What an agent does with the gates, from all sides: statistics, changes, tokens, prompts, extremes, stories."""
 
 from __future__ import annotations
 

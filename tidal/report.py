@@ -6,10 +6,10 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from agents.stories import Story, StoryToken
 from tidal.demo import STORY_EPISODE, DemoResult
 from tidal.figures import comparison_figure, gate_paths_figure, learning_curve_figure
 from tidal.pages import page_template
-from agents.stories import Story, StoryToken
 from tidal_gym.actions import GATE_NAMES
 
 REPORT_FILE = "report.html"

@@ -175,7 +175,7 @@ class Generation:
 
     @torch.inference_mode()
     def candidates(self, gates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids (N, K) of the tokens that could be drawn under gates (N, 3), the most probable first, with q and p of each.
+        """Ids (N, K) of what could be drawn under gates (N, 3), the most probable first, and q and p of each.
 
         It changes nothing.
         """
