@@ -124,9 +124,7 @@ def test_odd_tokens_are_escaped(model: str) -> None:
     odd = Alternative(7, "<script>alert('&')</script>", 0.5, 1e-5)
     tokens = tuple(
         replace(token, text=text, drawn=replace(odd, text=name), alternatives=(odd,))
-        for token, text, name in zip(
-            story.tokens, ("<b>&amp;", "\n", ""), ("<b>&amp;", "\n", "<0xE2>"), strict=True
-        )
+        for token, text, name in zip(story.tokens, ("<b>&amp;", "\n", ""), ("<b>&amp;", "\n", "<0xE2>"), strict=True)
     )
     story = replace(story, prompt='<i class="x">', tokens=tokens)
     page = render_page(
