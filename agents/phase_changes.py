@@ -67,8 +67,8 @@ def phase_changes(episodes: Episodes, window: int = 8, seed: int = 0) -> PhaseCh
         raise InvalidValueError("window", "must be at least 2 tokens", window)
     gates = episodes.gates.astype(np.float64)
     changes = _find(gates, episodes.lengths, window)
-    order = np.random.default_rng(seed).random(episodes.tokens.shape)
-    order = np.where(episodes.is_alive, order, 2.0).argsort(axis=1)  # what lies behind the end stays there
+    keys = np.random.default_rng(seed).random(episodes.tokens.shape)
+    order = np.where(episodes.is_alive, keys, 2.0).argsort(axis=1)  # what lies behind the end stays there
     shuffled = _find(np.take_along_axis(gates, order[:, :, None], axis=1), episodes.lengths, window)
     num_episodes = int((episodes.lengths >= 2 * window).sum())
 

@@ -99,7 +99,7 @@ def variance_share(values: NDArray[np.float64], groups: NDArray[np.int64], seed:
         return VarianceShare(float(between), float(inside), None, None, None)
     generator = np.random.default_rng(seed)
     even = np.full(len(counts), 1 / len(counts))
-    resampled = generator.multinomial(len(counts), even, size=RESAMPLES) @ moments
+    resampled: NDArray[np.float64] = generator.multinomial(len(counts), even, size=RESAMPLES) @ moments
     parts = _components(resampled, len(counts))
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = parts[0] / (parts[0] + parts[1])

@@ -46,8 +46,9 @@ class Recorder(Agent):
         gates = self._agent.act(observations)
         self._neutral_entropy[-1].append(self._vector_env.neutral_entropy())
         if self._rows and len(self._neutral_entropy) == 1:
-            found = self._vector_env.candidates(gates)
-            self.candidates.append(Candidates(*(column[: self._rows].copy() for column in found)))
+            tokens, q, p = self._vector_env.candidates(gates)
+            rows = slice(self._rows)
+            self.candidates.append(Candidates(tokens[rows].copy(), q[rows].copy(), p[rows].copy()))
         return gates
 
     def neutral_entropy(self, episodes: Episodes) -> NDArray[np.float64]:

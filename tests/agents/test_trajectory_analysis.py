@@ -39,7 +39,7 @@ def test_candidates_are_what_is_drawn_from(tiny_env: EnvConfig) -> None:
 
 
 def test_under_the_neutral_action_q_is_the_top_of_p(tiny_env: EnvConfig) -> None:
-    env = tiny_env.make(3)
+    env = replace(tiny_env, dtype="float64").make(3)
     env.reset(seed=2)
     found = env.candidates(np.tile(env.neutral_action, (3, 1)))
     assert found.p.sum(axis=1).max() < 1  # the other 250 tokens have the rest

@@ -72,8 +72,8 @@ def summary(analysis: Analysis) -> dict[str, str]:
     for name, gate in analysis.gates.items():
         first, last = analysis.quarters[0].gates[name].mean, analysis.quarters[-1].gates[name].mean
         figures[name] = f"{gate.mean:.2f} ± {gate.std:.2f}, {first:.2f} in the first quarter, {last:.2f} in the last"
-    strongest = sorted((one for one in analysis.correlations if one.value is not None), key=lambda one: -abs(one.value))
-    for one in strongest[:2]:
+    strongest = sorted(analysis.correlations, key=lambda one: -abs(one.value or 0.0))
+    for one in (one for one in strongest[:2] if one.value is not None):
         figures[f"r({one.first}, {one.second})"] = f"{one.value:+.2f} [{one.low:+.2f}, {one.high:+.2f}]"
     found, shuffled = (sum(counts.values()) for counts in (analysis.phases.per_episode, analysis.phases.shuffled))
     figures["phase changes"] = f"{found:.2f} an episode; {shuffled:.2f} with its tokens shuffled"
