@@ -99,8 +99,8 @@ def variance_share(values: NDArray[np.float64], groups: NDArray[np.int64], seed:
         return VarianceShare(float(between), float(inside), None, None, None)
     generator = np.random.default_rng(seed)
     even = np.full(len(counts), 1 / len(counts))
-    resampled: NDArray[np.float64] = generator.multinomial(len(counts), even, size=RESAMPLES) @ moments
-    parts = _components(resampled, len(counts))
+    weights = generator.multinomial(len(counts), even, size=RESAMPLES).astype(np.float64)
+    parts = _components(weights @ moments, len(counts))
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = parts[0] / (parts[0] + parts[1])
     low, high = np.nanquantile(shares, (0.025, 0.975))
