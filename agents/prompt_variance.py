@@ -93,7 +93,7 @@ def variance_share(values: NDArray[np.float64], groups: NDArray[np.int64], seed:
     values = values - values.mean()  # for the digits
     sums = np.bincount(groups, values)
     within = np.bincount(groups, (values - (sums / counts)[groups]) ** 2)
-    moments = np.stack((counts, counts**2, sums, sums**2 / counts, within), axis=1)  # (k, 5)
+    moments: NDArray[np.float64] = np.stack((counts, counts**2, sums, sums**2 / counts, within), axis=1)  # (k, 5)
     between, inside = _components(moments.sum(axis=0), len(counts))
     if between + inside < 1e-20:
         return VarianceShare(float(between), float(inside), None, None, None)
