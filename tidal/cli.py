@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "Train a controller that sets the gates",
     "evaluate": "Compare controllers and baselines on the same held-out episodes",
     "benchmark": "Compare learned controllers with every tuned baseline and the oracle",
+    "analyze": "Look closely at what a controller does with the gates, token by token",
     "score": "Loss, perplexity and bits per byte of a text",
     "pretrain": "Train a language model",
     "carl": "Coherence rewards: scores, gates, training, an agent that abstains",

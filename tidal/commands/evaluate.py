@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
@@ -48,12 +47,7 @@ def run(arguments: Sequence[str]) -> int:
     if target is not None and target.exists() and not options.overwrite:
         raise OutputExistsError(f"{target} already exists. Choose another file, or replace it with `--overwrite`.")
     agents = [agent_names.agent_named(name) for name in options.agent]
-    trained_in = next(filter(None, map(agent_names.trained_env, agents)), None)
-    if trained_in is not None:
-        given = {field.name: getattr(env, field.name) for field in fields(env)}
-        env = replace(trained_in, **{name: value for name, value in given.items() if value != vars(EnvConfig())[name]})
-    if options.model is not None:
-        env = replace(env, model=options.model)
+    env = agent_names.environment_for(agents, env, options.model)
 
     evaluations = []
     for agent in agents:
