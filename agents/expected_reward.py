@@ -17,8 +17,8 @@ INFO_KEY = "expected_reward"
 class ExpectedReward(VecEnvWrapper):
     """Pays E[r | state, action], summed exactly over the tokens that the action could have drawn.
 
-    The draw is most of a reward's variance and says nothing about the action. Its expectation has the same mean, so that
-    the policy gradient has the same direction, and less noise (Rao-Blackwell).
+    The draw adds variance to a reward and says nothing about the action. The expectation has the same mean, so that the
+    policy gradient has the same direction, and less noise (Rao-Blackwell).
 
     Args:
         venv: wrappers around `adapter`, which keep the rewards they saw.

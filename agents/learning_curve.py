@@ -81,7 +81,7 @@ class LearningCurve(BaseCallback):
 
     def add_episodes(self, dones: NDArray[np.bool_], infos: Sequence[Mapping[str, Any]]) -> None:
         """Take note of the episodes that a step ended, as ``VecMonitor`` describes them."""
-        for row in np.flatnonzero(dones):
+        for row in np.flatnonzero(dones).tolist():
             self._rewards.append(float(infos[row]["episode"]["r"]))
             self._lengths.append(int(infos[row]["episode"]["l"]))
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Planner(OneStepOracle):
-    """Tries the most promising actions on copies of the present state, goes on for a few tokens, takes the best one.
+    """Tries the most promising actions on copies of the present state, a few tokens far, and takes the best one.
 
-    An action is worth its expected reward, exact, and the mean over rollouts of what the tokens that follow are expected
-    to earn under the continuation:
+    An action is worth its exact expected reward and what the tokens that follow are expected to earn under the
+    continuation, as a mean over rollouts:
 
         value(a) = E[r | s, a] + mean over rollouts of Σ_{i=1}^{depth-1} E[r | s_i, continuation(s_i)]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-WIDTH = 256
-"""Of the hidden layers."""
+STATE_WIDTH, JOINT_WIDTH = 256, 128
+"""Hidden units that see the state alone, once for all of its actions; and those that see state and action together."""
 
 
 class RewardSurface(nn.Module):
@@ -18,10 +18,11 @@ class RewardSurface(nn.Module):
 
     def __init__(self, observation_size: int, action_size: int) -> None:
         super().__init__()
-        # What concerns the state alone is computed once, however many actions are asked for.
-        self.state = nn.Sequential(nn.Linear(observation_size, WIDTH), nn.Tanh(), nn.Linear(WIDTH, WIDTH))
-        self.action = nn.Linear(action_size, WIDTH)
-        self.top = nn.Sequential(nn.SiLU(), nn.Linear(WIDTH, WIDTH), nn.SiLU(), nn.Linear(WIDTH, 1))
+        self.state = nn.Sequential(
+            nn.Linear(observation_size, STATE_WIDTH), nn.SiLU(), nn.Linear(STATE_WIDTH, JOINT_WIDTH)
+        )
+        self.action = nn.Linear(action_size, JOINT_WIDTH)
+        self.top = nn.Sequential(nn.SiLU(), nn.Linear(JOINT_WIDTH, JOINT_WIDTH), nn.SiLU(), nn.Linear(JOINT_WIDTH, 1))
 
     def forward(self, observations: Tensor, actions: Tensor) -> Tensor:
         """(B, K) for observations (B, size), normalised, and actions (B, K, A) in the unit box."""

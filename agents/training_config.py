@@ -93,8 +93,8 @@ class WarmStartConfig:
     env_steps: int = 0
     """Env steps (tokens) spent on it, out of the run's `total_steps`; rounded up to whole rollouts; 0 leaves it out."""
     candidates: int = 8
-    """Actions whose expected reward is asked for in every state, at least 2; the first is taken, half are drawn from the
-    policy, the others uniformly. Each costs a forward pass of the gated stream."""
+    """Actions whose expected reward is asked for in every state, at least 2. Half of them are drawn from the policy,
+    and the first of these is taken; the others are uniform. Each costs a forward pass of the gated stream."""
     rollout_steps: int = 25
     """Steps of each env between two phases of fitting, at least 1."""
     gradient_steps: int = 100

@@ -1,9 +1,9 @@
 """A warm start: before PPO, the policy learns from exact expected rewards of actions that it did not take.
 
-A step of PPO tells what one action earned. In the same state the environment can also say what other actions are expected
-to earn for the next token, exactly and without drawing it, for a forward pass of the gated stream each. The warm start
-rolls out the policy as it is, so that it learns in the states that it meets (arXiv:1011.0686), asks for a few candidate
-actions in every state, fits a network to the surface of expected rewards, and moves the policy uphill on it:
+A step of PPO tells what one action earned. In the same state the environment can also say what other actions are
+expected to earn for the next token, exactly and without drawing it, for a forward pass of the gated stream each. The
+warm start rolls out the policy as it is, so that it learns in the states that it meets (arXiv:1011.0686), asks for a few
+candidate actions in every state, fits a network to the surface of expected rewards, and moves the policy uphill on it:
 
     maximise over the policy π   E[surface(s, a)] + temperature · H(π(·|s)),   a from π(·|s), reparametrised
 
@@ -14,7 +14,7 @@ temporal differences in the same states, on the reward that the surface promises
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -87,7 +87,8 @@ class _Memory:
     """All states of the warm start: what was asked in them, and what came next."""
 
     def __init__(self, capacity: int, candidates: int, vector_env: TidalGatingVectorEnv) -> None:
-        observation, action = (space.shape for space in (vector_env.single_observation_space, vector_env.single_action_space))  # fmt: skip
+        observation = cast("tuple[int, ...]", vector_env.single_observation_space.shape)
+        action = cast("tuple[int, ...]", vector_env.single_action_space.shape)
         self.count = 0
         self._rows = vector_env.num_envs
         self.observations = np.zeros((capacity, *observation), np.float32)  # as the environment gives them
@@ -158,7 +159,7 @@ class _Learner:
         self._policy.set_training_mode(False)
 
 
-def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

@@ -1,6 +1,6 @@
 """How far one step of looking ahead is from several: planners of 1, 2 and 4 tokens on the same held-out episodes.
 
-    python benchmarks/planner.py --controller runs/first/controller --episodes 32
+python benchmarks/planner.py --controller runs/first/controller --episodes 32
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def main() -> None:
             row["more_than_oracle"] = asdict(paired_difference(found, oracle))
         rows.append(row)
         print(f"{agent.name:>16}: {found.mean_return}  {row.get('more_than_oracle')}  ({seconds:.0f} s)", flush=True)
-    print(write_result("planner", {"arguments": vars(arguments), "training": controller.config.training, "agents": rows}))
+    print(
+        write_result("planner", {"arguments": vars(arguments), "training": controller.config.training, "agents": rows})
+    )
 
 
 if __name__ == "__main__":

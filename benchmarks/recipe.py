@@ -4,7 +4,7 @@ Every variant trains with a few seeds and is evaluated on episodes of the traini
 held-out openings stay out of it: they are for the figures of the recipe that came out (benchmarks/controllers.py).
 Variants that are in the result file already are not run again, unless --again names them.
 
-    python benchmarks/recipe.py --steps 200000 --seeds 0 1
+    python benchmarks/recipe.py --steps 100000 --seeds 0 1
 """
 
 from __future__ import annotations
@@ -25,14 +25,18 @@ from agents.baselines import Fixed
 
 DRAWN = PPOConfig(reward="drawn")
 EXPECTED = PPOConfig(reward="expected")
+SETTLED = replace(EXPECTED, learning_rate=7e-4)
 WARM = WarmStartConfig(env_steps=50_000)
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "drawn rewards": {"ppo": DRAWN},
     "expected rewards": {"ppo": EXPECTED},
-    "expected rewards, gamma 0": {"ppo": replace(EXPECTED, gamma=0.0)},
-    "expected rewards, gamma 0.6": {"ppo": replace(EXPECTED, gamma=0.6)},
-    "warm start": {"ppo": EXPECTED, "warm_start": WARM},
+    "warm start": {"ppo": SETTLED, "warm_start": WARM},
+    "warm start, gamma 0": {"ppo": replace(SETTLED, gamma=0.0), "warm_start": WARM},
+    "warm start, gamma 0.6": {"ppo": replace(SETTLED, gamma=0.6), "warm_start": WARM},
+    "warm start, drawn rewards": {"ppo": replace(SETTLED, reward="drawn"), "warm_start": WARM},
+    "warm start, 4 candidates": {"ppo": SETTLED, "warm_start": replace(WARM, candidates=4)},
+    "warm start, 20,000 steps": {"ppo": SETTLED, "warm_start": replace(WARM, env_steps=20_000)},
 }
 """Changes to the default configuration, by name."""
 
@@ -42,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--steps", type=int, default=200_000, help="env steps of each run")
+    parser.add_argument("--steps", type=int, default=100_000, help="env steps of each run")
     parser.add_argument("--static", type=float, nargs=3, default=(0.2957, 0.0, 0.0248), help="the best static setting")
     parser.add_argument("--episodes", type=int, default=256)
     parser.add_argument("--oracle_episodes", type=int, default=64)

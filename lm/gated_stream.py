@@ -84,9 +84,7 @@ class GatedStream:
         return PromptOutput(*map(stream_output, logits, hidden))
 
     @torch.inference_mode()
-    def adopt(
-        self, other: GatedStream, rows: Tensor, lengths: Tensor, other_rows: Tensor | None = None
-    ) -> None:
+    def adopt(self, other: GatedStream, rows: Tensor, lengths: Tensor, other_rows: Tensor | None = None) -> None:
         """See :class:`lm.stream.DecodingStream`."""
         used = int(lengths.max())
         source = rows if other_rows is None else other_rows

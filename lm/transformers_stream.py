@@ -85,9 +85,7 @@ class TransformersStream:
         return PromptOutput(*(stream_output(output.logits[place], hidden[place]) for place in places))
 
     @torch.inference_mode()
-    def adopt(
-        self, other: TransformersStream, rows: Tensor, lengths: Tensor, other_rows: Tensor | None = None
-    ) -> None:
+    def adopt(self, other: TransformersStream, rows: Tensor, lengths: Tensor, other_rows: Tensor | None = None) -> None:
         """See :class:`lm.stream.DecodingStream`."""
         source = rows if other_rows is None else other_rows
         for layer, read in zip(self._layers, other._layers, strict=True):

@@ -54,7 +54,7 @@ def test_every_preset_loads(path: Path) -> None:
 
 def test_all_presets_are_there() -> None:
     found = {path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml")}
-    assert {"ppo/classic.yaml", "ppo/tidal-tiny.yaml"} <= found
+    assert {"ppo/classic.yaml", "ppo/plain.yaml", "ppo/quick.yaml", "ppo/tidal-tiny.yaml"} <= found
     assert {
         "ppo/rlm-tiny.yaml",
         "rlm/classic.yaml",
@@ -66,9 +66,16 @@ def test_all_presets_are_there() -> None:
     assert {"carl/smoke.yaml", "carl/gpu.yaml"} <= found
 
 
-def test_recipe_of_the_bundled_model_is_the_default() -> None:
-    """So that `tidal train` without a preset, and the demonstration, use it."""
-    assert load(CONFIGS / "ppo" / "tidal-tiny.yaml") == TrainConfig()
+def test_plain_ppo_is_the_default() -> None:
+    """So that `tidal train` without a preset works with every reward, and asks the environment for nothing special."""
+    assert load(CONFIGS / "ppo" / "plain.yaml") == TrainConfig()
+
+
+def test_quick_preset_is_the_recipe_with_fewer_steps() -> None:
+    quick, whole = (load(CONFIGS / "ppo" / name) for name in ("quick.yaml", "tidal-tiny.yaml"))
+    warm_start = replace(whole.warm_start, env_steps=quick.warm_start.env_steps)
+    assert replace(whole, total_steps=quick.total_steps, warm_start=warm_start) == quick
+    assert whole.total_steps == 500_000
 
 
 def test_classic_values() -> None:

@@ -100,11 +100,11 @@ class Generation:
 
     @torch.inference_mode()
     def adopt(self, other: Generation, rows: Tensor) -> None:
-        """Takes up in every row one of the other's rows (N,): the same text from here on, under the same gates and draws.
+        """Takes up one of the other's rows in every row: under the same gates and draws, the same text from here on.
 
         Args:
             other: of the same model, capacity and modulation; it stays as it is.
-            rows: with any repeats.
+            rows: (N,) of the other's, with any repeats.
         """
         self.history.adopt(other.history, rows)
         self.streams.adopt(other.streams, rows)

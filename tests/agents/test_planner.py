@@ -24,18 +24,18 @@ def test_values_are_the_mean_of_what_follows(tiny_env: EnvConfig) -> None:
     """Against many plain episodes of two steps, whose rewards are those of the tokens drawn."""
     env = tiny_env.make(1)
     observations, _ = env.reset(seed=3)
-    planner = Planner(2, Neutral(), candidates=3, rollouts=800, levels=(2, 2, 2))
+    planner = Planner(2, Neutral(), candidates=3, rollouts=300, levels=(2, 2, 2))
     planner.start(env, 0)
     actions = planner.grid[[0, 3, 7]]
     found = planner._roll_out(actions[None])[0]
-    copies = env.resized(2000, autoreset_mode="SameStep")
+    copies = env.resized(600, autoreset_mode="SameStep")
     copies.reset(seed=0)
     for action, value in zip(actions, found, strict=True):
-        uniforms = np.random.default_rng(1).random((2000, env.max_episode_steps))
-        copies.adopt(env, np.zeros(2000, int), uniforms)
-        ended = copies.step(np.tile(action, (2000, 1)))[2]
-        rewards = np.where(ended, 0.0, copies.step(Neutral().act(np.zeros((2000, 64), np.float32)))[1])
-        assert abs(rewards.mean() - value) < 4 * rewards.std() / np.sqrt(800)
+        uniforms = np.random.default_rng(1).random((600, env.max_episode_steps))
+        copies.adopt(env, np.zeros(600, int), uniforms)
+        ended = copies.step(np.tile(action, (600, 1)))[2]
+        rewards = np.where(ended, 0.0, copies.step(Neutral().act(np.zeros((600, 64), np.float32)))[1])
+        assert abs(rewards.mean() - value) < 4 * rewards.std() / np.sqrt(300)
 
 
 def test_looks_further_than_the_next_token(tiny_env: EnvConfig) -> None:

@@ -142,9 +142,10 @@ KILLED = """
 import json, os, signal, sys
 from agents.env_config import EnvConfig
 from agents.training import train
-from agents.training_config import PPOConfig, TrainConfig
+from agents.training_config import PPOConfig, TrainConfig, WarmStartConfig
 content = json.loads(sys.argv[1])
 content["env"], content["ppo"] = EnvConfig(**content["env"]), PPOConfig(**content["ppo"])
+content["warm_start"] = WarmStartConfig(**content["warm_start"])
 train(TrainConfig(**content), sys.argv[2], progress=lambda p: p.step >= 96 and os.kill(os.getpid(), signal.SIGKILL))
 """
 

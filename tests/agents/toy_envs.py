@@ -94,7 +94,7 @@ class TargetVectorEnv(VectorEnv):
 
 
 class ValleyVectorEnv(VectorEnv):
-    """One-step episodes: observe x in [-1, 1]², whose best action is (0.1 + 0.4 (x + 1), 1/2); expected reward -2 |a - best|².
+    """One-step episodes: observe x in [-1, 1]²; expected reward -2 |a - best|², with best = (0.1 + 0.4 (x + 1), ½).
 
     What is drawn is the expectation and noise. It offers ``expected_rewards``, as the environments of texts do.
     """
