@@ -1,7 +1,7 @@
 """MAUVE: how near the distribution of generated texts is to that of human texts, from features of both.
 
-Source: Pillutla et al. 2021 (arXiv:2102.01454). The choices are those of the authors' package `mauve-text`; it brings two
-libraries for these few lines, and gives no histograms, from which texts could be left out again.
+Source: Pillutla et al. 2021 (arXiv:2102.01454). The choices are those of the authors' package `mauve-text`, which
+brings two libraries for these few lines and gives no histograms, from which texts could be left out again.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class TextMeasures:
     zipf: Measure
     """Minus the slope of log frequency over log rank of the set's tokens (Holtzman et al. 2020, arXiv:1904.09751)."""
     mauve: Measure
-    """Of the judge's final hidden states after the last token (Pillutla et al. 2021, arXiv:2102.01454); 1 for humans."""
+    """Of the judge's final hidden states at the last token (Pillutla et al. 2021, arXiv:2102.01454); 1 for humans."""
 
 
 @dataclass(frozen=True)

@@ -54,22 +54,21 @@ def open_language_model_judge(name: str, bundle: Bundle, num_rows: int, capacity
     return LanguageModelJudge(model, num_rows, capacity)
 
 
-def load_judge(name: str, bundle: Bundle) -> PreTrainedModel:
-    """A model with the vocabulary of a bundle's, on its device and in its number format.
+def load_judge(name: str, bundle: Bundle, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """A model with the vocabulary of a bundle's, on its device.
 
     Args:
         name: a bundled name, a folder or a hub id.
         bundle: the model that writes.
+        dtype: number format; None: the other model's.
 
     Raises:
         ModelFolderError: the judge or its tokenizer are missing.
         InvalidValueError: it has another vocabulary.
     """
-    model, tokenizer = load_model_and_tokenizer(name, bundle.model.dtype, str(bundle.model.device))
-    if (
-        model.config.get_text_config().vocab_size != bundle.vocab_size
-        or tokenizer.get_vocab() != bundle.tokenizer.get_vocab()
-    ):
+    model, tokenizer = load_model_and_tokenizer(name, dtype or bundle.model.dtype, str(bundle.model.device))
+    vocab_size = model.config.get_text_config().vocab_size
+    if vocab_size != bundle.vocab_size or tokenizer.get_vocab() != bundle.tokenizer.get_vocab():
         rule = f"must be a model with the vocabulary of '{bundle.name}'"
         raise InvalidValueError("judge", rule, repr(name), "Train one with `tidal pretrain --data.tokenizer FOLDER`.")
     return model
