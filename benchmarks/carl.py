@@ -71,46 +71,41 @@ def plain_reward(logits: NDArray[np.floating], token_ids: NDArray[np.integer], *
 
 
 def speed(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Batched against the plain loop over completions, in turn, each time in a process of its own; and the memory."""
-    script = [sys.executable, __file__, "--shape", *map(str, arguments.shape), "--threads", str(arguments.threads)]
-
-    def in_a_process(*options: str) -> dict[str, Any]:
-        return json.loads(subprocess.run([*script, *options], capture_output=True, text=True, check=True).stdout)
-
+    """Batched against the plain loops, in turn, so that a machine that slows down slows all; and the memory."""
+    torch.set_num_threads(arguments.threads)
+    logits, ids = _random_batch(arguments.shape)
     seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     for _ in range(arguments.repeats):
-        for name in CONTENDERS:
-            seconds[name].append(in_a_process("--part", "time", "--contender", name)["seconds"])
+        for name, contender in CONTENDERS.items():
+            contender(logits, ids)  # wakes the threads
+            runs = []
+            for _ in range(3):
+                start = time.perf_counter()
+                contender(logits, ids)
+                runs.append(time.perf_counter() - start)
+            seconds[name].append(float(np.median(runs)))
     median = {name: float(np.median(values)) for name, values in seconds.items()}
-    ratios = {name: median[name] / median["batched"] for name in CONTENDERS if name.startswith("plain")}
-    used = in_a_process("--part", "memory")
+    ratios = {
+        f"{plain} over {name}": float(np.median(np.divide(seconds[plain], seconds[name])))
+        for plain, name in itertools.product(("loop over tokens", "loop over completions"), ("published", "corrected"))
+    }
+    script = [sys.executable, __file__, "--part", "memory", "--shape", *map(str, arguments.shape)]
+    used = json.loads(subprocess.run(script, capture_output=True, text=True, check=True).stdout)
     print({name: f"{1e3 * value:.1f} ms" for name, value in median.items()}, ratios, used)
     fixed = {"shape": arguments.shape, "threads": arguments.threads}
-    return {**fixed, "ratios": ratios, "median_seconds": median, "seconds": seconds, **used}
+    return {**fixed, "median_ratios": ratios, "median_seconds": median, "seconds": seconds, **used}
 
 
 CONTENDERS: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
-    "batched": lambda logits, ids: carl_reward(logits, ids, alignment="paired"),
-    "batched, corrected": carl_reward,
-    "plain loop over tokens": lambda logits, ids: [
+    "published": lambda logits, ids: carl_reward(logits, ids, alignment="paired"),
+    "corrected": carl_reward,
+    "loop over tokens": lambda logits, ids: [
         plain_reward(*row, by_token=True) for row in zip(logits.numpy(), ids.numpy(), strict=True)
     ],
-    "plain loop over completions": lambda logits, ids: [
+    "loop over completions": lambda logits, ids: [
         plain_reward(*row) for row in zip(logits.numpy(), ids.numpy(), strict=True)
     ],
 }
-
-
-def time_of(contender: str, shape: Sequence[int], threads: int) -> dict[str, float]:
-    """Median of five runs in this process, after one that warms up [s]."""
-    torch.set_num_threads(threads)
-    logits, ids = _random_batch(shape)
-    seconds = []
-    for _ in range(6):
-        start = time.perf_counter()
-        CONTENDERS[contender](logits, ids)
-        seconds.append(time.perf_counter() - start)
-    return {"seconds": float(np.median(seconds[1:]))}
 
 
 def memory(shape: Sequence[int]) -> dict[str, float]:
@@ -306,11 +301,10 @@ def agent(arguments: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Measure one part, print, write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=["speed", "time", "memory", "separation", "grpo", "agent"], required=True)
+    parser.add_argument("--part", choices=["speed", "memory", "separation", "grpo", "agent"], required=True)
     parser.add_argument("--shape", type=int, nargs=3, default=[64, 256, 4096], help="completions, tokens, words")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--contender", choices=CONTENDERS, default="batched")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--valid", default=None, help="held-out stories, separated by a line <|endoftext|>")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=40)
@@ -322,10 +316,8 @@ def main() -> None:
     parser.add_argument("--judge", default="tidal-tiny", help="model that the agent's answers are judged by")
     parser.add_argument("--name", default=None, help="of the result file, instead of carl_PART")
     arguments = parser.parse_args()
-    if arguments.part in ("memory", "time"):  # in a process of its own, started by the speed part
-        is_time = arguments.part == "time"
-        shape = arguments.shape
-        print(json.dumps(time_of(arguments.contender, shape, arguments.threads) if is_time else memory(shape)))
+    if arguments.part == "memory":  # in a process of its own, started by the speed part
+        print(json.dumps(memory(arguments.shape)))
         return
     parts = {"speed": speed, "separation": separation, "grpo": grpo, "agent": agent}
     print(write_result(arguments.name or f"carl_{arguments.part}", parts[arguments.part](arguments)))

@@ -137,7 +137,7 @@ def models(arguments: argparse.Namespace) -> dict[str, Any]:
                      "excess_at_last_place": last, "share_of_room": test.excess / room,
                      "excess_by_position": test.excess_by_position, "loss": test.loss,
                      "floors": dataclasses.asdict(limits), "parameters": outcome.num_parameters,
-                     "seconds": round(time.perf_counter() - start)})  # fmt: skip
+                     "seconds_of_this_call": round(time.perf_counter() - start)})  # fmt: skip
         if arguments.part == "deep":
             floor = run.grammar.make().entropy(samples=2048).last.value
             rows[-1]["share_of_room_at_last_place"] = last / (limits.uniform - floor)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lm.gated_transformer import NEUTRAL_GATES, Block, GatedTransformer, rotary_cos_sin
+from lm.prepared_linear import prepared_linear
 from lm.stream import PromptOutput, StreamOutput, attention_bias, stream_output
 
 _Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -42,10 +43,16 @@ class GatedStream:
         self._first_slots = torch.arange(2 * num_rows * self._heads, device=device).view(2, num_rows, -1) * capacity
         self.lengths = torch.zeros(num_rows, dtype=torch.int64, device=device)
         self._slots = torch.arange(capacity, device=device)
-        # Outputs are written in place: fresh arrays of the vocabulary's size cost more than what is written to them.
-        self._head = model.lm_head.weight.T
-        self._logits = weights.new_empty(num_rows, config.vocab_size)
-        self._output = stream_output(self._logits, weights.new_empty(num_rows, config.hidden_size))
+        self._linears = [
+            [prepared_linear(layer, num_rows)
+             for layer in (block.attention.qkv, block.attention.out, block.ffn.expand, block.ffn.project)]
+            for block in self._blocks
+        ]  # fmt: skip
+        self._head = prepared_linear(model.lm_head, num_rows)
+        # Written in place: fresh arrays of the vocabulary's size cost more than what is written to them.
+        self._output = stream_output(
+            weights.new_empty(num_rows, config.vocab_size), weights.new_empty(num_rows, config.hidden_size)
+        )
         self._rotary: tuple[Tensor, Tensor] | None = None
         if config.position_embedding_type == "rotary":
             cos, sin = rotary_cos_sin(self._slots[None], config.head_dim, config.rope_theta, weights.dtype)
@@ -80,7 +87,7 @@ class GatedStream:
         # The last two places of every row; one product for both, since the head is read from memory each time.
         places = (lengths + lengths.new_tensor([[-2], [-1]])).clamp(min=0)  # (2, R)
         hidden = hidden[torch.arange(num_rows, device=rows.device), places]  # (2, R, D)
-        logits = self.model.lm_head(hidden.flatten(0, 1)).unflatten(0, (2, num_rows))
+        logits = self._head(hidden.flatten(0, 1)).unflatten(0, (2, num_rows))
         return PromptOutput(*map(stream_output, logits, hidden))
 
     @torch.inference_mode()
@@ -113,11 +120,7 @@ class GatedStream:
             return torch.bmm(scores.softmax(dim=-1), values).view(self.num_rows, -1)
 
         hidden = self._read(tokens, self.lengths, gates, attend)
-        torch.mm(hidden, self._head, out=self._logits)
-        if self.model.lm_head.bias is not None:
-            self._logits += self.model.lm_head.bias
-        if self._output.logits is not self._logits:  # of a half-precision model
-            self._output.logits.copy_(self._logits)
+        self._output.logits.copy_(self._head(hidden))
         self._output.hidden.copy_(hidden)
         return self._output
 
@@ -130,14 +133,14 @@ class GatedStream:
         else:
             cos, sin = (table[positions][:, None, None] for table in self._rotary)  # (M, 1, 1, head_dim)
         scales = self._gate_scales(gates) if gates is not None else None
-        for layer, block in enumerate(self._blocks):
-            qkv = block.attention.qkv(block.attention_norm(hidden)).unflatten(1, (3, self._heads, -1))
+        for layer, (block, (qkv_of, out, expand, project)) in enumerate(zip(self._blocks, self._linears, strict=True)):
+            qkv = qkv_of(block.attention_norm(hidden)).unflatten(1, (3, self._heads, -1))
             query_key, value = qkv[:, :2], qkv[:, 2]
             if self._rotary is not None:
                 query_key = torch.addcmul(query_key * cos, query_key.roll(self._head_dim // 2, dims=-1), sin)
-            branch = block.attention.out(attend(layer, query_key[:, 0], query_key[:, 1], value))
+            branch = out(attend(layer, query_key[:, 0], query_key[:, 1], value))
             hidden = hidden + branch if scales is None else torch.addcmul(hidden, branch, scales[2 * layer])
-            branch = block.ffn(block.ffn_norm(hidden))
+            branch = project(block.ffn.activation(expand(block.ffn_norm(hidden))))
             hidden = hidden + branch if scales is None else torch.addcmul(hidden, branch, scales[2 * layer + 1])
         return model.final_norm(hidden)
 

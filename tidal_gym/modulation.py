@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lm.errors import InvalidValueError
-from lm.sampling import inverse_cdf_sample, top_p_mask
+from lm.sampling import inverse_cdf_sample, top_k, top_p_mask
 from tidal_gym.settings import require_finite
 
 
@@ -112,7 +112,7 @@ def modulate(logits: Tensor, effects: GateEffects, text: Tensor, config: Modulat
     """
     # Repeats of a token write the same number to the same place.
     logits.scatter_(1, text, penalize(logits.gather(1, text), effects.penalty.unsqueeze(1)))
-    tokens, kept = _largest(logits, min(config.top_k, logits.shape[1]))
+    tokens, kept = _largest(logits, config.top_k)
     tempered = kept / effects.temperature.unsqueeze(1)
     if config.top_p < 1:
         tempered = top_p_mask(tempered, config.top_p)
@@ -126,7 +126,7 @@ def distribution_of(scores: Tensor) -> SamplingDistribution:
 
 def _largest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Ids, ascending, and logits of the k largest of each row, (N, k) each."""
-    values, columns = logits.topk(k, dim=1, sorted=False)
+    values, columns = top_k(logits, k)
     tokens, order = columns.sort(dim=1)
     return tokens, values.gather(1, order)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ def load_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
         with file.open("rb") as stream:
             loaded = np.load(stream, allow_pickle=False)
             return {name: loaded[name] for name in loaded.files} if hasattr(loaded, "files") else {"": loaded}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         rule = "must hold arrays of numbers; arrays of objects are refused, as reading them may run code"
-        raise InvalidValueError("file", rule, f"{path}: {error}") from error
+        # NumPy goes on to advise how to read such files all the same.
+        reason = str(error).partition(". ")[0].rstrip(".")
+        raise InvalidValueError("file", rule, f"{path}: {reason}") from error

@@ -15,10 +15,10 @@ from lm.errors import InvalidValueError
 PUBLISHED_EPSILON = 1e-10
 """Added to probabilities inside the published form's logarithm."""
 
-_SMALLEST_PROBABILITY = 1e-37
-"""Below this, float32 holds a probability with too few digits for its logarithm."""
+_SMALLEST_LOG_PROB = math.log(1e-37)
+"""Below this, float32 holds a probability with too few digits for its logarithm [nats]."""
 
-_BLOCK_ELEMENTS = {"cpu": 1 << 20}
+_BLOCK_ELEMENTS = {"cpu": 1 << 19}
 """Logits worked on at a time: few enough for a processor's cache."""
 _BLOCK_ELEMENTS_ELSEWHERE = 1 << 26
 
@@ -63,7 +63,7 @@ def compute_phi(logits: Array) -> Phi:
         logits: (T, V) or (B, T, V).
 
     Raises:
-        InvalidValueError: logits of another rank, with NaN, or over fewer than two words.
+        InvalidValueError: logits of another rank, empty, with NaN, or over fewer than two words.
     """
     tensor, form = read_logits(logits)
     ids = tensor.new_zeros(tensor.shape[:2], dtype=torch.int64)
@@ -105,10 +105,10 @@ def token_field(
     entropy, log_prob = _entropy_and_log_prob(tensor, ids.where(is_scored, 0))
     _require_numbers(entropy, is_scored)
     phi = 1.0 - entropy / math.log(tensor.shape[-1])
-    order = is_scored.logical_not().to(torch.int8).argsort(dim=1, stable=True)  # scored tokens first
-    phi, log_prob, entropy = (
-        torch.where(is_scored, values, 0.0).gather(1, order) for values in (phi, log_prob, entropy)
-    )
+    phi, log_prob, entropy = (torch.where(is_scored, values, 0.0) for values in (phi, log_prob, entropy))
+    if bool((is_scored[:, 1:] & ~is_scored[:, :-1]).any()):
+        order = is_scored.logical_not().to(torch.int8).argsort(dim=1, stable=True)  # scored tokens first
+        phi, log_prob, entropy = (values.gather(1, order) for values in (phi, log_prob, entropy))
     return TokenField(phi, log_prob, entropy, is_scored.sum(dim=1))
 
 
@@ -117,17 +117,16 @@ def _entropy_and_log_prob(logits: Tensor, token_ids: Tensor) -> tuple[Tensor, Te
     """Entropy and log probability of the token (B, T), float64 each, of logits (B, T, V); NaN where they hold NaN."""
     shape, vocab_size = token_ids.shape, logits.shape[-1]
     rows, ids = logits.reshape(-1, vocab_size), token_ids.reshape(-1, 1)  # (B T, V), (B T, 1)
-    entropy = torch.empty(len(rows), dtype=torch.float64, device=rows.device)
-    log_prob = torch.empty_like(entropy)
     size = max(1, _BLOCK_ELEMENTS.get(rows.device.type, _BLOCK_ELEMENTS_ELSEWHERE) // vocab_size)
-    # One piece of memory for all blocks: new pages for each would take longer than the arithmetic.
-    scratch = torch.empty(min(size, len(rows)), vocab_size, device=rows.device)
-    for start in range(0, len(rows), size):
-        block = slice(start, start + size)
-        if rows.dtype == torch.float64:
-            entropy[block], log_prob[block] = _published_entropy(rows[block], ids[block])
-        else:
-            entropy[block], log_prob[block] = _fast_entropy(rows[block], ids[block], scratch)
+    if rows.dtype == torch.float64:
+        blocks = zip(rows.split(size), ids.split(size), strict=True)
+        entropy, log_prob = map(torch.cat, zip(*(_published_entropy(*block) for block in blocks), strict=True))
+    else:
+        entropy, log_prob = _fast_entropy(rows, ids, size)
+        # Words that are ruled out (logit −inf), and chosen words too unlikely for float32.
+        is_hard = ~(entropy.isfinite() & (log_prob > _SMALLEST_LOG_PROB))
+        for hard in is_hard.nonzero().squeeze(1).split(size) if bool(is_hard.any()) else ():
+            entropy[hard], log_prob[hard] = _published_entropy(rows[hard], ids[hard])
     return entropy.view(shape), log_prob.view(shape)
 
 
@@ -139,19 +138,24 @@ def _published_entropy(rows: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     return -(probs * (probs + PUBLISHED_EPSILON).log()).sum(dim=1), chosen
 
 
-def _fast_entropy(rows: Tensor, ids: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
-    """The same for float32 and below, with one exponential per logit and no logarithm: H = log Z − Σ p z."""
-    rows = rows.float()
-    probs = torch.softmax(rows, dim=1, out=scratch[: len(rows)])
-    prob, logit = probs.gather(1, ids).squeeze(1).double(), rows.gather(1, ids).squeeze(1).double()
-    mean_logit = probs.mul_(rows).sum(dim=1).double()
-    log_prob = prob.log()
-    entropy = (logit - log_prob) - mean_logit  # log Z = z − log p, of any word
-    # Words that are ruled out (logit −inf), and chosen words too unlikely for float32.
-    is_hard = ~(entropy.isfinite() & (prob > _SMALLEST_PROBABILITY))
-    if bool(is_hard.any()):
-        entropy[is_hard], log_prob[is_hard] = _published_entropy(rows[is_hard], ids[is_hard])
-    return entropy.clamp_(min=0.0), log_prob
+def _fast_entropy(rows: Tensor, ids: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The same for float32 and below, with one exponential per logit and no logarithm: H = log Z − Σ p z.
+
+    `size` rows at a time, which stay in the processor's cache through all passes, in memory that is reserved once: new
+    pages for each block would take longer than the arithmetic. What needs no vocabulary waits for the end.
+    """
+    prob, mean_logit = torch.empty(2, len(rows), device=rows.device).unbind()
+    is_float = rows.dtype == torch.float32
+    buffers = torch.empty(1 if is_float else 2, min(size, len(rows)), rows.shape[1], device=rows.device)
+    places = zip(*(tensor.split(size) for tensor in (rows, ids, prob.unsqueeze(1), mean_logit)), strict=True)
+    for block, chosen, block_prob, block_mean in places:
+        logits = block if is_float else buffers[1, : len(block)].copy_(block)
+        probs = torch.softmax(logits, dim=1, out=buffers[0, : len(block)])
+        torch.gather(probs, 1, chosen, out=block_prob)
+        torch.sum(probs.mul_(logits), dim=1, out=block_mean)
+    log_prob = prob.double().log()
+    log_normalizer = rows.gather(1, ids).squeeze(1).double() - log_prob  # log Z = z − log p, of any word
+    return (log_normalizer - mean_logit).clamp_(min=0.0), log_prob
 
 
 def _require_numbers(entropy: Tensor, is_used: Tensor) -> None:

@@ -44,7 +44,8 @@ def read_logits(logits: Array) -> tuple[Tensor, Form]:
     """Logits (B, T, V) as a tensor, without a copy where none is needed, and the form they came in.
 
     Raises:
-        InvalidValueError: they are no floating-point array of rank 2 or 3, or the vocabulary has fewer than two words.
+        InvalidValueError: they are no floating-point array of rank 2 or 3, they are empty, or the vocabulary has fewer
+            than two words.
     """
     tensor, is_numpy = as_tensor("logits", logits)
     if tensor.dim() not in (2, 3):
@@ -53,6 +54,8 @@ def read_logits(logits: Array) -> tuple[Tensor, Form]:
         raise InvalidValueError("logits", "must be floating-point numbers", tensor.dtype)
     if tensor.shape[-1] < 2:
         raise InvalidValueError("logits", "must be over a vocabulary of at least two words", tensor.shape[-1])
+    if tensor.numel() == 0:
+        raise InvalidValueError("logits", "must hold at least one prediction", f"{tuple(tensor.shape)}")
     is_single = tensor.dim() == 2
     return (tensor.unsqueeze(0) if is_single else tensor), Form(is_numpy, is_single)
 
@@ -73,11 +76,14 @@ def read_mask(mask: Array | None, logits: Tensor, form: Form) -> Tensor:
     """Mask (B, T), bool; all True without one.
 
     Raises:
-        InvalidValueError: it is not as long as the logits.
+        InvalidValueError: it is not as long as the logits, or of floating-point numbers.
     """
     if mask is None:
         return torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device)
-    return _read_beside("mask", mask, logits, form).bool()
+    chosen = _read_beside("mask", mask, logits, form)
+    if chosen.is_floating_point():
+        raise InvalidValueError("mask", "must be booleans, or integers 0 and 1", chosen.dtype)
+    return chosen.bool()
 
 
 def as_tensor(parameter: str, array: Array) -> tuple[Tensor, bool]:

@@ -34,15 +34,19 @@ def multiscale_coherence(phi: Array, lengths: Array | None = None) -> Any:
     """
     values, counts, form = _read(phi, lengths)
     total, weight_sum = values.new_zeros(2, len(values)).unbind()
+    means, squares = values, torch.zeros_like(values)  # (B, blocks) of each block, squares from its mean
     for scale in range(min(values.shape[1].bit_length(), MOST_SCALES)):
-        size = 1 << scale
-        num_blocks = values.shape[1] // size
-        blocks = values[:, : num_blocks * size].unflatten(1, (num_blocks, size))  # (B, blocks, 2^j)
+        size, num_blocks = 1 << scale, means.shape[1]
         is_whole = torch.arange(1, num_blocks + 1, device=values.device) * size <= counts.unsqueeze(1)
-        spread = blocks.std(dim=2, correction=0).where(is_whole, 0.0).sum(dim=1) / is_whole.sum(dim=1).clamp(min=1)
+        spread = (squares / size).sqrt_().where(is_whole, 0.0).sum(dim=1) / is_whole.sum(dim=1).clamp(min=1)
         weight = 2.0 ** (scale / 2) * is_whole[:, 0].double()
         total += weight * (1.0 - spread).clamp(0.0, 1.0)
         weight_sum += weight
+        # Two neighbours make a block of the next scale (Chan et al. 1983); a last one without a neighbour makes none.
+        (left, right), (left_squares, right_squares) = (
+            tensor[:, : num_blocks // 2 * 2].unflatten(1, (-1, 2)).unbind(2) for tensor in (means, squares)
+        )
+        means, squares = (left + right) / 2, left_squares + right_squares + (right - left) ** 2 * (size / 2)
     return form.give(torch.where(counts < 2, NEUTRAL_SCORE, total / weight_sum))
 
 

@@ -5,7 +5,10 @@ Source: E. De Giuli, Random Language Model, Phys. Rev. Lett. 122, 128301 (2019),
 
 from __future__ import annotations
 
+import itertools
 import math
+import numbers
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -64,7 +67,8 @@ class RandomGrammar:
         dtype: of the rules, and so of all probabilities; they are always drawn in float64.
 
     Raises:
-        InvalidValueError: an argument breaks its rule, or v³ rules do not fit into the memory that is free.
+        InvalidValueError: an argument breaks its rule, or v³ rules, or the messages of a sentence of 2^L symbols, do
+            not fit into the memory that is free.
     """
 
     rules: Tensor
@@ -75,9 +79,10 @@ class RandomGrammar:
     ) -> None:
         _require_integer("vocab_size", vocab_size, 2)
         _require_integer("seed", seed, 0)
-        if not (isinstance(beta, (int, float)) and 0 < beta < math.inf):
+        if not (isinstance(beta, numbers.Real) and 0 < beta < math.inf):
             raise InvalidValueError("beta", "must be above 0 and finite", beta)
-        _require_memory(vocab_size)
+        # Rules, and the scores that they are made from, in float64.
+        _require_memory("vocab_size", vocab_size, "its v³ rules: drawing them", lambda v: 16 * v**3)
         generator = torch.Generator().manual_seed(_sub_seed(seed, 0))
         scores = torch.randn(vocab_size, vocab_size**2, generator=generator, dtype=torch.float64)
         rules = scores.mul_(beta * math.sqrt(math.log(vocab_size))).softmax(dim=1)
@@ -106,10 +111,14 @@ class RandomGrammar:
 
     def _set(self, rules: Tensor, depth: int, beta: float | None, seed: int | None) -> None:
         _require_integer("depth", depth, 1)
+        # The inside and outside messages of all nodes of one sentence, v numbers each.
+        numbers = 4 * len(rules) * rules.element_size()
+        use = "its 2^L symbols: what is inferred of one sentence"
+        _require_memory("depth", depth, use, lambda depth: numbers << min(depth, 100))
         self.rules = rules.contiguous()
-        self.depth = depth
-        self.beta = beta
-        self.seed = seed
+        self.depth = int(depth)
+        self.beta = None if beta is None else float(beta)  # no number of NumPy's: files hold these as text
+        self.seed = None if seed is None else int(seed)
         self._cumulative: Tensor | None = None
         self._generator: torch.Generator | None = None
 
@@ -199,7 +208,8 @@ class RandomGrammar:
             # One ascending array for all parents: parent a's cumulative probabilities lie between a and a + 1.
             cumulative = self.rules.view(v, v * v).double().cumsum(dim=1)
             cumulative /= cumulative[:, -1:].clone()
-            self._cumulative = (cumulative + torch.arange(v, device=cumulative.device)[:, None]).flatten()
+            cumulative += torch.arange(v, device=cumulative.device)[:, None]  # in place: v³ numbers are many
+            self._cumulative = cumulative.flatten()
         uniforms = torch.rand(parents.shape, generator=generator, dtype=torch.float64, device=parents.device)
         # Parents in order search the same part of the array, which then stays in the processor's cache: 4 times faster.
         order = parents.short().argsort(stable=True)
@@ -246,6 +256,8 @@ class RandomGrammar:
         if tokens.dim() != 2 or tokens.shape[1] != self.sentence_length:
             rule = f"must have the shape (B, {self.sentence_length}), the length of this grammar's sentences"
             raise InvalidValueError("tokens", rule, tuple(tokens.shape))
+        if tokens.dtype != torch.int64:
+            raise InvalidValueError("tokens", "must be int64", tokens.dtype)
         is_outside = (tokens < 0) | (tokens >= self.vocab_size)
         if is_outside.any():
             rule = f"must lie in the vocabulary, 0 to {self.vocab_size - 1}"
@@ -263,14 +275,14 @@ def _require_integer(parameter: str, value: object, least: int) -> None:
         raise InvalidValueError(parameter, f"must be an integer of at least {least}", value)
 
 
-def _require_memory(vocab_size: int) -> None:
-    """Rules, and the scores that they are made from, in float64."""
-    needed, free = 2 * 8 * vocab_size**3, psutil.virtual_memory().available
-    if needed > free:
+def _require_memory(parameter: str, value: int, use: str, needed: Callable[[int], int]) -> None:
+    """That what a value of a parameter needs [bytes] is free."""
+    free = psutil.virtual_memory().available
+    if needed(value) > free:
+        largest = next(smaller - 1 for smaller in itertools.count(1) if needed(smaller) > free)
         raise InvalidValueError(
-            "vocab_size",
-            f"must be small enough for its v³ rules: drawing them needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB "
-            "are free",
-            vocab_size,
-            f"At most {int((free / 16) ** (1 / 3) + 1e-9)} fits.",
+            parameter,
+            f"must be small enough for {use} needs {needed(value) / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
+            value,
+            f"At most {largest} fits.",
         )

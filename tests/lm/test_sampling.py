@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
-from lm.sampling import inverse_cdf_sample, top_k_mask, top_p_mask
+from lm.sampling import inverse_cdf_sample, top_k, top_k_mask, top_p_mask
 
 
 def test_inverse_cdf_by_hand():
@@ -37,3 +37,15 @@ def test_truncations_are_those_of_transformers(seed, p, k):
     assert torch.equal(top_k_mask(logits, k), TopKLogitsWarper(k)(None, logits.clone()))
     if p < 1:
         assert torch.equal(top_p_mask(logits, p), TopPLogitsWarper(p)(None, logits.clone()))
+
+
+@given(st.integers(0, 1000), st.sampled_from([7, 64, 401, 4096]), st.sampled_from([1, 5, 40]))
+def test_top_k_finds_what_torch_finds(seed, vocab_size, k):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(3, vocab_size, generator=generator, dtype=torch.float64)
+    logits[0, : vocab_size // 2] = -torch.inf  # ruled out by the model
+    logits[1] = 0.0  # all alike
+    values, columns = top_k(logits, k)
+    assert torch.equal(values.sort(dim=1).values, logits.topk(min(k, vocab_size)).values.flip(1))
+    assert torch.equal(logits.gather(1, columns), values)
+    assert all(len(row.unique()) == min(k, vocab_size) for row in columns)

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from agents.training_config import PPOConfig, TrainConfig
 from tests.tidal.test_train_and_evaluate import Tidal
@@ -52,6 +54,8 @@ def test_sweep(tidal: Tidal, tmp_path: Path) -> None:
         (("--grammar.depth", 0), "`depth` must be an integer of at least 1. Received 0."),
         (("--grammar.vocab_size", 1), "`vocab_size` must be an integer of at least 2. Received 1."),
         (("--grammar.file", "nowhere.safetensors"), "`path` must be a file that a grammar was saved to"),
+        (("--grammar.depth", 40), "`depth` must be small enough for its 2^L symbols"),
+        (("--grammar.vocab_size", 100_000), "`vocab_size` must be small enough for its v³ rules"),
         (("--training.max_steps", 0), "`training.max_steps` must be at least 1. Received 0."),
         (("--examples.task", "first"), "examples.task"),
         (("--grammar.size", 3), "grammar.size"),
@@ -59,6 +63,20 @@ def test_sweep(tidal: Tidal, tmp_path: Path) -> None:
 )
 def test_bad_options_leave_nothing_behind(tidal: Tidal, tmp_path: Path, arguments: tuple, says: str) -> None:
     code, _, err = tidal("rlm", "train", "--output", tmp_path / "run", *arguments)
+    assert code == 2 and says in err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("rules", "says"),
+    [
+        (torch.ones(3, 4, 3) / 12, "`rules` must have the shape (v, v, v) with v at least 2. Received (3, 4, 3)."),
+        (torch.ones(3, 3, 3) / 8, "`rules` must be probabilities that sum to 1 for every parent. Received a sum"),
+    ],
+)
+def test_bad_rule_files_leave_nothing_behind(tidal: Tidal, tmp_path: Path, rules: torch.Tensor, says: str) -> None:
+    save_file({"rules": rules}, tmp_path / "rules.safetensors", {"depth": "2"})
+    code, _, err = tidal("rlm", "train", "--output", tmp_path / "run", "--grammar.file", tmp_path / "rules.safetensors")
     assert code == 2 and says in err
     assert not (tmp_path / "run").exists()
 

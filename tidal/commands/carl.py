@@ -100,10 +100,10 @@ def _reward(options: Namespace) -> int:
 
 
 def _table(figures: Mapping[str, Any]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("sequence", justify="right", style="dim")
-    for name in figures:
-        table.add_column(name, justify="right")
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("row", justify="right", style="dim", no_wrap=True)
+    for name in figures:  # names give way to numbers in narrow terminals
+        table.add_column(name.replace("_", " "), justify="right", min_width=6, overflow="fold")
     for row, values in enumerate(zip(*figures.values(), strict=True)):
         table.add_row(str(row), *(f"{value:.4f}" for value in values))
     return table

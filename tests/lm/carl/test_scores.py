@@ -239,7 +239,12 @@ def test_half_precision() -> None:
         (np.zeros((2, 3)), [-1, 0], "`token_ids` must lie in the vocabulary, 0 to 2. Received -1."),
         (np.zeros((2, 3)), [0], r"`token_ids` must have the shape \(2,\) of the logits. Received \(1,\)."),
         (np.zeros((2, 3)), [0.0, 1.0], "`token_ids` must be integers. Received torch.float64."),
-        (np.zeros((0, 3)), np.zeros(0, int), "`token_ids` must hold a token to score in every row"),
+        (np.zeros((0, 3)), np.zeros(0, int), r"`logits` must hold at least one prediction. Received \(0, 3\)."),
+        (
+            np.zeros((0, 2, 3)),
+            np.zeros((0, 2), int),
+            r"`logits` must hold at least one prediction. Received \(0, 2, 3\).",
+        ),
         (np.array([[object()]]), [0], "`logits` must be an array of numbers. Received an array of object."),
     ],
 )
@@ -259,6 +264,19 @@ def test_a_single_token_cannot_be_scored_shifted() -> None:
 def test_unknown_choices(name: str) -> None:
     with pytest.raises(InvalidValueError, match=f"`{name}` must be one of .*, .*. Received 'pared'."):
         carl_reward(np.zeros((2, 3)), np.array([0, 1]), **{name: "pared"})
+
+
+@pytest.mark.parametrize(
+    ("mask", "says"),
+    [
+        (np.zeros(3, bool), "`token_ids` must hold a token to score in every row. Received none in row"),
+        (np.ones(2, bool), r"`mask` must have the shape \(3,\) of the logits. Received \(2,\)."),
+        (np.full(3, np.nan), "`mask` must be booleans, or integers 0 and 1. Received torch.float64."),
+    ],
+)
+def test_bad_masks(mask: np.ndarray, says: str) -> None:
+    with pytest.raises(InvalidValueError, match=says):
+        carl_reward(np.zeros((3, 4)), np.array([0, 1, 2]), mask=mask)
 
 
 def test_nan_in_phi_alone() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+import time
 
 import numpy as np
 import pytest
@@ -75,12 +77,39 @@ def test_derivations_are_trees_of_allowed_rules():
     assert torch.equal(derivations.leaves, derivations.levels[-1])
 
 
+def test_sampling_is_50_times_as_fast_as_plain_python():
+    """A thousand times in ``benchmarks/rlm.py --part speed``: sentences one by one, a list of weights for each node."""
+    grammar = RandomGrammar(64, 2, 2.0, 0)
+    weights = grammar.rules.flatten(start_dim=1).tolist()
+
+    def plain(count):
+        for _ in range(count):
+            symbols = [random.randrange(64)]
+            for _ in range(2):
+                pairs = [random.choices(range(64**2), weights[symbol])[0] for symbol in symbols]
+                symbols = [child for pair in pairs for child in divmod(pair, 64)]
+
+    def seconds(sample, count):
+        sample(count)
+        start = time.process_time()
+        sample(count)
+        return (time.process_time() - start) / count
+
+    assert seconds(plain, 20) > 50 * seconds(grammar.sample, 20_000)
+
+
 def test_a_file_gives_the_grammar_back(tmp_path):
     grammar = RandomGrammar(7, 2, 1.25, 9)
     grammar.save(tmp_path / "grammar.safetensors")
     loaded = RandomGrammar.load(tmp_path / "grammar.safetensors")
     torch.testing.assert_close(loaded.rules, grammar.rules, rtol=1e-12, atol=0)
     assert (loaded.depth, loaded.beta, loaded.seed) == (2, 1.25, 9)
+
+
+def test_numbers_of_numpy_are_kept_in_files(tmp_path):
+    RandomGrammar(np.int64(4), np.int64(2), np.float32(1.5), np.int64(3)).save(tmp_path / "grammar.safetensors")
+    loaded = RandomGrammar.load(tmp_path / "grammar.safetensors")
+    assert (loaded.depth, loaded.beta, loaded.seed) == (2, 1.5, 3)
 
 
 def test_a_file_of_half_precision_is_scaled_to_sum_to_1(tmp_path):
@@ -111,6 +140,8 @@ def test_bad_grammars(arguments, message):
 def test_memory_is_checked_before_it_is_spent(monkeypatch):
     with pytest.raises(InvalidValueError, match=r"needs 16000000\.0 GB, and .* are free\. Received 100000\. At most"):
         RandomGrammar(100_000, 1, 1.0)
+    with pytest.raises(InvalidValueError, match=r"`depth` must be small enough for its 2\^L symbols.*Received 60\."):
+        RandomGrammar(4, 60, 1.0)
     monkeypatch.setattr(grammar_module.psutil, "virtual_memory", lambda: type("Free", (), {"available": 16 * 8**3})())
     assert RandomGrammar(8, 1, 1.0).vocab_size == 8
     with pytest.raises(InvalidValueError, match=r"At most 8 fits"):
@@ -124,6 +155,7 @@ def test_memory_is_checked_before_it_is_spent(monkeypatch):
         (torch.zeros(4, dtype=torch.int64), r"`tokens` must have the shape \(B, 4\).*Received \(4,\)"),
         (torch.tensor([[0, 1, 2, 5]]), r"`tokens` must lie in the vocabulary, 0 to 4\. Received 5\."),
         (torch.tensor([[0, -1, 2, 3]]), r"`tokens` must lie in the vocabulary, 0 to 4\. Received -1\."),
+        (torch.zeros(2, 4), r"`tokens` must be int64\. Received torch\.float32\."),
     ],
 )
 @pytest.mark.parametrize("method", ["next_token_posterior", "log_likelihood", "root_posterior", "masked_posterior"])

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 from transformers import default_data_collator
 
 from lm.errors import InvalidValueError
@@ -125,6 +126,15 @@ def test_streams_of_workers_and_processes_differ(monkeypatch):
     worker = type("Worker", (), {"id": 1})()
     monkeypatch.setattr("lm.rlm.datasets.get_worker_info", lambda: worker)
     assert [row["input_ids"].tolist() for row, _ in zip(stream, range(40), strict=False)] not in (first, other)
+
+
+def test_real_workers_draw_different_sentences():
+    task = make_task("next", RandomGrammar(16, 2, 1.0, 0))
+    loader = DataLoader(SentenceStream(task, seed=3), batch_size=8, num_workers=2)
+    first, second, third = (batch["input_ids"] for batch, _ in zip(loader, range(3), strict=False))
+    # Batches come from the workers by turns, and worker 0's stream is that of no workers.
+    assert torch.equal(torch.cat((first, third)), SentenceStream(task, seed=3).first(16).as_language()["input_ids"])
+    assert not torch.equal(first, second)
 
 
 def test_sets_of_one_seed_begin_alike():
