@@ -150,7 +150,8 @@ def _texts(texts: list[Json]) -> list[str]:
         nearer = "controllers" if one["is_nearer"] else "best static"
         is_sure = one["difference"]["high"] < 0 or one["difference"]["low"] > 0
         lines.append(
-            f"| {one['measure'].replace('_', ' ')} | {one['human']:.3f} | {one['learned']:.3f} | {one['baseline']:.3f} "
+            f"| {one['measure'].replace('_', ' ')} "
+            f"| {one['human']:.3f} | {one['learned']:.3f} | {one['baseline']:.3f} "
             f"| {interval_text(one['difference'], '+.3f')} | {nearer if is_sure else f'{nearer}, not surely'} |"
         )
     return [*lines, ""]

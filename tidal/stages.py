@@ -52,8 +52,8 @@ def run_stages(
     """Run all stages whose results are not there yet, and return what went wrong by stage.
 
     A stage that fails stops those that need it and no others. Workers are fresh processes with an equal share of the
-    cores as threads, so that results do not depend on what else ran in them. They end with this process, even if it is
-    killed.
+    cores as threads, unless OMP_NUM_THREADS says otherwise, so that results do not depend on what else ran there. They
+    end with this process, even if it is killed.
 
     Args:
         stages: in the order in which they are begun, as soon as what they need is there.
@@ -120,9 +120,10 @@ def _cores() -> int:
 def _begin_worker(threads: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    import torch
+    if "OMP_NUM_THREADS" not in os.environ:
+        import torch
 
-    torch.set_num_threads(threads)
+        torch.set_num_threads(threads)
 
 
 def _end_with_parent() -> None:
