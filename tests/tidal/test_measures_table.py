@@ -20,4 +20,4 @@ def test_every_measure_of_every_agent() -> None:
     console.print(measures_table([evaluation("neutral", 0.25), evaluation("cold", 0.05)]))
     lines = [line.split() for line in console.export_text().splitlines()]
     for name in MEASURES:
-        assert [name, *"0.500, 0.250 [0.150, 0.350] 0.500, 0.050 [0.000, 0.150]".split()] in lines
+        assert [name, *["0.500,", "0.250", "[0.150,", "0.350]", "0.500,", "0.050", "[0.000,", "0.150]"]] in lines
