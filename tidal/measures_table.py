@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from agents.text_measures import MEASURES
 
@@ -34,6 +35,6 @@ def measures_table(evaluations: Sequence[Evaluation]) -> Table:
             distance = measure.distance
             cell = f"{measure.value.mean:.3f}, {distance.mean:.3f} [{distance.low:.3f}, {distance.high:.3f}]"
             is_nearest = distance.mean == nearest and len(measures) > 1
-            cells.append(f"[bold]{cell.replace('[', chr(92) + '[')}[/bold]" if is_nearest else cell.replace("[", r"\["))
+            cells.append(Text(cell, style="bold" if is_nearest else ""))
         table.add_row(name, *cells)
     return table
