@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import numbers
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -79,7 +78,7 @@ class RandomGrammar:
     ) -> None:
         _require_integer("vocab_size", vocab_size, 2)
         _require_integer("seed", seed, 0)
-        if not (isinstance(beta, numbers.Real) and 0 < beta < math.inf):
+        if not (isinstance(beta, (int, float, np.floating)) and 0 < beta < math.inf):
             raise InvalidValueError("beta", "must be above 0 and finite", beta)
         # Rules, and the scores that they are made from, in float64.
         _require_memory("vocab_size", vocab_size, "its v³ rules: drawing them", lambda v: 16 * v**3)
