@@ -37,6 +37,9 @@ _MODULE_OF = {
     "TextMeasures": "text_measures",
     "TextMeasuresConfig": "text_measures",
     "compare_distances": "text_measures",
+    "Analysis": "trajectory_analysis",
+    "AnalysisConfig": "analysis_config",
+    "analyze": "trajectory_analysis",
     "GatedGeneration": "gated_generation",
     "generate_tokens": "gated_generation",
 }

@@ -99,7 +99,9 @@ def tune(
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it writes a line for every study
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     study.enqueue_trial({name: where.default for name, where in family.space.items()})
-    distributions = {name: where.distribution() for name, where in family.space.items()}
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
+        name: where.distribution() for name, where in family.space.items()
+    }
     vector_env = env.make(num_envs)
     trials: list[Trial] = []
     spent = 0

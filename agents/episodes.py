@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.agent import Agent
+from lm.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from tidal_gym.vector_env import TidalGatingVectorEnv
@@ -124,6 +125,44 @@ def run_episodes(agent: Agent, vector_env: TidalGatingVectorEnv, seeds: Sequence
         infos=infos_by_key,
         lengths=lengths,
     )
+
+
+def require_series(episodes: int, seed: int) -> None:
+    """Refuses a series of episodes that cannot be run.
+
+    Raises:
+        InvalidValueError: `episodes` is below 1, or `seed` below 0.
+    """
+    if episodes < 1:
+        raise InvalidValueError("episodes", "must be at least 1", episodes)
+    if seed < 0:
+        raise InvalidValueError("seed", "must be at least 0", seed)
+
+
+def run_series(
+    agent: Agent,
+    vector_env: TidalGatingVectorEnv,
+    episodes: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Episodes:
+    """Run as many episodes as asked for, in batches; episode i is seeded with (seed, i): the same for every agent.
+
+    Args:
+        agent: chooses the gates.
+        vector_env: as :func:`run_episodes` takes it; its N rows run side by side.
+        episodes: how many, at least 1.
+        seed: of the series, at least 0.
+        progress: is told how many episodes are done, and how many there are.
+    """
+    num_envs = vector_env.num_envs
+    parts = []
+    for first in range(0, episodes, num_envs):
+        # The last batch runs full as well: float32's last digits depend on the shape of the batch.
+        parts.append(run_episodes(agent, vector_env, [episode_seed(seed, first + row) for row in range(num_envs)]))
+        if progress is not None:
+            progress(min(first + num_envs, episodes), episodes)
+    return Episodes.join(parts).first(episodes)
 
 
 def _step_infos(infos: dict[str, Any], is_done: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:

@@ -14,7 +14,7 @@ from gymnasium.vector import VectorEnv
 
 from agents.agent import Agent
 from agents.env_config import EnvConfig
-from agents.episodes import REWARD_PREFIX, Episodes, episode_seed, run_episodes
+from agents.episodes import REWARD_PREFIX, Episodes, require_series, run_series
 from agents.intervals import Interval as Interval
 from agents.intervals import bootstrap_mean as bootstrap_mean
 from agents.text_measures import TextMeasures, TextMeasuresConfig, measure_episodes
@@ -134,20 +134,10 @@ def evaluate(
     Raises:
         InvalidValueError: `episodes` is below 1, or below 64 with `measures`, or `seed` below 0.
     """
-    if episodes < 1:
-        raise InvalidValueError("episodes", "must be at least 1", episodes)
-    if seed < 0:
-        raise InvalidValueError("seed", "must be at least 0", seed)
-    num_envs = min(num_envs, episodes)
-    vector_env = replace(env, prompts=prompts).make(num_envs)
-    parts = []
+    require_series(episodes, seed)
+    vector_env = replace(env, prompts=prompts).make(min(num_envs, episodes))
     try:
-        for first in range(0, episodes, num_envs):
-            # The last batch runs full as well: float32's last digits depend on the shape of the batch.
-            parts.append(run_episodes(agent, vector_env, [episode_seed(seed, first + row) for row in range(num_envs)]))
-            if progress is not None:
-                progress(min(first + num_envs, episodes), episodes)
-        played = Episodes.join(parts).first(episodes)
+        played = run_series(agent, vector_env, episodes, seed, progress)
         evaluation = summarize(agent.name, played, seed, num_samples, vector_env)
         if measures is None:
             return evaluation

@@ -11,7 +11,7 @@ from lm.errors import InvalidValueError
 from tidal_gym.settings import require_finite
 
 if TYPE_CHECKING:
-    from optuna.distributions import FloatDistribution, IntDistribution
+    from optuna.distributions import BaseDistribution
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Range:
         """Whether the parameter is a whole number."""
         return isinstance(self.low, int)
 
-    def distribution(self) -> FloatDistribution | IntDistribution:
+    def distribution(self) -> BaseDistribution:
         """As Optuna knows it."""
         from optuna.distributions import FloatDistribution, IntDistribution
 

@@ -13,7 +13,7 @@ from jsonargparse import auto_cli
 from matplotlib.figure import Figure
 
 from agents import Controller, EnvConfig, Neutral
-from tidal.stories import Story, tell_story
+from agents.stories import Story, tell_story
 from tidal_gym.actions import GATE_NAMES
 from tidal_gym.rendering import GATE_COLORS, gate_color
 

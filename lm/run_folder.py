@@ -62,8 +62,13 @@ def claim(
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON beside `path` and rename it into place."""
+    replace_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write UTF-8 beside `path` and rename it into place."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
 
 

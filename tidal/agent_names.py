@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,3 +88,20 @@ def trained_env(agent: Agent) -> EnvConfig | None:
     from agents.env_config import EnvConfig
 
     return EnvConfig(**agent.config.training["env"]) if isinstance(agent, Controller) else None
+
+
+def environment_for(agents: Sequence[Agent], env: EnvConfig, model: str | None) -> EnvConfig:
+    """The environment that agents meet: what `env` leaves at its default comes from the first controller's training.
+
+    Args:
+        agents: some of which may be controllers.
+        env: what was asked for.
+        model: goes before all others; None: it does not.
+    """
+    trained_in = next(filter(None, map(trained_env, agents)), None)
+    if trained_in is not None:
+        defaults = type(env)()
+        given = {field.name: getattr(env, field.name) for field in fields(env)}
+        asked = {name: value for name, value in given.items() if value != getattr(defaults, name)}
+        env = replace(trained_in, **asked)
+    return env if model is None else replace(env, model=model)

@@ -20,8 +20,10 @@ COMMANDS = {
     "demo": "Train a controller, compare it with the baselines, write a report",
     "generate": "Continue a text: plainly, with fixed gates, or with a controller",
     "train": "Train a controller that sets the gates",
+    "tune": "Find the best settings of decoding methods, with equal budgets",
     "evaluate": "Compare controllers and baselines on the same held-out episodes",
     "benchmark": "Compare learned controllers with every tuned baseline and the oracle",
+    "analyze": "Look closely at what a controller does with the gates, token by token",
     "score": "Loss, perplexity and bits per byte of a text",
     "pretrain": "Train a language model",
     "carl": "Coherence rewards: scores, gates, training, an agent that abstains",
@@ -29,7 +31,7 @@ COMMANDS = {
     "statistics": "Measure the reference statistics that the environment needs of a model",
 }
 
-RESUMABLE = ("train", "benchmark", "pretrain", "rlm")
+RESUMABLE = ("train", "tune", "benchmark", "pretrain", "rlm")
 
 EXIT_FAILED, EXIT_MISUSED, EXIT_INTERRUPTED = 1, 2, 130
 

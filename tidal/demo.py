@@ -20,13 +20,13 @@ from agents.episodes import Episodes, episode_seed, run_episodes
 from agents.evaluation import Evaluation, Interval, evaluate, paired_difference
 from agents.learning_curve import TrainingProgress, read_learning_curve
 from agents.oracle import OneStepOracle
+from agents.stories import Story, tell_story
 from agents.training import CURVE_FILE, train
 from agents.training_config import TrainConfig
 from lm.bundle import load_bundle
 from lm.run_folder import claim, write_json
 from tidal.demo_config import DemoConfig
 from tidal.provenance import Provenance, provenance
-from tidal.stories import Story, tell_story
 from tidal.training_progress import training_note
 
 RESULTS_FILE = "results.json"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from agents.stories import Story, StoryToken
 from tidal.demo import STORY_EPISODE, DemoResult
 from tidal.figures import comparison_figure, gate_paths_figure, learning_curve_figure
-from tidal.stories import Story, StoryToken
+from tidal.pages import page_template
 from tidal_gym.actions import GATE_NAMES
 
 REPORT_FILE = "report.html"
@@ -29,14 +29,11 @@ def render_report(result: DemoResult, *, command: str) -> str:
         result: what came out.
         command: the command line that made it.
     """
-    templates = Environment(
-        loader=PackageLoader("tidal"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     evaluations = [*result.evaluations.values(), *([result.oracle] if result.oracle else [])]
     references = {
         f"{name}, held-out prompts": result.evaluations[name].mean_return.mean for name in ("best static", "neutral")
     }
-    return templates.get_template("report.html.j2").render(
+    return page_template("report.html.j2").render(
         result=result,
         evaluations=evaluations,
         gate_names=GATE_NAMES,

@@ -248,6 +248,17 @@ class Generation:
             expectations.append(self._expectation(q, reward))
         return torch.stack(expectations, dim=1)
 
+    @torch.inference_mode()
+    def candidates(self, gates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Ids (N, K) of what could be drawn under gates (N, 3), the most probable first, and q and p of each.
+
+        It changes nothing.
+        """
+        q, _ = self.propose(gates, keep=False)
+        probs, order = q.probs.sort(dim=1, descending=True, stable=True)
+        tokens = q.tokens.gather(1, order)
+        return tokens, probs, self.outcome(tokens, q).log_prob.exp()
+
     def _expectation(self, q: SamplingDistribution, reward: Reward) -> Tensor:
         """(N,) mean of the reward over the tokens that q may draw."""
         return (q.probs * reward(self.outcome(q.tokens, q)).total).sum(dim=1)

@@ -29,6 +29,7 @@ from tidal_gym.arguments import (
     require_reset_mask,
     seeds_by_row,
 )
+from tidal_gym.candidates import Candidates
 from tidal_gym.cuda_graph import Recorded
 from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, require_episode_fits
 from tidal_gym.generation import Generation
@@ -277,6 +278,14 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         gates = self._as_tensor(require_gates(actions, (len(actions), *rows, len(GATE_NAMES))))
         self._generation.catch_up()
         return self._generation.expected_rewards(gates, self._reward).double().cpu().numpy()
+
+    @torch.inference_mode()
+    def candidates(self, actions: ArrayLike) -> Candidates:
+        """The tokens that could be drawn next under actions (N, 3). Nothing is drawn and no state changes."""
+        self._require_running()
+        gates = self._as_tensor(require_gates(actions, (self.num_envs, len(GATE_NAMES))))
+        tokens, q, p = (column.cpu().numpy() for column in self._generation.candidates(gates))
+        return Candidates(tokens, q.astype(np.float64), p.astype(np.float64))
 
     def _require_running(self) -> None:
         if not self.row_generators:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import numbers
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -48,6 +47,9 @@ class Derivations(NamedTuple):
         return self.levels[-1]
 
 
+_REAL_NUMBERS: tuple[type, ...] = (int, float, np.integer, np.floating)
+
+
 class RandomGrammar:
     """A grammar drawn at random, from which sentences are sampled and in which everything can be inferred exactly.
 
@@ -79,7 +81,7 @@ class RandomGrammar:
     ) -> None:
         _require_integer("vocab_size", vocab_size, 2)
         _require_integer("seed", seed, 0)
-        if not (isinstance(beta, numbers.Real) and 0 < beta < math.inf):
+        if not (isinstance(beta, _REAL_NUMBERS) and 0 < beta < math.inf):
             raise InvalidValueError("beta", "must be above 0 and finite", beta)
         # Rules, and the scores that they are made from, in float64.
         _require_memory("vocab_size", vocab_size, "its v³ rules: drawing them", lambda v: 16 * v**3)

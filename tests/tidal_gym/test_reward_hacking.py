@@ -16,7 +16,8 @@ from tidal_gym.vector_env import TidalGatingVectorEnv
 
 pytestmark = pytest.mark.skipif("tidal-tiny" not in bundled_models(), reason="the bundled model is not in the checkout")
 
-ROWS, STEPS = 12, 40
+ROWS, STEPS = 8, 40
+NEUTRAL = (0.5, 0.0, 0.0)
 
 Policy = Callable[["object", int, torch.Generator], tuple[SamplingDistribution, Tensor]]
 """From a generation, a step and a generator to the distribution that it samples from, and the tokens (N,) drawn."""
@@ -24,8 +25,8 @@ Policy = Callable[["object", int, torch.Generator], tuple[SamplingDistribution, 
 
 def certain(tokens: Tensor) -> tuple[SamplingDistribution, Tensor]:
     """Whoever is sure of a token samples it with probability 1."""
-    one = torch.ones(len(tokens), 1, dtype=torch.float64)
-    return SamplingDistribution(tokens[:, None], one, torch.zeros(len(tokens), dtype=torch.float64)), tokens
+    one = torch.ones(len(tokens), 1)
+    return SamplingDistribution(tokens[:, None], one, torch.zeros(len(tokens))), tokens
 
 
 def drawn(q: SamplingDistribution, generator: torch.Generator) -> tuple[SamplingDistribution, Tensor]:
@@ -33,7 +34,7 @@ def drawn(q: SamplingDistribution, generator: torch.Generator) -> tuple[Sampling
 
 
 def neutral(generation, step, generator):
-    return drawn(generation.propose(torch.tensor([[0.5, 0.0, 0.0]]).double().expand(ROWS, -1))[0], generator)
+    return drawn(generation.propose(torch.tensor([NEUTRAL]).expand(ROWS, -1))[0], generator)
 
 
 def constant(generation, step, generator):
@@ -55,16 +56,16 @@ def greedy_loop(generation, step, generator):
 def noise(generation, step, generator):
     vocab_size = generation.streams.latest.logits.shape[1]
     tokens = torch.arange(vocab_size).expand(ROWS, -1)
-    probs = torch.full((ROWS, vocab_size), 1 / vocab_size, dtype=torch.float64)
-    return drawn(SamplingDistribution(tokens, probs, torch.full((ROWS,), math.log(vocab_size)).double()), generator)
+    probs = torch.full((ROWS, vocab_size), 1 / vocab_size)
+    return drawn(SamplingDistribution(tokens, probs, torch.full((ROWS,), math.log(vocab_size))), generator)
 
 
 def mean_return(policy: Policy, reward: str) -> float:
     """Of episodes of STEPS tokens; the end of text is a token as any other."""
-    env = TidalGatingVectorEnv(ROWS, reward=reward, dtype="float64", max_episode_steps=STEPS)
+    env = TidalGatingVectorEnv(ROWS, reward=reward, dtype="float32", max_episode_steps=STEPS)
     env.reset(seed=0)
     generation, generator, total = env._generation, torch.Generator().manual_seed(0), 0.0
-    gates = torch.tensor([[0.5, 0.0, 0.0]]).double().expand(ROWS, -1)
+    gates = torch.tensor([NEUTRAL]).expand(ROWS, -1)
     with torch.inference_mode():
         for step in range(STEPS):
             q, tokens = policy(generation, step, generator)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
@@ -28,6 +27,10 @@ def make_parser() -> ArgumentParser:
     add("--model", type=str | None, default=None, help="The same as --env.model, and goes before it.")
     add("--env", type=EnvConfig, default=EnvConfig(), help="Environment. What is left at its default is taken from the "
         "one that the first controller among the agents was trained in.")  # fmt: skip
+    add("--measures", action="store_true", help="Measure the texts, and how far they are from human text as long.")
+    add("--judge", type=str, default="tidal-judge", help="Model that reads the texts for the measures.")
+    add("--human", type=str | None, default=None, help="Human text for the measures: a .txt, .jsonl or .parquet file; "
+        "without it, bundled beginnings of stories.")  # fmt: skip
     add("--output", type=str | None, default=None, help="JSON file for all figures, returns and sample texts.")
     add("--overwrite", action="store_true", help="Replace the file if it exists.")
     return parser
@@ -40,6 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     env = parser.instantiate(options).env
 
     from agents.evaluation import evaluate
+    from agents.text_measures import TextMeasuresConfig
     from lm.errors import OutputExistsError
     from lm.run_folder import write_json
     from tidal.evaluation_table import evaluation_table
@@ -48,13 +52,9 @@ def run(arguments: Sequence[str]) -> int:
     if target is not None and target.exists() and not options.overwrite:
         raise OutputExistsError(f"{target} already exists. Choose another file, or replace it with `--overwrite`.")
     agents = [agent_names.agent_named(name) for name in options.agent]
-    trained_in = next(filter(None, map(agent_names.trained_env, agents)), None)
-    if trained_in is not None:
-        given = {field.name: getattr(env, field.name) for field in fields(env)}
-        env = replace(trained_in, **{name: value for name, value in given.items() if value != vars(EnvConfig())[name]})
-    if options.model is not None:
-        env = replace(env, model=options.model)
+    env = agent_names.environment_for(agents, env, options.model)
 
+    measures = TextMeasuresConfig(options.judge, options.human) if options.measures else None
     evaluations = []
     for agent in agents:
         with progress(f"Evaluating {agent.name}") as update:
@@ -66,11 +66,16 @@ def run(arguments: Sequence[str]) -> int:
                     episodes=options.episodes,
                     seed=options.seed,
                     num_envs=options.num_envs,
+                    measures=measures,
                     progress=update,
                 )
             )
     title = f"{options.episodes} episodes, {options.prompts} prompts, {env.model}"
     output.print(evaluation_table(evaluations, title, output.width))
+    if measures is not None:
+        from tidal.measures_table import measures_table
+
+        output.print(measures_table(evaluations))
     if target is not None:
         content = {
             "environment": vars(env) | {"prompts": options.prompts},

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+SHORT = ("--env_steps", 96, "--num_envs", 4, "--env.max_episode_steps", 6)
+
+
+def test_tuned_methods_are_agents(tidal, model: str, tmp_path: Path) -> None:
+    folder = tmp_path / "tuning"
+    arguments = ("tune", "--model", model, "--output", folder, *SHORT)
+    code, out, _ = tidal(*arguments, "--decoder", "min-p")
+    assert code == 0 and "min-p" in out
+    first = (folder / "min-p.json").read_text(encoding="utf-8")
+    found = json.loads(first)
+    assert found["family"] == "min-p" and found["env_steps"] <= 96 and len(found["trials"]) == 2
+
+    code, _, err = tidal(*arguments, "--decoder", "min-p", "edt")
+    assert code == 2 and "--resume" in err
+    code, out, _ = tidal(*arguments, "--decoder", "min-p", "edt", "--resume")  # goes on with what is missing
+    assert code == 0 and "edt" in out
+    assert (folder / "min-p.json").read_text(encoding="utf-8") == first
+
+    files = (folder / "min-p.json", folder / "edt.json")
+    code, out, _ = tidal("evaluate", "--agent", *files, "--model", model, "--episodes", 2)
+    assert code == 0
+
+
+def test_unknown_methods_leave_nothing_behind(tidal, model: str, tmp_path: Path) -> None:
+    code, _, err = tidal("tune", "--model", model, "--output", tmp_path / "tuning", "--decoder", "nobody")
+    assert code == 2 and "`decoder` must be one of temperature" in err
+    assert not (tmp_path / "tuning").exists()
+
+
+@pytest.mark.parametrize("steps", [0, 10])
+def test_too_few_steps(tidal, model: str, tmp_path: Path, steps: int) -> None:
+    code, _, err = tidal("tune", "--model", model, "--output", tmp_path / "tuning", "--env_steps", steps)
+    assert code == 2 and "`env_steps` must be at least" in err

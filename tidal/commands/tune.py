@@ -1,0 +1,81 @@
+"""`tidal tune`: the best settings of decoding methods, found with an equal number of env steps each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from jsonargparse import ArgumentParser
+
+from agents.env_config import EnvConfig
+from tidal.console import print_figures, print_next, progress
+from tidal.parsing import add_run_folder, new_parser
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """What a run of tuning is made of."""
+
+    env: EnvConfig
+    """Environment; its prompts are the ones tuned on."""
+    decoders: tuple[str, ...]
+    """Decoding methods; empty for all."""
+    env_steps: int
+    """Most env steps for each of them."""
+    num_envs: int
+    """Episodes that run side by side."""
+    seed: int
+    """Of search and episodes."""
+
+
+def make_parser() -> ArgumentParser:
+    """The command's options."""
+    parser = new_parser("tune", "Tune decoding methods, each with the same number of environment steps.")
+    add_run_folder(parser)
+    add = parser.add_argument
+    add("--decoder", type=str, nargs="+", default=[], help="Decoding methods; all of them if none is named.")
+    add("--env_steps", type=int, default=200_000, help="Most env steps (tokens) for each method.")
+    add("--num_envs", type=int, default=64, help="Episodes that run side by side, at least 1.")
+    add("--seed", type=int, default=0, help="Seed of search and episodes, at least 0.")
+    add("--model", type=str | None, default=None, help="The same as --env.model, and goes before it.")
+    add("--env", type=EnvConfig, default=EnvConfig(), help="Environment, whose prompts are tuned on.")
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Tune one method after the other, and write what each tuning found; a method that has its file is left out."""
+    parser = make_parser()
+    options = parser.parse_args(list(arguments))
+    env = parser.instantiate(options).env
+    if options.model is not None:
+        env = replace(env, model=options.model)
+    config = TuneConfig(env, tuple(options.decoder), options.env_steps, options.num_envs, options.seed)
+
+    from agents.decoder_tuning import tune
+    from agents.decoders import DECODER_FAMILIES, decoder
+    from lm.run_folder import claim, write_json
+
+    families = [decoder(name).family for name in config.decoders] or list(DECODER_FAMILIES.values())
+    folder = claim(
+        options.output,
+        config,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        adjustable=frozenset({"decoders"}),
+    )
+    figures = {}
+    for family in families:
+        path = folder / f"{family.name}.json"
+        if path.exists():
+            continue
+        with progress(f"Tuning {family.name}") as update:
+            tuning = tune(
+                family, env, env_steps=config.env_steps, num_envs=config.num_envs, seed=config.seed, progress=update
+            )
+        write_json(path, tuning.to_json())
+        settings = ", ".join(f"{name} {value:.4g}" for name, value in tuning.parameters.items())
+        figures[family.name] = f"{tuning.mean_return:.2f} at {settings}"
+    print_figures("Return on training prompts", figures)
+    files = " ".join(str(folder / f"{family.name}.json") for family in families)
+    print_next({"compare them on held-out prompts": f"tidal evaluate --agent {files} neutral"})
+    return 0

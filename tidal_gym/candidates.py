@@ -1,0 +1,19 @@
+"""What could be drawn next, and how likely it is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Candidates(NamedTuple):
+    """The K tokens that could be drawn in each of N rows, the most probable under q first."""
+
+    tokens: NDArray[np.int64]
+    """(N, K) ids."""
+    q: NDArray[np.float64]
+    """(N, K) probabilities under q, the distribution that a token is drawn from; they sum to 1."""
+    p: NDArray[np.float64]
+    """(N, K) probabilities under p, the neutral distribution; they sum to 1 over the whole vocabulary."""
