@@ -125,8 +125,8 @@ def _gap(gap: Json) -> str:
     runs = ", ".join(f"{run:.0%}" for run in gap["runs"])
     return (
         f"From {gap['over']} ({gap['floor']:.2f} on the oracle's {gap['episodes']} episodes) to the oracle "
-        f"({gap['ceiling']:.2f}) the controllers close **{interval_text(gap['fraction'], '.0%')}**. "
-        f"Each seed: {runs}.\n"
+        f"({gap['ceiling']:.2f}) the controllers close **{interval_text(gap['fraction'], '.0%')}**; "
+        f"each seed: {runs}.\n"
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lm.bundle import load_model
 from lm.carl.training_config import CarlDataConfig, CarlTrainConfig, FineTuningConfig, PolicyConfig
@@ -84,6 +85,29 @@ def test_a_run_is_resumed_where_it_was(
     monkeypatch.setattr(training, "_fine_tune", killed)
     result = train(config, tmp_path / "run", resume=True)
     assert result.sft["steps"] == 2 and result.grpo["steps"] == 2
+
+
+class _KillAfter(TrainerCallback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def test_killed_within_a_method_it_ends_as_if_it_had_not_been(config: CarlTrainConfig, tmp_path: Path) -> None:
+    config = replace(config, method="grpo", save_every=2, grpo=replace(config.grpo, steps=4))
+    whole = train(config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", callbacks=[_KillAfter(3)])
+    resumed = train(config, tmp_path / "run", resume=True)
+    rewards = [[entry["reward"] for entry in result.grpo["log"]] for result in (whole, resumed)]
+    assert len(rewards[0]) == 4 and rewards[0] == rewards[1]
+    for name, weight in load_model(str(whole.model_folder)).state_dict().items():
+        torch.testing.assert_close(load_model(str(resumed.model_folder)).state_dict()[name], weight)
 
 
 def test_chat_prompts_end_before_the_answer(tmp_path: Path) -> None:
