@@ -46,7 +46,7 @@ rewards, also asks the environment what a token was expected to earn; tuning has
 the one-step oracle are there for orientation.
 
 **What the intervals mean.** Those of returns, differences, gaps and frozen gates resample training seeds and episodes,
-each as a whole (Owen 2007), and pair everybody by episode: they hold for new seeds and new openings. IQM and
+each as a whole (Owen 2007), and pair everybody by episode: they hold for new seeds and new episodes. IQM and
 probability of improvement are rliable's (arXiv:2108.13264), with its stratified bootstrap. Distances of texts to human
 text have a grouped jackknife's. All are 95%.
 """

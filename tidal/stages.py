@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -142,8 +142,3 @@ def _run(stage: Stage, results: StageResults) -> str | None:
     except Exception:
         return traceback.format_exc()
     return None
-
-
-def total_cost(stages: Sequence[Stage], done: Collection[str]) -> float:
-    """Cost of the stages that are in `done`."""
-    return sum(stage.cost for stage in stages if stage.name in done)

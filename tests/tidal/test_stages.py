@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tidal.stage_results import StageResults
+from tidal.stages import Stage, StagesStatus, run_stages
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> StageResults:
+    return StageResults(tmp_path / "stages")
+
+
+def test_a_failure_stops_what_needs_it_and_nothing_else(results: StageResults) -> None:
+    results.write("old", {"value": 0})
+    stages = [
+        Stage("old", partial(int, "is not begun again")),
+        Stage("bad", partial(int, "no number")),
+        Stage("needs bad", partial(dict, value=1), ("bad",)),
+        Stage("needs that", partial(dict, value=2), ("needs bad",)),
+        Stage("good", partial(dict, value=3), ("old",)),
+        Stage("kills its process", partial(os._exit, 3)),
+        Stage("last", partial(dict, value=4)),
+    ]
+    seen: list[StagesStatus] = []
+    failures = run_stages(stages, results, workers=1, look=seen.append)
+    assert failures.keys() == {"bad", "needs bad", "needs that", "kills its process"}
+    assert "ValueError: invalid literal for int() with base 10: 'no number'" in failures["bad"]
+    assert failures["needs that"] == "It needs needs bad."
+    assert failures["kills its process"] == "Its process died."
+    assert results.read("good")["value"] == 3 and results.read("last")["value"] == 4
+    assert results.read("old") == {"value": 0}
+    assert {name for status in seen for name in status.done} == {"good", "last"}
+
+
+def test_only_whole_results_count(results: StageResults) -> None:
+    results.write("whole", {"value": 1})
+    (results.folder / "half.json.partial").write_text('{"val')
+    assert "whole" in results and "half" not in results
