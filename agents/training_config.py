@@ -124,14 +124,14 @@ class TrainConfig:
     """The environment."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
     """The learning algorithm."""
-    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
-    """What comes before PPO."""
     total_steps: int = 200_000
     """Env steps (tokens) in all, at least 1; rounded up to whole updates."""
     checkpoint_every: int = 25_600
     """Env steps between checkpoints, at least 1; rounded up to whole updates."""
     seed: int = 0
     """Seed of weights, action noise, prompts and token draws, at least 0."""
+    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    """What comes before PPO."""
 
     def __post_init__(self) -> None:
         for name, least in (("total_steps", 1), ("checkpoint_every", 1), ("seed", 0)):

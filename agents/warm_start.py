@@ -3,7 +3,8 @@
 A step of PPO tells what one action earned. In the same state the environment can also say what other actions are
 expected to earn for the next token, exactly and without drawing it, for a forward pass of the gated stream each. The
 warm start rolls out the policy as it is, so that it learns in the states that it meets (arXiv:1011.0686), asks for a
-few candidate actions in every state, fits a network to the surface of expected rewards, and moves the policy uphill on it:
+few candidate actions in every state, fits a network to the surface of expected rewards, and moves the policy uphill on
+it:
 
     maximise over the policy π   E[surface(s, a)] + temperature · H(π(·|s)),   a from π(·|s), reparametrised
 
