@@ -32,8 +32,8 @@ class PPOLagrangian(PPO):
 
         A = (A_r - λ A_c) / (1 + λ).
 
-    With `normalize_advantage`, A_r is first standardised and A_c centred over the rollout, so that λ means the same
-    whatever the unit of the reward.
+    λ is the price of a unit of cost in units of the reward, so scale rewards to about 1 (``VecNormalize``). OmniSafe
+    standardises A_r first; as the policy narrows, A_r shrinks faster than A_c, and λ would have to grow without end.
 
     Args:
         policy: any actor-critic policy of SB3 or like it, such as "MlpPolicy" or :class:`agents.BetaPolicy`.
@@ -156,9 +156,8 @@ class PPOLagrangian(PPO):
         if self.episode_costs:
             self.multiplier.ascend(float(np.mean(self.episode_costs)) - self.cost_limit)
         buffer = self.rollout_buffer
-        buffer.advantages = lagrangian_advantages(
-            buffer.advantages, self.cost_buffer.advantages, self.multiplier.value, self.normalize_advantage
-        )
+        weight = self.multiplier.value
+        buffer.advantages = (buffer.advantages - weight * self.cost_buffer.advantages) / (1.0 + weight)
         super().train()
         self._train_cost_critic()
         self.logger.record("train/lagrange_multiplier", self.multiplier.value)
@@ -191,23 +190,6 @@ class PPOLagrangian(PPO):
         state_dicts, variables = super()._get_torch_save_params()
         ours = ["cost_critic", "cost_critic.optimizer", "multiplier", "multiplier.optimizer"]
         return [*state_dicts, *ours], variables
-
-
-def lagrangian_advantages(
-    rewards: NDArray[Any], costs: NDArray[Any], multiplier: float, normalize: bool
-) -> NDArray[Any]:
-    """(A_r - λ A_c) / (1 + λ).
-
-    Args:
-        rewards: (T, N) advantages A_r.
-        costs: (T, N) cost advantages A_c.
-        multiplier: λ, at least 0.
-        normalize: whether A_r is standardised and A_c centred first, each over all T N.
-    """
-    if normalize:
-        rewards = (rewards - rewards.mean()) / (rewards.std() + 1e-8)
-        costs = costs - costs.mean()
-    return (rewards - multiplier * costs) / (1.0 + multiplier)
 
 
 def _costs_of(infos: list[dict[str, Any]]) -> NDArray[np.float64]:

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecNormalize
 
 from agents.beta_policy import BetaPolicy
 from agents.lagrange_multiplier import LagrangeMultiplier
-from agents.ppo_lagrangian import PPOLagrangian, lagrangian_advantages
+from agents.ppo_lagrangian import PPOLagrangian
 from agents.sb3_adapter import VectorEnvToSB3
 from lm.errors import InvalidValueError
 from tests.agents.toy_envs import SpendingVectorEnv
@@ -113,43 +114,58 @@ def test_multiplier_steps_by_hand() -> None:
     assert max(path) > 0.1 and min(path) == 0.0 < path[-1]  # up, clamped on the way down, and up again
 
 
-def test_advantages_by_hand() -> None:
-    rewards, costs = np.array([[1.0, 3.0]]), np.array([[0.0, 4.0]])
-    np.testing.assert_allclose(lagrangian_advantages(rewards, costs, 0.5, normalize=False), [[2 / 3, 2 / 3]])
-    # Standardised to -1 and 1; centred to -2 and 2.
-    np.testing.assert_allclose(lagrangian_advantages(rewards, costs, 1.0, normalize=True), [[0.5, -0.5]], atol=1e-6)
-    np.testing.assert_allclose(lagrangian_advantages(rewards, costs, 0.0, normalize=True), [[-1.0, 1.0]], atol=1e-6)
+class BeforeLearning(BaseCallback):
+    """Keeps the advantages of the rewards, as SB3 estimated them."""
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self.advantages = self.model.rollout_buffer.advantages.copy()
 
 
-def spends_and_earns(ppo: PPO) -> tuple[float, float]:
-    """Cost and return of an episode, in the mean, under the deterministic policy; prices are equally likely."""
-    steps = np.arange(4).repeat(2)
-    prices = np.tile([0.25, 1.0], 4)
-    spent = ppo.predict(np.stack([prices, steps], axis=1).astype(np.float32), deterministic=True)[0][:, 0]
-    return spent.sum() / 2, (spent * prices).sum() / 2
-
-
-@pytest.mark.parametrize("policy", [BetaPolicy, "MlpPolicy"])
-def test_it_meets_a_limit_that_ppo_breaks(policy: Any) -> None:
-    settings = {"n_steps": 8, "batch_size": 64, "n_epochs": 5, "learning_rate": 3e-3, "gamma": 0.5, "seed": 0,
-                "device": "cpu"}  # fmt: skip
-    free = PPO(policy, spending(32), **settings).learn(10_000)
-    cost, earned = spends_and_earns(free)
-    assert cost > 3.5 and earned > 2.2
-    constrained = PPOLagrangian(policy, spending(32), cost_limit=2.0, **settings).learn(20_000)
-    cost, earned = spends_and_earns(constrained)
-    assert cost == pytest.approx(2.0, abs=0.25)
-    assert earned > 1.75  # of 2; who spends evenly earns 1.25
-    assert constrained.multiplier.value > 0.05
-
-
-def test_a_limit_that_is_kept_anyway_changes_nothing() -> None:
-    """λ stays at 0 and the policy becomes that of PPO, but for the random numbers that the critic's weights took."""
-    ppo = PPOLagrangian(BetaPolicy, spending(), cost_limit=100.0, **SETTINGS).learn(96)
-    assert ppo.multiplier.value == 0.0
-    np.testing.assert_array_equal(
-        lagrangian_advantages(np.array([[1.0, 2.0]]), np.array([[5.0, 6.0]]), 0.0, normalize=False), [[1.0, 2.0]]
+@pytest.mark.parametrize(
+    ("initial", "limit", "multiplier"),
+    [(0.5, 0.0, 0.6), (0.5, 100.0, 0.4), (0.05, 100.0, 0.0)],  # Adam's first step is its learning rate
+)
+def test_ppo_learns_from_both_advantages(
+    initial: float, limit: float, multiplier: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ppo = PPOLagrangian(
+        "MlpPolicy",
+        spending(),
+        cost_limit=limit,
+        initial_multiplier=initial,
+        multiplier_learning_rate=0.1,
+        **SETTINGS,
     )
+    seen = []
+    monkeypatch.setattr(PPO, "train", lambda self: seen.append(self.rollout_buffer.advantages))
+    before = BeforeLearning()
+    ppo.learn(24, callback=before)
+    costs = Collecting("MlpPolicy", spending(), **SETTINGS).learn(24).cost_buffer.advantages  # the same rollout
+    np.testing.assert_allclose(seen[0], (before.advantages - multiplier * costs) / (1 + multiplier), atol=1e-6)
+    assert ppo.multiplier.value == pytest.approx(multiplier)
+
+
+def spending_of(ppo: PPO) -> np.ndarray:
+    """(2,) what is spent at a wish of 0.5 and of 1, in the mean over the steps of an episode, as it explores."""
+    observations = np.array([[wish, step] for wish in (0.5, 1.0) for step in range(4)] * 200, np.float32)
+    spent, _ = ppo.predict(observations, deterministic=False)
+    return spent.reshape(200, 2, 4).mean(axis=(0, 2))
+
+
+@pytest.mark.parametrize(("policy", "policy_kwargs"), [(BetaPolicy, {}), ("MlpPolicy", {"log_std_init": -1.5})])
+def test_it_meets_a_limit_that_ppo_breaks(policy: Any, policy_kwargs: dict) -> None:
+    settings: dict[str, Any] = {"n_steps": 8, "batch_size": 64, "n_epochs": 4, "learning_rate": 3e-3, "gamma": 0.0,
+                                "policy_kwargs": policy_kwargs, "seed": 0, "device": "cpu"}  # fmt: skip
+    free = spending_of(PPO(policy, spending(32), **settings).learn(6_000))
+    np.testing.assert_allclose(free, [0.5, 1.0], atol=0.1)
+    ppo = PPOLagrangian(policy, spending(32), cost_limit=2.0, multiplier_learning_rate=0.02, **settings).learn(12_000)
+    constrained = spending_of(ppo)
+    np.testing.assert_allclose(constrained, [0.25, 0.75], atol=0.1)
+    assert 4 * constrained.mean() == pytest.approx(2.0, abs=0.15) and 4 * free.mean() > 2.7
+    assert ppo.multiplier.value == pytest.approx(0.5, abs=0.15)
 
 
 def states_of(ppo: PPOLagrangian) -> dict[str, Any]:

@@ -133,9 +133,10 @@ class ValleyVectorEnv(VectorEnv):
 
 
 class SpendingVectorEnv(VectorEnv):
-    """Episodes of 4 steps: see a price x, 0.25 or 1, and the step; action a in [0, 1] earns x a and costs a.
+    """Episodes of 4 steps: see a wish x, 0.5 or 1, and the step; action a in [0, 1] costs a and earns -(x - a)².
 
-    Whoever may spend 2 an episode buys at price 1 only, and earns 2; whoever may spend all earns 2.5 and spends 4. Even
+    Who may spend what he likes spends x, 3 an episode in the mean. With a limit of 2 it is best to spend a quarter less
+    than one wishes, whatever that is: -(x - a)² - λ a is largest at a = x - λ/2, and λ = 1/2 makes the mean 2. Even
     rows terminate, odd rows are truncated.
     """
 
@@ -156,7 +157,7 @@ class SpendingVectorEnv(VectorEnv):
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
         spent = actions[:, 0].astype(float)
-        rewards = spent * self._prices
+        rewards = -((self._wishes - spent) ** 2)
         self._step += 1
         is_over = np.full(self.num_envs, self._step == 4)
         observations = self._observe()
@@ -171,5 +172,5 @@ class SpendingVectorEnv(VectorEnv):
         return observations, rewards, is_over & self._is_even, is_over & ~self._is_even, infos
 
     def _observe(self) -> np.ndarray:
-        self._prices = self.np_random.choice([0.25, 1.0], self.num_envs)
-        return np.stack([self._prices, np.full(self.num_envs, self._step)], axis=1).astype(np.float32)
+        self._wishes = self.np_random.choice([0.5, 1.0], self.num_envs)
+        return np.stack([self._wishes, np.full(self.num_envs, self._step)], axis=1).astype(np.float32)
