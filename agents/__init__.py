@@ -11,9 +11,11 @@ from typing import Any
 _MODULE_OF = {
     "BetaDistribution": "beta_policy",
     "BetaPolicy": "beta_policy",
+    "PPOLagrangian": "ppo_lagrangian",
     "VectorEnvToSB3": "sb3_adapter",
     "Agent": "agent",
     "EnvConfig": "env_config",
+    "ConstraintConfig": "training_config",
     "PPOConfig": "training_config",
     "TrainConfig": "training_config",
     "WarmStartConfig": "training_config",

@@ -38,6 +38,10 @@ class EnvConfig:
     vocabulary; None: for the reward `judge` the bundled tidal-judge, in TidalRLM-v0 the grammar."""
     entropy_target: float | None = None
     """Entropy that sampling should have [nats], above 0; None: the model's mean entropy on human text."""
+    cost: str | None = None
+    """Name of the cost in ``info["cost"]``, for learning under a constraint; None: there is none."""
+    cost_bound: float | None = None
+    """Bound that the cost is counted from, in [0, 1]; None: the cost's own."""
     max_episode_steps: int = 50
     """Length at which an episode is truncated [tokens], at least 1."""
     carl: CarlRewardConfig | None = None

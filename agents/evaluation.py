@@ -97,6 +97,8 @@ class Evaluation:
     """The first few episodes."""
     measures: TextMeasures | None = None
     """Measures of text beside those of human text, if they were asked for."""
+    mean_cost: Interval | None = None
+    """Sum of costs of an episode; None if the environment has none."""
 
     def to_json(self) -> str:
         """As JSON text."""
@@ -163,6 +165,7 @@ def summarize(name: str, episodes: Episodes, seed: int, num_samples: int, vector
         sampling_entropy=episodes.mean("entropy"),
         text=text_statistics(texts),
         samples=tuple(_sample(episodes, row, vector_env) for row in range(min(num_samples, len(texts)))),
+        mean_cost=bootstrap_mean(episodes.sums("cost"), seed) if "cost" in episodes.infos else None,
     )
 
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 
+from agents.ppo_lagrangian import PPOLagrangian
 from tidal_gym.actions import GATE_NAMES
 
 
@@ -36,6 +37,10 @@ class TrainingProgress:
     """Standard deviation of the deterministic gates over the rollout's states."""
     seconds: float
     """Time spent training so far [s]."""
+    episode_cost: float | None = None
+    """Mean sum of costs of the episodes that ended in the rollout; None if none did, or there is no constraint."""
+    multiplier: float | None = None
+    """λ, the weight of the constraint's costs, before the update; None if there is no constraint."""
 
 
 class LearningCurve(BaseCallback):
@@ -91,6 +96,8 @@ class LearningCurve(BaseCallback):
             batch = torch.as_tensor(observations, device=self.model.device)
             gates = self.model.policy.get_distribution(batch).get_actions(deterministic=True).cpu().numpy()
         gates = np.clip(gates, self.model.action_space.low, self.model.action_space.high)  # (B, G)
+        constrained = self.model if isinstance(self.model, PPOLagrangian) else None
+        episode_costs = constrained.episode_costs if constrained else []
         self.newest = TrainingProgress(
             step=self.model.num_timesteps,
             total_steps=self.total_steps,
@@ -99,6 +106,8 @@ class LearningCurve(BaseCallback):
             gate_means=tuple(gates.mean(axis=0).tolist()),
             gate_stds=tuple(gates.std(axis=0).tolist()),
             seconds=self.seconds,
+            episode_cost=float(np.mean(episode_costs)) if episode_costs else None,
+            multiplier=constrained.multiplier.value if constrained else None,
         )
         self._rewards, self._lengths = [], []
         with self.path.open("a", encoding="utf-8") as file:

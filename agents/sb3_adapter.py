@@ -26,8 +26,9 @@ class VectorEnvToSB3(VecEnv):
 
     What SB3 keeps or changes in place is copied: observations, terminal observations, rewards (SB3 adds the bootstrap
     value of a truncated episode to them). ``infos`` holds a fresh dictionary per row; that of a row whose episode ended
-    has the entries of its ``final_info``, ``terminal_observation`` and ``TimeLimit.truncated``, the others are empty.
-    The infos of every row lie in :attr:`vector_infos` as the env's arrays, which costs nothing.
+    has the entries of its ``final_info``, ``terminal_observation`` and ``TimeLimit.truncated``; the others have no more
+    than the ``cost``, where the env gives one: constrained algorithms look for it after every step. The infos of every
+    row lie in :attr:`vector_infos` as the env's arrays, which costs nothing.
 
     Args:
         vector_env: env with SAME_STEP autoreset.
@@ -70,6 +71,9 @@ class VectorEnvToSB3(VecEnv):
         observations, rewards, terminations, truncations, infos = self.vector_env.step(self._actions)
         dones = np.logical_or(terminations, truncations)
         row_infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        if "cost" in infos:
+            for row in np.flatnonzero(infos.get("_cost", ~dones)).tolist():
+                row_infos[row]["cost"] = infos["cost"][row]
         for row in np.flatnonzero(dones).tolist():
             row_infos[row] = _row_infos(infos.get("final_info", {}), row)
             row_infos[row]["terminal_observation"] = deepcopy(_row(infos["final_obs"], row))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from agents.env_config import EnvConfig
 from agents.expected_reward import ExpectedReward
 from agents.learning_curve import LearningCurve, TrainingProgress, cut_learning_curve, read_learning_curve
 from agents.observation_statistics import ObservationNormalizer, RunningStatistics
+from agents.ppo_lagrangian import PPOLagrangian
 from agents.sb3_adapter import VectorEnvToSB3
 from agents.training_config import PPOConfig, TrainConfig
 from agents.warm_start import warm_start
@@ -142,7 +144,17 @@ def _make_ppo(config: TrainConfig, env: VecNormalize, start_step: int) -> PPO:
     ppo = config.ppo
     # Runs with neighbouring seeds share no episodes, nor does a resumed run with its first part.
     seed = int(np.random.SeedSequence((config.seed, start_step)).generate_state(1)[0]) >> 1
-    return PPO(
+    algorithm: Callable[..., PPO] = PPO
+    if ppo.constraint is not None:
+        algorithm = partial(
+            PPOLagrangian,
+            cost_limit=ppo.constraint.limit,
+            initial_multiplier=ppo.constraint.initial_multiplier,
+            multiplier_learning_rate=ppo.constraint.multiplier_learning_rate,
+            cost_gamma=ppo.constraint.gamma,
+            cost_gae_lambda=ppo.constraint.gae_lambda,
+        )
+    return algorithm(
         POLICIES[ppo.policy],
         env,
         learning_rate=_learning_rate(config),

@@ -8,6 +8,36 @@ from typing import Literal
 
 from agents.env_config import EnvConfig
 from lm.errors import InvalidValueError
+from tidal_gym.settings import settings_from
+
+
+@dataclass(frozen=True)
+class ConstraintConfig:
+    """What an episode may cost, and how λ, the weight of the costs, is learned (:mod:`agents.ppo_lagrangian`)."""
+
+    limit: float = 0.0
+    """Most that the costs of an episode may sum to, in the mean; 0 for the costs that are counted from a bound."""
+    initial_multiplier: float = 0.0
+    """λ at the beginning, at least 0."""
+    multiplier_learning_rate: float = 0.05
+    """Adam's learning rate for λ, above 0."""
+    gamma: float | None = None
+    """Discount of costs per token, in [0, 1]; None: that of rewards."""
+    gae_lambda: float | None = None
+    """λ of generalised advantage estimation for costs, in [0, 1]; None: that of rewards."""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.limit):
+            raise InvalidValueError("constraint.limit", "must be finite", self.limit)
+        if not 0 <= self.initial_multiplier < math.inf:
+            rule = "must be at least 0 and finite"
+            raise InvalidValueError("constraint.initial_multiplier", rule, self.initial_multiplier)
+        if not 0 < self.multiplier_learning_rate < math.inf:
+            rule = "must be above 0 and finite"
+            raise InvalidValueError("constraint.multiplier_learning_rate", rule, self.multiplier_learning_rate)
+        for name in ("gamma", "gae_lambda"):
+            if getattr(self, name) is not None and not 0 <= getattr(self, name) <= 1:
+                raise InvalidValueError(f"constraint.{name}", "must be in [0, 1]", getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -49,9 +79,13 @@ class PPOConfig:
     """Whether observations are shifted and scaled by their running mean and standard deviation."""
     normalize_rewards: bool = True
     """Whether rewards are divided by the running standard deviation of the discounted return."""
+    constraint: ConstraintConfig | None = None
+    """Limit on the environment's cost, held by PPO-Lagrangian; None: costs change nothing."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))  # YAML and JSON give lists
+        if self.constraint is not None:  # JSON gives mappings
+            object.__setattr__(self, "constraint", settings_from(ConstraintConfig, "constraint", self.constraint))
         for name in ("num_envs", "epochs"):
             if getattr(self, name) < 1:
                 raise InvalidValueError(name, "must be at least 1", getattr(self, name))
@@ -147,6 +181,8 @@ class TrainConfig:
             if self.ppo.policy != "beta" or self.env.carl is not None:
                 rule = "must be 0 for a Gaussian policy, and where coherence is paid"
                 raise InvalidValueError("warm_start.env_steps", rule, self.warm_start.env_steps)
+        if self.ppo.constraint is not None and self.env.cost is None:
+            raise InvalidValueError("ppo.constraint", "must be None without an `env.cost`", self.ppo.constraint)
 
     @property
     def num_updates(self) -> int:

@@ -55,6 +55,7 @@ def test_every_preset_loads(path: Path) -> None:
 def test_all_presets_are_there() -> None:
     found = {path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml")}
     assert {"ppo/classic.yaml", "ppo/plain.yaml", "ppo/quick.yaml", "ppo/tidal-tiny.yaml"} <= found
+    assert "ppo/diversity-floor.yaml" in found
     assert {
         "ppo/rlm-tiny.yaml",
         "rlm/classic.yaml",

@@ -16,6 +16,7 @@ from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, ENTRY_POINT, RLM_ENTR
 if TYPE_CHECKING:
     from tidal_gym.carl_config import CarlRewardConfig
     from tidal_gym.carl_reward import CarlReward, VectorCarlReward
+    from tidal_gym.costs import register_cost
     from tidal_gym.env import TidalGatingEnv
     from tidal_gym.modulation import ModulationConfig
     from tidal_gym.observation import OBSERVATION_NAMES
@@ -32,6 +33,7 @@ _LAZY_ATTRIBUTES = {
     "TidalGatingVectorEnv": "tidal_gym.vector_env",
     "ModulationConfig": "tidal_gym.modulation",
     "OBSERVATION_NAMES": "tidal_gym.observation",
+    "register_cost": "tidal_gym.costs",
     "register_reward": "tidal_gym.rewards",
     "TidalRLMEnv": "tidal_gym.rlm_env",
     "TidalRLMVectorEnv": "tidal_gym.rlm_vector_env",
@@ -47,6 +49,7 @@ __all__ = [
     "TidalRLMEnv",
     "TidalRLMVectorEnv",
     "VectorCarlReward",
+    "register_cost",
     "register_reward",
 ]
 

@@ -100,6 +100,16 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
     `reward_coherence` (or `reward_agreement`), besides `token` (id), `log_prob` (log p(x) [nats]), `entropy` (H(q) [nats]), `temperature` and
     `penalty`; the step that ends an episode adds `token_ids`, the whole episode with its prompt.
 
+    ## Costs
+
+    With `cost=...`, `info["cost"]` carries a number apart from the reward, for agents that learn under a constraint. A
+    bound is kept in the mean over tokens exactly when the mean of an episode's summed costs is at most 0.
+
+    | Cost                 | Formula                                         | Bound, unless `cost_bound` is given               |
+    |----------------------|-------------------------------------------------|---------------------------------------------------|
+    | `diversity_floor`    | bound − diversity, in [bound − 1, bound]        | 0.55                                              |
+    | `repetition_ceiling` | −repetition − bound, in [−bound, 1 − bound]     | 0.02                                              |
+
     ## Starting state
 
     The text begins with the first 3 to 10 tokens (uniform) of a random opening; a shorter opening is used whole. The
@@ -125,6 +135,8 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
     | `reward_weights`    | dict or None     | `None`         | weights of the reward's terms that differ                    |
     | `judge`             | str or None      | `None`         | model that judges, of the same vocabulary; `None`: with `reward="judge"` the bundled `tidal-judge`, else nobody |
     | `entropy_target`    | float or None    | `None`         | entropy [nats] in place of H* in the diversity term          |
+    | `cost`              | str or None      | `None`         | `"diversity_floor"`, `"repetition_ceiling"`, or a cost of `tidal_gym.register_cost` |
+    | `cost_bound`        | float or None    | `None`         | bound in [0, 1] in place of the cost's own                   |
     | `max_episode_steps` | int              | `50`           | tokens that an episode draws at most; it must fit into the model's context |
     | `render_mode`       | str or None      | `None`         | `"ansi"` (tokens coloured by gate), `"human"` (live in the terminal), `"rgb_array"` |
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from tidal_gym.actions import NEUTRAL_ACTION
+from tidal_gym.costs import Cost
 from tidal_gym.forecast import TEMPERATURES, Forecaster
 from tidal_gym.history import RECENT_TOKENS, TokenHistory
 from tidal_gym.judge import Judge
@@ -178,7 +179,13 @@ class Generation:
 
     @torch.inference_mode()
     def step(
-        self, gates: Tensor, uniforms: Tensor, reward: Reward, *, with_expectation: bool = False
+        self,
+        gates: Tensor,
+        uniforms: Tensor,
+        reward: Reward,
+        cost: Cost | None = None,
+        *,
+        with_expectation: bool = False,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Draws a token in every row under gates (N, 3), with uniforms (N,) in [0, 1).
 
@@ -189,11 +196,15 @@ class Generation:
             The next observations (N, 64), and what the step reports by name, (N,) each.
         """
         q, effects = self.propose(gates)
-        return self._settle(q, gates, effects, uniforms, reward, with_expectation=with_expectation)
+        return self._settle(q, gates, effects, uniforms, reward, cost, with_expectation=with_expectation)
 
     @torch.inference_mode()
     def step_with(
-        self, processor: LogitsProcessor | LogitsProcessorList, uniforms: Tensor, reward: Reward
+        self,
+        processor: LogitsProcessor | LogitsProcessorList,
+        uniforms: Tensor,
+        reward: Reward,
+        cost: Cost | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """As :meth:`step`, but a logits processor makes the distribution q of the neutral stream's logits.
 
@@ -205,7 +216,8 @@ class Generation:
         unknown = torch.full_like(uniforms, torch.nan)
         self._is_gated_stream_behind = True
         gates = self._neutral.expand(len(uniforms), -1)
-        return self._settle(distribution_of(scores), gates, GateEffects(unknown, unknown, unknown), uniforms, reward)
+        effects = GateEffects(unknown, unknown, unknown)
+        return self._settle(distribution_of(scores), gates, effects, uniforms, reward, cost)
 
     def catch_up(self) -> None:
         """Needed before :meth:`propose` and :meth:`step` where :meth:`step_with` went before; else does nothing."""
@@ -220,6 +232,7 @@ class Generation:
         effects: GateEffects,
         uniforms: Tensor,
         reward: Reward,
+        cost: Cost | None = None,
         *,
         with_expectation: bool = False,
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -236,6 +249,8 @@ class Generation:
         }
         if with_expectation:
             report["expected_reward"] = self._expectation(q, reward)
+        if cost is not None:
+            report["cost"] = cost(outcome)[:, 0]
         self.accept(gates, outcome)
         return self.observe(), report
 

@@ -30,6 +30,7 @@ from tidal_gym.arguments import (
     seeds_by_row,
 )
 from tidal_gym.candidates import Candidates
+from tidal_gym.costs import make_cost
 from tidal_gym.cuda_graph import Recorded
 from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, require_episode_fits
 from tidal_gym.generation import Generation
@@ -61,7 +62,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         expected_reward: whether ``info["expected_reward"]`` gives, beside the reward of the token drawn, its exact
             expectation over the tokens that the action could have drawn.
         model, statistics, dtype, device, prompts, prompt_tokens, modulation, reward, reward_weights, judge,
-            entropy_target, render_mode: as in :class:`tidal_gym.env.TidalGatingEnv`.
+            entropy_target, cost, cost_bound, render_mode: as in :class:`tidal_gym.env.TidalGatingEnv`.
 
     Raises:
         InvalidValueError: an argument breaks its rule, or the episode does not fit into the model's context.
@@ -85,6 +86,8 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         reward_weights: Mapping[str, float] | None = None,
         judge: str | None = None,
         entropy_target: float | None = None,
+        cost: str | None = None,
+        cost_bound: float | None = None,
         max_episode_steps: int = DEFAULT_EPISODE_STEPS,
         expected_reward: bool = False,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
@@ -116,6 +119,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         target = statistics_of_text.human_entropy if entropy_target is None else entropy_target
         reference = RewardReference(statistics_of_text, self.bundle.vocab_size, target, who_judges is not None)
         self._reward = make_reward(reward, reference, reward_weights)
+        self._cost = make_cost(cost, reference, cost_bound)
 
         self._generation = Generation(
             self.bundle.model,
@@ -258,7 +262,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         """
         self._require_running()
         uniforms = self._begin_step(self.neutral_action)
-        return self._end_of_step(*self._generation.step_with(processor, uniforms, self._reward))
+        return self._end_of_step(*self._generation.step_with(processor, uniforms, self._reward, self._cost))
 
     @torch.inference_mode()
     def expected_rewards(self, actions: ArrayLike) -> NDArray[np.float64]:
@@ -305,7 +309,8 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
 
     def _transition(self, gates: Tensor, uniforms: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Everything of a step that happens on the device: the next observations, and what the step reports."""
-        return self._generation.step(gates, uniforms, self._reward, with_expectation=self._with_expectation)
+        expects = self._with_expectation
+        return self._generation.step(gates, uniforms, self._reward, self._cost, with_expectation=expects)
 
     def _end_of_step(
         self, observed: Tensor, report: dict[str, Tensor]

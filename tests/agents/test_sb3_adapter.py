@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from agents.sb3_adapter import VectorEnvToSB3
 from lm.errors import InvalidValueError
-from tests.agents.toy_envs import CountingVectorEnv
+from tests.agents.toy_envs import CountingVectorEnv, SpendingVectorEnv
 
 
 def cart_poles(num_envs: int = 3, **kwargs) -> SyncVectorEnv:
@@ -41,6 +41,17 @@ def test_terminal_observations_and_truncation_flags() -> None:
     np.testing.assert_array_equal(infos[1].pop("terminal_observation"), [1, 3])
     assert infos == [{"steps": 3, "TimeLimit.truncated": False}, {"steps": 3, "TimeLimit.truncated": True}, {}]
     np.testing.assert_array_equal(env.vector_infos["steps"], [3, 3, 3])
+
+
+def test_every_row_has_its_cost() -> None:
+    """Constrained algorithms look for it after every step, the last one of an episode included."""
+    env = VectorEnvToSB3(SpendingVectorEnv(3))
+    env.reset()
+    actions = np.array([[0.1], [0.2], [0.3]], np.float32)
+    for step in range(1, 6):
+        _, _, dones, infos = env.step(actions)
+        assert dones.all() == (step == 4)
+        assert [info["cost"] for info in infos] == pytest.approx([0.1, 0.2, 0.3])
 
 
 def test_nothing_returned_changes_later() -> None:

@@ -19,8 +19,9 @@ from agents.beta_policy import BetaPolicy
 from agents.controller import Controller
 from agents.env_config import EnvConfig
 from agents.learning_curve import TrainingProgress, read_learning_curve
+from agents.ppo_lagrangian import PPOLagrangian
 from agents.training import LinearLearningRate, train
-from agents.training_config import PPOConfig, TrainConfig
+from agents.training_config import ConstraintConfig, PPOConfig, TrainConfig
 from lm.bundle import load_model, save_bundle
 from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
 from lm.reference_statistics import FILE_NAME, ReferenceStatistics
@@ -136,6 +137,50 @@ def test_resuming_a_finished_run_gives_its_controller(config: TrainConfig, outpu
     observations = np.random.default_rng(0).normal(size=(5, 64)).astype(np.float32)
     np.testing.assert_array_equal(again.act(observations), controller.act(observations))
     assert again.metrics["episode_reward"] == controller.metrics["episode_reward"]
+
+
+def constrained(config: TrainConfig) -> TrainConfig:
+    """The same run under a floor that is out of reach, so that λ grows."""
+    env = replace(config.env, cost="diversity_floor", cost_bound=1.0)
+    return replace(config, env=env, ppo=replace(config.ppo, constraint=ConstraintConfig(initial_multiplier=0.5)))
+
+
+def test_a_constrained_run_shows_cost_and_multiplier(config: TrainConfig, output: Path) -> None:
+    points: list[TrainingProgress] = []
+    train(constrained(config), output, progress=points.append)
+    assert [point.multiplier for point in points] == sorted(point.multiplier for point in points)
+    assert points[0].multiplier == 0.5 < points[-1].multiplier
+    for point in points:
+        assert 0 < point.episode_cost < point.episode_length  # each token costs less than 1
+    assert read_learning_curve(output / "learning_curve.jsonl") == points
+    events = EventAccumulator(str(output / "tensorboard")).Reload()
+    assert {"rollout/ep_cost_mean", "train/lagrange_multiplier", "train/cost_value_loss"} <= set(
+        events.Tags()["scalars"]
+    )
+    assert Controller.load(output).act(np.zeros((1, 64))).shape == (1, 3)
+
+
+def test_a_constrained_run_resumes_after_kill_9_with_its_multiplier(config: TrainConfig, output: Path) -> None:
+    config = constrained(config)
+    arguments = [sys.executable, "-c", KILLED, json.dumps(asdict(config)), str(output)]
+    root = Path(__file__).parents[2]
+    killed = subprocess.run(arguments, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    before = read_learning_curve(output / "learning_curve.jsonl")
+    assert [point.step for point in before] == [32, 64, 96]  # the last checkpoint is that of 64
+    train(config, output, resume=True)
+    curve = read_learning_curve(output / "learning_curve.jsonl")
+    assert [point.step for point in curve] == [32, 64, 96, 128]
+    assert curve[2].multiplier == before[2].multiplier > before[1].multiplier
+    # Adam goes on as well: 4 updates, of λ and, by 2 epochs of 2 minibatches, of the cost critic.
+    saved = PPOLagrangian.load(output / "checkpoints" / "0000000128" / "ppo.zip", device="cpu")
+    assert saved.multiplier.optimizer.state[saved.multiplier.weight]["step"] == 4
+    assert {int(state["step"]) for state in saved.cost_critic.optimizer.state.values()} == {16}
+
+
+def test_a_constraint_needs_a_cost(config: TrainConfig) -> None:
+    with pytest.raises(InvalidValueError, match=r"`ppo.constraint` must be None without an `env.cost`"):
+        replace(config, ppo=replace(config.ppo, constraint=ConstraintConfig()))
 
 
 KILLED = """
@@ -264,6 +309,10 @@ def test_learning_rate_falls_in_equal_steps_and_stays_above_zero() -> None:
         (lambda: PPOConfig(learning_rate=float("nan")), "`learning_rate` must be above 0 and finite. Received nan."),
         (lambda: PPOConfig(gamma=1.1), "`gamma` must be in [0, 1]. Received 1.1."),
         (lambda: PPOConfig(hidden_sizes=()), "`hidden_sizes` must be one or more positive widths. Received ()."),
+        (lambda: ConstraintConfig(limit=float("nan")), "`constraint.limit` must be finite. Received nan."),
+        (lambda: ConstraintConfig(initial_multiplier=-1), "`constraint.initial_multiplier` must be at least 0 and "),
+        (lambda: ConstraintConfig(gamma=2), "`constraint.gamma` must be in [0, 1]. Received 2."),
+        (lambda: PPOConfig(constraint={"limt": 1}), "`constraint` may only have the keys limit, initial_multiplier"),
         (lambda: PPOConfig(policy="dirac"), '`policy` must be "beta" or "gaussian". Received dirac.'),
         (lambda: TrainConfig(total_steps=0), "`total_steps` must be at least 1. Received 0."),
         (lambda: TrainConfig(seed=-1), "`seed` must be at least 0. Received -1."),

@@ -130,3 +130,47 @@ class ValleyVectorEnv(VectorEnv):
 
     def _draw(self) -> np.ndarray:
         return self.np_random.uniform(-1, 1, (self.num_envs, 2)).astype(np.float32)
+
+
+class SpendingVectorEnv(VectorEnv):
+    """Episodes of 4 steps: see a wish x, 0.5 or 1, and the step; action a in [0, 1] costs a and earns -(x - a)².
+
+    Who may spend what he likes spends x, 3 an episode in the mean. With a limit of 2 it is best to spend a quarter less
+    than one wishes, whatever that is: -(x - a)² - λ a is largest at a = x - λ/2, and λ = 1/2 makes the mean 2. Even
+    rows terminate, odd rows are truncated.
+    """
+
+    def __init__(self, num_envs: int = 32, has_cost: bool = True) -> None:
+        self.num_envs = num_envs
+        self.has_cost = has_cost
+        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        self.single_observation_space = gymnasium.spaces.Box(0.0, 4.0, (2,), np.float32)
+        self.single_action_space = gymnasium.spaces.Box(0.0, 1.0, (1,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._is_even = np.arange(num_envs) % 2 == 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self._step = 0
+        return self._observe(), {}
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
+        spent = actions[:, 0].astype(float)
+        rewards = -((self._wishes - spent) ** 2)
+        self._step += 1
+        is_over = np.full(self.num_envs, self._step == 4)
+        observations = self._observe()
+        infos: dict[str, Any] = {}
+        costs = {"cost": spent, "_cost": np.ones(self.num_envs, bool)} if self.has_cost else {}
+        if self._step == 4:
+            infos = {"final_obs": observations, "_final_obs": is_over, "final_info": costs, "_final_info": is_over}
+            self._step = 0
+            observations = self._observe()
+        else:
+            infos = costs
+        return observations, rewards, is_over & self._is_even, is_over & ~self._is_even, infos
+
+    def _observe(self) -> np.ndarray:
+        self._wishes = self.np_random.choice([0.5, 1.0], self.num_envs)
+        return np.stack([self._wishes, np.full(self.num_envs, self._step)], axis=1).astype(np.float32)

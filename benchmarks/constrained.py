@@ -1,0 +1,99 @@
+"""Whether PPO-Lagrangian holds a diversity floor that the weighted reward does not.
+
+Trains controllers on a reward that pays nothing for diversity, with and without the constraint, and evaluates them on
+the same held-out episodes. Runs that are there already are taken up where they were.
+
+    python benchmarks/constrained.py --seeds 0 1 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from results_file import write_result
+
+from agents import Evaluation, Neutral, TrainConfig, evaluate, train
+from agents.agent import Agent
+from agents.learning_curve import read_learning_curve
+from agents.training import CURVE_FILE
+from tidal.parsing import config_of, new_parser
+
+
+def main() -> None:
+    """Train, evaluate, write the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", default="configs/ppo/diversity-floor.yaml")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--total_steps", type=int, default=None, help="instead of the configuration's")
+    parser.add_argument("--episodes", type=int, default=512, help="held-out episodes per controller")
+    parser.add_argument("--evaluation_seed", type=int, default=1, help="of the held-out episodes")
+    parser.add_argument("--output", default="runs/constrained")
+    arguments = parser.parse_args()
+
+    typed = new_parser("train", "")
+    typed.add_class_arguments(TrainConfig)
+    config = config_of(typed, typed.parse_args(["--config", arguments.config]), TrainConfig)
+    if arguments.total_steps is not None:
+        config = dataclasses.replace(config, total_steps=arguments.total_steps)
+    without = dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, constraint=None))
+    floor = config.env.cost_bound
+    assert floor is not None and config.env.cost == "diversity_floor"
+
+    def held_out(name: str, agent: Agent) -> dict[str, Any]:
+        seed, episodes = arguments.evaluation_seed, arguments.episodes
+        row = summary(evaluate(agent, config.env, prompts="heldout", episodes=episodes, seed=seed), floor)
+        print(f"{name:>24}: diversity {row['diversity']} (floor {floor}), return {row['mean_return']}", flush=True)
+        return row
+
+    result: dict[str, Any] = {
+        "config": dataclasses.asdict(config),
+        "episodes": arguments.episodes,
+        "evaluation_seed": arguments.evaluation_seed,
+        "floor": floor,
+        "neutral": held_out("neutral", Neutral()),
+        "weighted reward": [],
+        "with the constraint": [],
+    }
+    for seed in arguments.seeds:
+        for name, variant in (("weighted reward", without), ("with the constraint", config)):
+            folder = Path(arguments.output) / f"{name.replace(' ', '-')}-{seed}"
+            controller = train(dataclasses.replace(variant, seed=seed), folder, resume=True)
+            row: dict[str, Any] = {"seed": seed, **held_out(f"{name}, seed {seed}", controller)}
+            if variant.ppo.constraint is not None:
+                points = read_learning_curve(folder / CURVE_FILE)
+                row["multiplier"] = {point.step: point.multiplier for point in points}
+                row["episode_cost"] = {point.step: point.episode_cost for point in points}
+            result[name].append(row)
+    for name in ("weighted reward", "with the constraint"):
+        means = [row["diversity"]["mean"] for row in result[name]]
+        result[f"largest distance from the floor, {name}"] = max(abs(mean - floor) for mean in means)
+    print(write_result("constrained", result))
+
+
+def summary(evaluation: Evaluation, floor: float) -> dict[str, Any]:
+    """The figures that are kept of an evaluation.
+
+    The cost of an episode is the sum of floor - diversity over its tokens, so that the mean diversity over tokens is
+    the floor less the mean cost over the mean length, and its interval follows from that of the cost.
+    """
+    cost, length = evaluation.mean_cost, evaluation.text.length
+    assert cost is not None
+    return {
+        "diversity": {
+            "mean": floor - cost.mean / length,
+            "low": floor - cost.high / length,
+            "high": floor - cost.low / length,
+        },
+        "mean_return": dataclasses.asdict(evaluation.mean_return),
+        "term_sums": evaluation.term_sums,
+        "gate_means": {name: gate.mean for name, gate in evaluation.gates.items()},
+        "gate_standard_deviations": {name: gate.std for name, gate in evaluation.gates.items()},
+        "text": dataclasses.asdict(evaluation.text),
+    }
+
+
+if __name__ == "__main__":
+    main()
