@@ -137,8 +137,9 @@ class WarmStartConfig:
     """States in a minibatch, drawn from all that were met so far; at least 1."""
     learning_rate: float = 1e-3
     """Adam's learning rate at first, above 0; falls towards 0 over the warm start."""
-    temperature: float = 0.002
-    """Expected reward that a nat of the policy's entropy is worth, above 0: how much is left for PPO to explore."""
+    temperature: float = 0.015
+    """What a nat of the policy's entropy is worth, in standard deviations of the expected rewards that were asked for;
+    above 0: how much is left for PPO to explore."""
 
     def __post_init__(self) -> None:
         least = {"env_steps": 0, "candidates": 2, "rollout_steps": 1, "gradient_steps": 1, "batch_size": 1}

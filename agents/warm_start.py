@@ -150,8 +150,8 @@ class _Learner:
             _descend(surface, F.mse_loss(self._surface(states, torch.as_tensor(memory.actions[rows])), target))
             distribution = self._policy.get_distribution(states)
             promised = self._surface(states, distribution.sample().unsqueeze(1)).squeeze(1)  # the gradient passes
-            temperature = self._config.temperature / scale
-            _descend(actor, -(promised.mean() + temperature * distribution.entropy().mean()))
+            entropy = distribution.entropy().mean()
+            _descend(actor, -(promised.mean() + self._config.temperature * entropy))
             # What the policy would earn now, not what its forerunner did.
             earned = torch.as_tensor(self._normalization.normalize_reward(center + scale * promised.detach().numpy()))
             with torch.no_grad():
