@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -49,6 +49,8 @@ def test_every_preset_loads(path: Path) -> None:
             continue
         for name, value in values.items():
             found = getattr(loaded, name)
+            if is_dataclass(found):
+                found = {key: getattr(found, key) for key in value}
             assert (list(found) if isinstance(found, tuple) else found) == value, f"{section}.{name}"
 
 
