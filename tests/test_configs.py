@@ -78,7 +78,7 @@ def test_quick_preset_is_the_recipe_with_fewer_steps() -> None:
     quick, whole = (load(CONFIGS / "ppo" / name) for name in ("quick.yaml", "tidal-tiny.yaml"))
     warm_start = replace(whole.warm_start, env_steps=quick.warm_start.env_steps)
     assert replace(whole, total_steps=quick.total_steps, warm_start=warm_start) == quick
-    assert whole.total_steps == 500_000
+    assert whole.total_steps == 200_000
 
 
 def test_classic_values() -> None:
