@@ -137,7 +137,7 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
     | `entropy_target`    | float or None    | `None`         | entropy [nats] in place of H* in the diversity term          |
     | `cost`              | str or None      | `None`         | `"diversity_floor"`, `"repetition_ceiling"`, or a cost of `tidal_gym.register_cost` |
     | `cost_bound`        | float or None    | `None`         | bound in [0, 1] in place of the cost's own                   |
-    | `expected_reward`   | bool             | `False`        | vector only: `infos["expected_reward"]` has the exact mean of the reward over the tokens that the action could have drawn |
+    | `expected_reward`   | bool             | `False`        | whether `info["expected_reward"]` is the exact mean of the reward over the tokens that the action could have drawn |
     | `max_episode_steps` | int              | `50`           | tokens that an episode draws at most; it must fit into the model's context |
     | `render_mode`       | str or None      | `None`         | `"ansi"` (tokens coloured by gate), `"human"` (live in the terminal), `"rgb_array"` |
 
