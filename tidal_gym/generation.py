@@ -104,11 +104,14 @@ class Generation:
         """Takes up one of the other's rows in every row: under the same gates and draws, the same text from here on.
 
         Args:
-            other: of the same model, capacity and modulation; it stays as it is.
+            other: of the same model, capacity, modulation and judge; it stays as it is.
             rows: (N,) of the other's, with any repeats.
         """
         self.history.adopt(other.history, rows)
         self.streams.adopt(other.streams, rows)
+        self._is_gated_stream_behind = other._is_gated_stream_behind
+        if self._judge is not None and other._judge is not None:
+            self._judge.adopt(other._judge, rows)
         for name in (
             "_log_normalizer", "neutral_entropy", "_recent", "_steps", "_prefix_lengths", "_surprisal",
             "_sampling_entropy", "_gates",
@@ -205,6 +208,8 @@ class Generation:
         uniforms: Tensor,
         reward: Reward,
         cost: Cost | None = None,
+        *,
+        with_expectation: bool = False,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """As :meth:`step`, but a logits processor makes the distribution q of the neutral stream's logits.
 
@@ -217,7 +222,8 @@ class Generation:
         self._is_gated_stream_behind = True
         gates = self._neutral.expand(len(uniforms), -1)
         effects = GateEffects(unknown, unknown, unknown)
-        return self._settle(distribution_of(scores), gates, effects, uniforms, reward, cost)
+        q = distribution_of(scores)
+        return self._settle(q, gates, effects, uniforms, reward, cost, with_expectation=with_expectation)
 
     def catch_up(self) -> None:
         """Needed before :meth:`propose` and :meth:`step` where :meth:`step_with` went before; else does nothing."""
@@ -232,9 +238,9 @@ class Generation:
         effects: GateEffects,
         uniforms: Tensor,
         reward: Reward,
-        cost: Cost | None = None,
+        cost: Cost | None,
         *,
-        with_expectation: bool = False,
+        with_expectation: bool,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         outcome = self.outcome(draw(q, uniforms).unsqueeze(1), q)
         scored = reward(outcome)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -42,6 +42,9 @@ class Judge(Protocol):
             prompts: (R, P) ids, special prefix included, right-padded with anything.
             lengths: (R,) tokens of each prompt, at least 1.
         """
+
+    def adopt(self, other: Self, rows: Tensor) -> None:
+        """Takes up in every row what another judge of the same kind has read in one of its rows (N,)."""
 
     def advance(self, tokens: Tensor) -> None:
         """Reads one more token (N,) in every row. A row that is full means nothing until it begins anew."""

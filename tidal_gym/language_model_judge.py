@@ -34,6 +34,12 @@ class LanguageModelJudge:
         logits = self._stream.prefill(rows, prompts, lengths).newest.logits
         self.log_probs.index_copy_(0, rows, logits.log_softmax(dim=1))
 
+    def adopt(self, other: LanguageModelJudge, rows: Tensor) -> None:
+        """Takes up in every row one of the other's rows (N,)."""
+        places = torch.arange(len(rows), device=rows.device)
+        self._stream.adopt(other._stream, places, other._stream.lengths[rows], rows)
+        self.log_probs.copy_(other.log_probs[rows])
+
     def advance(self, tokens: Tensor) -> None:
         """Reads one more token (N,) in every row."""
         torch.log_softmax(self._stream.step(tokens).logits, dim=1, out=self.log_probs)

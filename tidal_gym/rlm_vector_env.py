@@ -107,6 +107,11 @@ class GrammarJudge:
         self._places[rows] = 0
         self.log_probs[rows, :-1] = self._posterior(self._leaves[rows], self._places[rows])
 
+    def adopt(self, other: GrammarJudge, rows: Tensor) -> None:
+        """Takes up in every row one of the other's rows (N,)."""
+        for name in ("_leaves", "_places", "log_probs"):
+            getattr(self, name).copy_(getattr(other, name)[rows])
+
     def advance(self, tokens: Tensor) -> None:
         """Reads one more symbol; whatever token it is, a row that idles between two episodes stays at its last."""
         self._leaves.scatter_(1, self._places, tokens.clamp(max=self._vocab_size - 1).unsqueeze(1))

@@ -60,7 +60,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             ``infos["final_info"]``; with DISABLED, ``reset(options={"reset_mask": mask})`` resets finished rows.
         max_episode_steps: most tokens that an episode draws.
         expected_reward: whether ``info["expected_reward"]`` gives, beside the reward of the token drawn, its exact
-            expectation over the tokens that the action could have drawn.
+            expectation over the tokens that could have been drawn.
         model, statistics, dtype, device, prompts, prompt_tokens, modulation, reward, reward_weights, judge,
             entropy_target, cost, cost_bound, render_mode: as in :class:`tidal_gym.env.TidalGatingEnv`.
 
@@ -261,8 +261,10 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             gymnasium.error.ResetNeeded: as for :meth:`step`.
         """
         self._require_running()
-        uniforms = self._begin_step(self.neutral_action)
-        return self._end_of_step(*self._generation.step_with(processor, uniforms, self._reward, self._cost))
+        uniforms, expects = self._begin_step(self.neutral_action), self._with_expectation
+        return self._end_of_step(
+            *self._generation.step_with(processor, uniforms, self._reward, self._cost, with_expectation=expects)
+        )
 
     @torch.inference_mode()
     def expected_rewards(self, actions: ArrayLike) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 import gymnasium
 import numpy as np
 import pytest
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, TemperatureLogitsWarper
 
 SEED = 11
 STEPS = 5
@@ -19,11 +19,14 @@ def gpt2_folder(save_model, tokenizer) -> str:
     return save_model(GPT2LMHeadModel(config), scale=0.2)
 
 
-@pytest.fixture(params=["gated", "gpt2", "one stream"])
+@pytest.fixture(params=["gated", "judged", "gpt2", "one stream"])
 def make(request, make_env, gpt2_folder):
-    """Makes float64 environments of a model with gates, of one without, and of one where one stream serves both."""
+    """Makes float64 environments: of a model with gates, of one that another judges, of one without gates, and of one
+    where one stream serves both."""
     settings: dict = {"dtype": "float64", "autoreset_mode": "SameStep"}
-    if request.param != "gated":
+    if request.param == "judged":
+        settings |= {"reward": "judge", "judge": gpt2_folder}
+    elif request.param != "gated":
         settings["model"] = gpt2_folder
     if request.param == "one stream":
         settings["modulation"] = {"focus_strength": 0.0}
@@ -49,6 +52,18 @@ def test_copies_go_on_exactly_as_the_original(make):
         np.testing.assert_array_equal(copied[4]["token"][is_alive], infos["token"][rows][is_alive])
         if not is_alive.all():
             break
+
+
+def test_copies_of_what_a_decoder_wrote_go_on_as_the_original(make):
+    """The gated stream of the original has not read along, and the copies' has read something else."""
+    env, copies = make(3), make(3)
+    env.reset(seed=SEED), copies.reset(seed=99)
+    for actions in actions_for(3, 2):
+        copies.step(actions)
+        env.step_with(TemperatureLogitsWarper(0.7))
+    copies.adopt(env, [0, 1, 2])
+    for actions in actions_for(3, 2, seed=1):
+        np.testing.assert_allclose(copies.expected_rewards(actions), env.expected_rewards(actions), atol=1e-12)
 
 
 def test_the_original_does_not_notice(make):
