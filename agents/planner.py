@@ -62,14 +62,18 @@ class Planner(OneStepOracle):
 
     def start(self, vector_env: VectorEnv, seed: int) -> None:
         """Make room for the copies of the environment's states."""
+        known = self._vector_env
         super().start(vector_env, seed)
         self._generator = np.random.default_rng((2, seed))  # not the stream that the episodes draw from
-        num_copies = vector_env.num_envs * self.candidates * self.rollouts
-        if self.depth > 1 and (self._copies is None or self._copies.num_envs != num_copies):
-            self._copies = self._environment.resized(num_copies, expected_reward=True, autoreset_mode="SameStep")
+        if self.depth == 1:
+            return
+        if self._copies is None or self._environment is not known:
+            num_copies = vector_env.num_envs * self.candidates * self.rollouts
+            self._copies = self._environment.resized(
+                num_copies, expected_reward=True, autoreset_mode="SameStep", render_mode=None
+            )
             self._copies.reset(seed=seed)
-        if self._copies is not None:
-            self.continuation.start(self._copies, seed)
+        self.continuation.start(self._copies, seed)
 
     def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """The best gates (N, 3) in the environment's present state."""
@@ -96,9 +100,8 @@ class Planner(OneStepOracle):
         for _ in range(self.depth - 1):
             if not is_alive.any():
                 break
-            gates = self.continuation.act(observations)
-            observations, _, terminations, truncations, infos = self._copies.step(gates)
-            is_over = terminations | truncations
-            earned += is_alive * expected_reward_of(infos, is_over)
+            step = self.continuation.step(self._copies, observations)
+            observations, is_over = step.observations, step.terminations | step.truncations
+            earned += is_alive * expected_reward_of(step.infos, is_over)
             is_alive &= ~is_over
         return earned.reshape(shape).mean(axis=2)
