@@ -92,10 +92,13 @@ class BenchmarkConfig:
         return episodes * self.training.env.max_episode_steps
 
     def shortened(self) -> BenchmarkConfig:
-        """The same comparison in under five minutes on two cores, too short to claim anything."""
+        """The same comparison in a few minutes, too short to claim anything; baselines keep their share of steps."""
+        total_steps = min(self.training.total_steps, 40_000)
+        share = total_steps / self.training.total_steps
         return replace(
             self,
-            total_steps=min(self.training.total_steps, 40_000),
+            total_steps=total_steps,
+            tuning_steps=None if self.tuning_steps is None else max(1, round(share * self.tuning_steps)),
             seeds=min(self.seeds, 2),
             static_settings=min(self.static_settings, 64),
             episodes=min(self.episodes, 128),

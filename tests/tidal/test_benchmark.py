@@ -169,6 +169,13 @@ def test_model_and_reward_replace_the_recipe_s() -> None:
     assert config.oracle_episodes == config.text_episodes == 100  # no more than there are
 
 
+def test_a_short_benchmark_tunes_as_much_less_as_it_trains() -> None:
+    recipe = TrainConfig(total_steps=200_000)
+    short = BenchmarkConfig(training=recipe, tuning_steps=400_000).shortened()
+    assert (short.training.total_steps, short.tuning_steps) == (40_000, 80_000)
+    assert BenchmarkConfig(training=recipe).shortened().tuning_steps is None
+
+
 def test_page_is_that_of_the_committed_results() -> None:
     page = runpy.run_path(str(ROOT / "docs" / "make_benchmark_page.py"))
     text = page["benchmark_page"](page["read_results"]())
