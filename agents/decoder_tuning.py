@@ -12,6 +12,7 @@ from agents.decoders import DECODER_FAMILIES, Decoder, DecoderFamily
 from agents.env_config import EnvConfig
 from agents.episodes import episode_seed, run_episodes
 from lm.errors import InvalidValueError
+from lm.extras import require_extra
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,9 @@ def tune(
 
     Raises:
         InvalidValueError: an argument out of its range.
+        MissingExtraError: Optuna is not installed.
     """
+    require_extra("optuna", "tune", "Tuning decoders")
     import optuna
 
     batch = num_envs * env.max_episode_steps  # most steps that a batch of episodes takes

@@ -6,7 +6,8 @@
     ├── InvalidValueError    (also a ValueError)    a parameter that breaks its rule
     ├── ModelFolderError     (also a ValueError)    a model folder that lacks something
     ├── OutputExistsError    (also a RuntimeError)  an output folder that already holds a run
-    └── CheckpointError      (also a RuntimeError)  a checkpoint that is damaged or of another model
+    ├── CheckpointError      (also a RuntimeError)  a checkpoint that is damaged or of another model
+    └── MissingExtraError    (also an ImportError)  an optional library that is not installed
 """
 
 from __future__ import annotations
@@ -39,3 +40,7 @@ class OutputExistsError(TidalGymError, RuntimeError):
 
 class CheckpointError(TidalGymError, RuntimeError):
     """A checkpoint is damaged, or belongs to another model or configuration."""
+
+
+class MissingExtraError(TidalGymError, ImportError):
+    """An optional library is not installed."""

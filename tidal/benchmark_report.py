@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from lm.run_folder import replace_text
 from tidal.benchmark_figures import benchmark_figures, standing_alone
 from tidal.benchmark_table import interval_text
+from tidal.pages import page_template
 from tidal_gym.actions import GATE_NAMES
 
 REPORT_FILE, PLOTS_FOLDER = "report.html", "plots"
@@ -22,9 +23,9 @@ def write_report(results: Mapping[str, Any], folder: Path) -> Path:
     plots = folder / PLOTS_FOLDER
     plots.mkdir(exist_ok=True)
     for name, drawing in figures.items():
-        (plots / f"{name}.svg").write_text(standing_alone(drawing), encoding="utf-8")
+        replace_text(plots / f"{name}.svg", standing_alone(drawing))
     path = folder / REPORT_FILE
-    path.write_text(render_report(results, figures), encoding="utf-8")
+    replace_text(path, render_report(results, figures))
     return path
 
 
@@ -35,12 +36,9 @@ def render_report(results: Mapping[str, Any], figures: Mapping[str, str]) -> str
         results: content of ``results.json``.
         figures: inline SVG by name.
     """
-    templates = Environment(
-        loader=PackageLoader("tidal"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     comparison = results["comparison"]
     learned = [score for score in comparison["scores"] if score["kind"] == "learned"]
-    return templates.get_template("benchmark.html.j2").render(
+    return page_template("benchmark.html.j2").render(
         results=results,
         config=results["config"],
         comparison=comparison,

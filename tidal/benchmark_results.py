@@ -215,10 +215,11 @@ def _claims(
     if texts:
         nearer = [text.measure for text in texts if text.is_nearer]
         farther = [text.measure for text in texts if text.is_significantly_farther]
-        evidence = f"nearer on {len(nearer)}, significantly farther on {len(farther)}"
+        evidence = f"nearer on {len(nearer)}, surely farther on {len(farther)}"
         evidence += f": {', '.join(farther)}" if farther else ""
-        text = f"Nearer to human text than {STATIC} on at least {NEARER_AIM} of {len(texts)} measures, farther on none"
-        claim(text.replace("_", " "), len(nearer) >= NEARER_AIM and not farther, evidence.replace("_", " "))
+        holds = len(nearer) >= NEARER_AIM and not farther
+        aim = f"at least {NEARER_AIM} of {len(texts)} measures, surely farther on none"
+        claim(f"Nearer to human text than {STATIC} on {aim}", holds, evidence.replace("_", " "))
     return claims
 
 

@@ -69,7 +69,7 @@ def run_stages(
             workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_begin_worker,
-            initargs=(max(1, _cores() // workers),),
+            initargs=(max(1, cores() // workers),),
         )
         running: dict[Future[str | None], Stage] = {}
         try:
@@ -113,7 +113,8 @@ def _drop_hopeless(waiting: list[Stage], failures: dict[str, str]) -> None:
             waiting.remove(stage)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -26,7 +26,8 @@ from lm.carl.phases import PhaseAdaptiveWeights
 from lm.carl.task_words import WordTask
 from lm.carl.training_config import CarlTrainConfig, PolicyConfig
 from lm.carl.training_data import prompts_of, read_training_data
-from lm.errors import InvalidValueError, TidalGymError
+from lm.errors import InvalidValueError
+from lm.extras import require_extra
 from lm.pretraining import last_whole_checkpoint
 from lm.tokenization import load_tokenizer
 from lm.whole_folder import write_whole_folder
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
 
 MODEL_FOLDER = "model"
 RESULT_FILE = "metrics.json"
-
-
-class MissingExtraError(TidalGymError, ImportError):
-    """An optional library is not installed."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ def train(
         CheckpointError: to be resumed with another configuration.
         InvalidValueError: data that cannot be trained on.
     """
-    require_trl()
+    require_extra("trl", "trl", "Training with CARL")
     tokenizer, model = load_tokenizer(resolve(config.model)), load_model(resolve(config.model))
     dataset = read_training_data(config.data)
     prompts = prompts_of(dataset, config.data, tokenizer) if config.has_grpo else dataset
@@ -99,19 +96,6 @@ def train(
     _save(folder / MODEL_FOLDER, model, tokenizer)
     run_folder.write_json(folder / RESULT_FILE, {"sft": sft, "grpo": grpo})
     return CarlTrainResult(folder / MODEL_FOLDER, sft, grpo)
-
-
-def require_trl() -> None:
-    """TRL can be imported.
-
-    Raises:
-        MissingExtraError: it cannot.
-    """
-    try:
-        importlib.import_module("trl")
-    except ImportError as error:
-        message = f"Training with CARL needs the extra `trl`: pip install 'tidal-gym[trl]'. ({error})"
-        raise MissingExtraError(message) from error
 
 
 def make_rewards(config: CarlTrainConfig) -> tuple[list[Callable[..., list[float | None]]], list[float]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Sequence
 from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from lm.extras import require_extra
 from tidal.benchmark_config import BenchmarkConfig
 from tidal.console import errors, output, progress
 from tidal.parsing import add_run_folder, config_of, new_parser
@@ -18,12 +18,12 @@ EXIT_INCOMPLETE = 1
 
 def make_parser() -> ArgumentParser:
     """The command's options."""
-    parser = new_parser("benchmark", "Tune every baseline and train controllers with the same number of env steps, "
-        "compare them on the same held-out episodes, and write JSON, plots and a report (needs the extra "
-        "`eval`).")  # fmt: skip
+    parser = new_parser("benchmark", "Tune every baseline with at least as many env steps as controllers learn from, "
+        "compare them on the same held-out episodes, and write JSON, plots and a report (needs the extras "
+        "`eval` and `tune`).")  # fmt: skip
     add_run_folder(parser)
     add = parser.add_argument
-    add("--quick", action="store_true", help="In under five minutes on two cores: fewer steps, seeds and episodes.")
+    add("--quick", action="store_true", help="Fewer steps, seeds and episodes: some minutes on two cores.")
     add("--report_only", action="store_true", help="Run nothing; put together what the folder holds.")
     add("--workers", type=int | None, default=None, help="Processes that stages run in, at least 1; without it, as "
         "many as there are cores.")  # fmt: skip
@@ -41,12 +41,14 @@ def run(arguments: Sequence[str]) -> int:
     command = shlex.join(["tidal", "benchmark", *arguments])
 
     with progress("Importing the libraries"):
-        import rliable  # noqa: F401 - missed now rather than in an hour
-
         from tidal.benchmark import RESULTS_FILE, claim_folder, run_benchmark, write_results
-        from tidal.benchmark_report import write_report
+        from tidal.benchmark_report import REPORT_FILE, write_report
         from tidal.benchmark_table import comparison_table
+        from tidal.stages import cores
 
+    require_extra("rliable", "eval", "The benchmark")  # missed now rather than in an hour
+    if config.decoders and not options.report_only:
+        require_extra("optuna", "tune", "Tuning decoders")
     resume = options.resume or options.report_only
     folder = claim_folder(config, options.output, resume=resume, overwrite=options.overwrite)
 
@@ -61,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
             failures = run_benchmark(
                 config,
                 folder,
-                workers=_cores() if options.workers is None else options.workers,
+                workers=cores() if options.workers is None else options.workers,
                 update=update,
                 tell=_tell,
                 publish=publish,
@@ -75,15 +77,11 @@ def run(arguments: Sequence[str]) -> int:
         output.print("✓" if claim["holds"] else "✗", style=style, end=" ")
         output.print(f"{claim['claim']}: {claim['evidence']}", soft_wrap=True)
     output.print(f"Results  {folder / RESULTS_FILE}", soft_wrap=True)
-    output.print(f"Report   {folder / 'report.html'}", soft_wrap=True)
+    output.print(f"Report   {folder / REPORT_FILE}", soft_wrap=True)
     for name, failure in failures.items():
         errors.print(f"Stage `{name}` failed.", style="bold red")
         errors.print(failure, soft_wrap=True)
     return EXIT_INCOMPLETE if failures else 0
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _tell(name: str, result: dict[str, Any]) -> None:

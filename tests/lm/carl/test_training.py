@@ -13,13 +13,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from lm.bundle import load_model
 from lm.carl.training_config import CarlDataConfig, CarlTrainConfig, FineTuningConfig, PolicyConfig
-from lm.errors import InvalidValueError, OutputExistsError
+from lm.errors import InvalidValueError, MissingExtraError, OutputExistsError
 from lm.tokenization import load_tokenizer
 
 pytest.importorskip("trl", reason="the extra `trl` is not installed")
 
 from lm.carl import training
-from lm.carl.training import MissingExtraError, train
+from lm.carl.training import train
 from lm.carl.training_data import prompts_of, read_training_data
 
 DOCUMENTS = "\n".join(f"The {animal} went to the park and was happy." for animal in ("cat", "dog", "fox", "owl")) + "\n"
