@@ -32,7 +32,7 @@ _MODULE_OF = {
     "Decoder": "decoders",
     "decoder": "decoders",
     "DecoderTuning": "decoder_tuning",
-    "tune": "decoder_tuning",
+    "tune_decoder": "decoder_tuning",
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
     "paired_difference": "evaluation",

@@ -29,7 +29,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class DecoderTuning:
-    """The outcome of :func:`tune` and what it cost."""
+    """The outcome of :func:`tune_decoder` and what it cost."""
 
     family: str
     """The decoding method."""
@@ -57,7 +57,7 @@ class DecoderTuning:
         return asdict(self)
 
 
-def tune(
+def tune_decoder(
     family: DecoderFamily,
     env: EnvConfig,
     *,

@@ -15,7 +15,7 @@ from typing import Any
 from agents.agent import Agent
 from agents.baselines import Fixed, Neutral, Random, tune_static
 from agents.controller import Controller
-from agents.decoder_tuning import tune as tune_decoder
+from agents.decoder_tuning import tune_decoder
 from agents.decoders import DECODER_FAMILIES, decoder
 from agents.evaluation import Evaluation, evaluate
 from agents.frozen_gate import FrozenGate
@@ -41,7 +41,7 @@ NUM_SAMPLES = 4
 
 @dataclass(frozen=True)
 class Baseline:
-    """A method that is tuned with as many env steps as a controller learns from."""
+    """A method that is tuned with ``config.baseline_steps`` env steps."""
 
     name: str
     """What tables call it."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agents import decoder_tuning
-from agents.decoder_tuning import tune
+from agents.decoder_tuning import tune_decoder
 from agents.decoders import DECODER_FAMILIES, Decoder
 from agents.env_config import EnvConfig
 from agents.episodes import Episodes
@@ -40,7 +40,7 @@ def test_the_best_setting_is_found_within_the_budget(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(decoder_tuning, "run_episodes", run)
     told: list[tuple[int, int]] = []
     config = EnvConfig(max_episode_steps=5)
-    tuning = tune(MIN_P, config, env_steps=8000, num_envs=16, progress=lambda *state: told.append(state))
+    tuning = tune_decoder(MIN_P, config, env_steps=8000, num_envs=16, progress=lambda *state: told.append(state))
 
     assert abs(math.log(tuning.parameters["temperature"] / 0.6)) < 0.35
     assert abs(tuning.parameters["repetition_penalty"] - 1.5) < 0.35
@@ -65,9 +65,9 @@ def test_the_best_setting_is_found_within_the_budget(monkeypatch: pytest.MonkeyP
 
 def test_the_real_environment_is_tuned_alike_under_a_seed(tiny_env: EnvConfig) -> None:
     arguments = {"env_steps": 200, "num_envs": 4, "num_finalists": 2}
-    tuning = tune(MIN_P, tiny_env, **arguments)
-    assert tuning == tune(MIN_P, tiny_env, **arguments)
-    assert tuning.parameters != tune(MIN_P, tiny_env, **arguments, seed=1).parameters
+    tuning = tune_decoder(MIN_P, tiny_env, **arguments)
+    assert tuning == tune_decoder(MIN_P, tiny_env, **arguments)
+    assert tuning.parameters != tune_decoder(MIN_P, tiny_env, **arguments, seed=1).parameters
     assert tuning.env_steps <= 200
     assert tuning.agent().parameters == tuning.parameters
     assert tuning.agent().name == "best min-p"
@@ -75,7 +75,7 @@ def test_the_real_environment_is_tuned_alike_under_a_seed(tiny_env: EnvConfig) -
 
 
 def test_steps_for_one_trial_only_leave_no_final(tiny_env: EnvConfig) -> None:
-    tuning = tune(MIN_P, tiny_env, env_steps=24, num_envs=4)
+    tuning = tune_decoder(MIN_P, tiny_env, env_steps=24, num_envs=4)
     assert len(tuning.trials) == 1
     assert not tuning.finalists
     assert tuning.mean_return == tuning.trials[0].mean_return
@@ -91,4 +91,4 @@ def test_steps_for_one_trial_only_leave_no_final(tiny_env: EnvConfig) -> None:
 )
 def test_bad_arguments_are_named(changes: dict, message: str) -> None:
     with pytest.raises(InvalidValueError, match=message):
-        tune(MIN_P, replace(EnvConfig(), max_episode_steps=5), **changes)
+        tune_decoder(MIN_P, replace(EnvConfig(), max_episode_steps=5), **changes)

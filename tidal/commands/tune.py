@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
         env = replace(env, model=options.model)
     config = TuneConfig(env, tuple(options.decoder), options.env_steps, options.num_envs, options.seed)
 
-    from agents.decoder_tuning import tune
+    from agents.decoder_tuning import tune_decoder
     from agents.decoders import DECODER_FAMILIES, decoder
     from lm.run_folder import claim, write_json
 
@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
         if path.exists():
             continue
         with progress(f"Tuning {family.name}") as update:
-            tuning = tune(
+            tuning = tune_decoder(
                 family, env, env_steps=config.env_steps, num_envs=config.num_envs, seed=config.seed, progress=update
             )
         write_json(path, tuning.to_json())
