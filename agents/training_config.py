@@ -42,7 +42,7 @@ class ConstraintConfig:
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """Proximal policy optimisation (arXiv:1707.06347). The defaults are the recipe measured on the bundled model."""
+    """Proximal policy optimisation (arXiv:1707.06347). The defaults are those of the preset `plain`."""
 
     policy: Literal["beta", "gaussian"] = "beta"
     """Action distribution: Beta on the box itself, or a Gaussian clipped to it (for comparison)."""

@@ -19,8 +19,8 @@ HEAD = """\
 # Benchmark
 
 Do learned controllers beat every tuned decoder, by how much, and how sure is that? One command tunes every baseline
-with as many env steps as a controller learns from, trains the controllers, and compares all on the same held-out
-episodes:
+with at least as many env steps as a controller learns from, trains the controllers, and compares all on the same
+held-out episodes:
 
 ```bash
 tidal benchmark --config configs/benchmark/default.yaml --output runs/benchmark
@@ -32,7 +32,7 @@ The folder gets `results.json`, `report.html` (one file, to be opened by itself)
 stage in `stages/` as soon as the stage is done. After a kill `--resume` goes on: finished stages are kept, a training
 continues from its last checkpoint, and another configuration is refused by name (more seeds and more decoders are
 welcome). `--report_only` puts together what there is. Stages run in as many processes as there are cores, a thread
-each (`--workers`). `--quick` shortens any configuration to a few minutes; `--model` and `--reward` replace those of
+each (`--workers`). `--quick` shortens any configuration to some minutes; `--model` and `--reward` replace those of
 the recipe:
 
 ```bash
@@ -40,10 +40,12 @@ tidal benchmark --config configs/benchmark/default.yaml --model path/to/model --
 ```
 
 **What is compared.** Controllers are trained from neighbouring seeds, and every one of them is reported. Baselines are
-the best static gates and the [decoding methods](controllers.md#baselines), tuned on the training openings. Equal
-budgets are equal numbers of env steps (tokens drawn). A recipe with a warm start, or one that learns from expected
-rewards, also asks the environment what a token was expected to earn; tuning has no use for that. Neutral, random and
-the one-step oracle are there for orientation.
+the best static gates and the [decoding methods](decoders.md), tuned on the training openings. Budgets are counted in
+env steps (tokens drawn). A warm start also asks the environment what other actions are expected to earn, which takes no
+env step but a forward pass of the gated stream each. The presets `default` and `judge` therefore give every baseline
+twice the env steps of a controller, 400,000: for static gates, which run two streams as a controller does, that is as
+many forward passes; a decoding method runs one. `quick` gives as many env steps. Neutral, random and the one-step
+oracle are there for orientation.
 
 **What the intervals mean.** Those of returns, differences, gaps and frozen gates resample training seeds and episodes,
 each as a whole (Owen 2007), and pair everybody by episode: they hold for new seeds and new episodes. IQM and
