@@ -9,7 +9,9 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from agents.agent import Agent
+from agents.decoders import Decoder
 from agents.episodes import Episodes
+from lm.errors import InvalidValueError
 from tidal_gym.candidates import Candidates
 
 if TYPE_CHECKING:
@@ -25,9 +27,14 @@ class Recorder(Agent):
     Args:
         agent: whose gates are taken.
         rows: the first rows of the first batch, whose candidates are recorded.
+
+    Raises:
+        InvalidValueError: the agent is a decoding method, which sets no gates.
     """
 
     def __init__(self, agent: Agent, rows: int) -> None:
+        if isinstance(agent, Decoder):
+            raise InvalidValueError("agent", "must set gates, as a controller does", f"the decoder '{agent.name}'")
         self.name = agent.name
         self.candidates: list[Candidates] = []
         """One a token of the first batch, for its first `rows` rows."""

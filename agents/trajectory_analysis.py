@@ -10,9 +10,9 @@ from agents.agent import Agent
 from agents.analysis_config import AnalysisConfig
 from agents.env_config import EnvConfig
 from agents.episodes import Episodes, run_series
-from agents.evaluation import Interval, bootstrap_mean
 from agents.extreme_settings import SweptSetting, sweep_extremes
 from agents.gate_statistics import Correlation, GateStatistics, Quarter, correlations, gate_statistics, quarters
+from agents.intervals import Interval, bootstrap_mean
 from agents.phase_changes import PhaseChanges, phase_changes
 from agents.prompt_variance import PromptVariance, prompt_variance
 from agents.recorder import Recorder
@@ -77,7 +77,7 @@ def analyze(
         progress: is told how many episodes are done, and how many there are, those of prompts and sweep included.
 
     Raises:
-        InvalidValueError: the environment refuses its arguments.
+        InvalidValueError: the agent sets no gates, or the environment refuses its arguments.
     """
     config = AnalysisConfig() if config is None else config
     env = replace(env, prompts=config.prompts)

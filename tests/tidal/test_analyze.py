@@ -150,6 +150,7 @@ def test_output_is_not_overwritten_unasked(tidal: Tidal, model: str, folder: Pat
     ("arguments", "message"),
     [
         (("--agent", "nobody"), "`agent` must be one of"),
+        (("--agent", "min-p"), "`agent` must set gates"),
         (("--agent", "neutral", "--episodes", 0), "`episodes` must be at least 1. Received 0"),
         (("--agent", "neutral", "--window", 1), "`window` must be at least 2. Received 1"),
         (("--agent", "neutral", "--prompts", "nowhere.txt"), "`prompts` must"),

@@ -42,6 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     env = parser.instantiate(options).env
 
     with progress("Importing the libraries"):
+        from agents.recorder import Recorder
         from agents.trajectory_analysis import analyze
         from lm.run_folder import claim, write_json
         from tidal.analysis_page import DATA_FILE, AnalysisRun, write_page
@@ -49,7 +50,9 @@ def run(arguments: Sequence[str]) -> int:
 
     agent = agent_names.agent_named(options.agent)
     env = replace(agent_names.environment_for([agent], env, options.model), prompts=config.prompts)
-    env.make(1).close()  # what it refuses, it refuses before there is a folder
+    # What agent and environment refuse, they refuse before there is a folder.
+    Recorder(agent, rows=0)
+    env.make(1).close()
     analysis_run = AnalysisRun(options.agent, env, config)
     folder = claim(options.output, analysis_run, resume=False, overwrite=options.overwrite)
     with progress(f"Watching {agent.name}") as update:
