@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents import rl_statistics as statistics
-from agents.evaluation import Interval
+from agents.intervals import Interval
 
 Kind = Literal["learned", "baseline", "reference"]
 """What is claimed to win, who it has to beat, and who is looked at for orientation."""

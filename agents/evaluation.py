@@ -15,9 +15,8 @@ from gymnasium.vector import VectorEnv
 from agents.agent import Agent
 from agents.env_config import EnvConfig
 from agents.episodes import REWARD_PREFIX, Episodes, require_series, run_series
-from agents.intervals import Interval as Interval
-from agents.intervals import bootstrap_mean as bootstrap_mean
-from agents.text_measures import TextMeasures, TextMeasuresConfig, measure_episodes
+from agents.intervals import Interval, bootstrap_mean
+from agents.text_measures import FEWEST_TEXTS, TextMeasures, TextMeasuresConfig, measure_episodes
 from agents.text_statistics import TextStatistics, text_statistics
 from lm.errors import InvalidValueError
 from tidal_gym.actions import GATE_NAMES
@@ -137,6 +136,8 @@ def evaluate(
         InvalidValueError: `episodes` is below 1, or below 64 with `measures`, or `seed` below 0.
     """
     require_series(episodes, seed)
+    if measures is not None and episodes < FEWEST_TEXTS:
+        raise InvalidValueError("episodes", f"must be at least {FEWEST_TEXTS} for measures of text", episodes)
     vector_env = replace(env, prompts=prompts).make(min(num_envs, episodes))
     try:
         played = run_series(agent, vector_env, episodes, seed, progress)

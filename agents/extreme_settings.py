@@ -11,7 +11,8 @@ import numpy as np
 from agents.baselines import Fixed
 from agents.env_config import EnvConfig
 from agents.episodes import Episodes, run_series
-from agents.evaluation import Interval, bootstrap_mean, summarize
+from agents.evaluation import summarize
+from agents.intervals import Interval, bootstrap_mean
 from tidal_gym.actions import GATE_NAMES, NEUTRAL_ACTION
 
 CORNERS = tuple(itertools.product((0.0, 1.0), repeat=len(GATE_NAMES)))

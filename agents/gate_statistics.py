@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.episodes import Episodes
-from agents.evaluation import QUANTILES, Interval, bootstrap_mean
-from agents.intervals import RESAMPLES
+from agents.evaluation import QUANTILES
+from agents.intervals import RESAMPLES, Interval, bootstrap_mean
 from tidal_gym.actions import GATE_NAMES
 
 HISTOGRAM_BINS = 20

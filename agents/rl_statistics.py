@@ -17,10 +17,9 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evaluation import Interval
+from agents.intervals import RESAMPLES, Interval
 from lm.errors import InvalidValueError
 
-RESAMPLES = 10_000
 RLIABLE_RESAMPLES = 2000
 """rliable resamples one at a time, some 0.8 ms each; the ends then stand to a few percent of the width."""
 

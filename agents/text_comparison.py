@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student_t
 
-from agents.evaluation import Interval
+from agents.intervals import Interval
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ from transformers.utils import logging
 
 from agents import Neutral, OneStepOracle, Random, TrainConfig, evaluate, train, tune_static
 from agents.agent import Agent
-from agents.evaluation import Evaluation, bootstrap_mean
+from agents.evaluation import Evaluation
+from agents.intervals import bootstrap_mean
 from lm.rlm.config import RLMConfig
 from lm.rlm.grammar import RandomGrammar
 from lm.rlm.training import train_on_grammar

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from agents.evaluation import Interval
 from agents.extreme_settings import SweptSetting
 from agents.gate_statistics import HISTOGRAM_BINS, GateStatistics, Quarter
+from agents.intervals import Interval
 from tidal.figures import ACCENT, GATES, INK, MUTED, STYLE, inline_svg
 from tidal_gym.actions import GATE_NAMES
 

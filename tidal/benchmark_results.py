@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.comparison import Comparison, Contestant, FrozenGateCost, compare, frozen_gate_costs
-from agents.evaluation import Interval
+from agents.intervals import Interval
 from agents.text_comparison import Gap, TextAdvantage, compare_texts
 from agents.text_measures import MEASURES
 from tidal.benchmark_config import BenchmarkConfig

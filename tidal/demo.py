@@ -17,7 +17,8 @@ from agents.baselines import Neutral, Random, StaticTuning, tune_static
 from agents.controller import Controller
 from agents.env_config import EnvConfig
 from agents.episodes import Episodes, episode_seed, run_episodes
-from agents.evaluation import Evaluation, Interval, evaluate, paired_difference
+from agents.evaluation import Evaluation, evaluate, paired_difference
+from agents.intervals import Interval
 from agents.learning_curve import TrainingProgress, read_learning_curve
 from agents.oracle import OneStepOracle
 from agents.stories import Story, tell_story

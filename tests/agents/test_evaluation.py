@@ -7,7 +7,9 @@ import pytest
 from agents.baselines import Fixed, Neutral, Random
 from agents.env_config import EnvConfig
 from agents.episodes import episode_seed, run_episodes
-from agents.evaluation import Evaluation, bootstrap_mean, evaluate, paired_difference
+from agents.evaluation import Evaluation, evaluate, paired_difference
+from agents.intervals import bootstrap_mean
+from agents.text_measures import TextMeasuresConfig
 from lm.errors import InvalidValueError
 from tests.agents.conftest import OPENINGS
 
@@ -107,3 +109,5 @@ def test_paired_difference_sees_what_the_means_hide(tiny_env: EnvConfig) -> None
 def test_no_episodes_is_an_error(tiny_env: EnvConfig) -> None:
     with pytest.raises(InvalidValueError, match=r"^`episodes` must be at least 1\. Received 0\."):
         evaluated(Neutral(), tiny_env, episodes=0)
+    with pytest.raises(InvalidValueError, match=r"^`episodes` must be at least 64 for measures of text\. Received 10"):
+        evaluated(Neutral(), tiny_env, measures=TextMeasuresConfig())

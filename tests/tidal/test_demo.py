@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from agents.episodes import Episodes
-from agents.evaluation import Interval
+from agents.intervals import Interval
 from tidal.commands import demo as command
 from tidal.demo import DemoResult, gate_paths
 from tidal.demo_config import DemoConfig
