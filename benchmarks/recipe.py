@@ -64,6 +64,11 @@ def main() -> None:
     result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     runs: list[dict[str, Any]] = result.get("runs", [])
     count = arguments.oracle_episodes
+    if result:
+        marks = result["yardsticks"]
+        known = result["evaluation_seed"], tuple(marks["static_gates"]), marks["oracle_episodes"]
+        if known != (arguments.evaluation_seed, tuple(arguments.static), count):
+            parser.error(f"{path} holds figures of other episodes or static gates {known}: move it away first.")
     if "yardsticks" not in result:
         static = returns_of(Fixed(arguments.static, "best static"), arguments.episodes)
         oracle = returns_of(OneStepOracle(), count)
