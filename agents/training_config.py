@@ -179,8 +179,8 @@ class TrainConfig:
             if self.warm_start.env_steps > self.total_steps:
                 rule = f"must be at most `total_steps` ({self.total_steps})"
                 raise InvalidValueError("warm_start.env_steps", rule, self.warm_start.env_steps)
-            if self.ppo.policy != "beta" or self.env.carl is not None:
-                rule = "must be 0 for a Gaussian policy, and where coherence is paid"
+            if self.ppo.policy != "beta" or self.env.carl is not None or self.ppo.constraint is not None:
+                rule = "must be 0 for a Gaussian policy, where coherence is paid, and under a constraint"
                 raise InvalidValueError("warm_start.env_steps", rule, self.warm_start.env_steps)
         if self.ppo.constraint is not None and self.env.cost is None:
             raise InvalidValueError("ppo.constraint", "must be None without an `env.cost`", self.ppo.constraint)
