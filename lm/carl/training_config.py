@@ -65,12 +65,12 @@ class PolicyConfig:
     """Of the draws, above 0."""
     learning_rate: float = 1e-5
     """Peak learning rate, above 0."""
-    scale_rewards: Literal["group", "batch", "none"] = "batch"
-    """What advantages are divided by: the standard deviation of the group's rewards, of the batch's, or nothing. By
-    group, where all completions solve the task, small differences in coherence count as much as the task does."""
+    scale_rewards: Literal["group", "batch", "none"] = "none"
+    """What advantages are divided by: the standard deviation of the group's rewards, of the batch's, or nothing. Where
+    all completions solve the task, a division makes small differences in coherence count as much as the task did."""
     beta: float = 0.0
     """Weight of the divergence from the model before training, at least 0."""
-    carl_weight: float = 1.0
+    carl_weight: float = 0.3
     """Weight of the CARL reward, at least 0; 0 leaves it out."""
     composite: Literal["corrected", "published"] = "corrected"
     """How the CARL scores become one number."""
