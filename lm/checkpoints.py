@@ -29,13 +29,18 @@ def last_whole_checkpoint(folder: Path) -> str | None:
 
 
 def train_to_the_end(trainer: Trainer, checkpoint: str | None, max_steps: int) -> int:
-    """Train to the end from a checkpoint, or take its best weights where it is the end already; returns the steps."""
+    """Train to the end from a checkpoint, or take its best weights where it is the end already; returns the steps.
+
+    Trainer itself would take one step more from a checkpoint of the last one.
+    """
     if checkpoint is not None:
         state = TrainerState.load_from_json(str(Path(checkpoint) / "trainer_state.json"))
         if state.global_step >= max_steps:
             weights = load_file(Path(state.best_model_checkpoint or checkpoint) / "model.safetensors")
             trainer.model.load_state_dict(weights, strict=False)  # a tied head is not on disk
             trainer.model.tie_weights()
+            trainer.state = state
+            trainer._load_callback_state()
             return state.global_step
     trainer.train(resume_from_checkpoint=checkpoint)
     return trainer.state.global_step

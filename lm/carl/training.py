@@ -26,9 +26,9 @@ from lm.carl.phases import PhaseAdaptiveWeights
 from lm.carl.task_words import WordTask
 from lm.carl.training_config import CarlTrainConfig, PolicyConfig
 from lm.carl.training_data import prompts_of, read_training_data
+from lm.checkpoints import last_whole_checkpoint, train_to_the_end
 from lm.errors import InvalidValueError
 from lm.extras import require_extra
-from lm.pretraining import last_whole_checkpoint
 from lm.tokenization import load_tokenizer
 from lm.whole_folder import write_whole_folder
 
@@ -207,7 +207,7 @@ def _optimize(
 def _run(trainer: Any, folder: Path) -> list[dict[str, Any]]:
     """Train from the last whole checkpoint, if there is one, and return what was logged."""
     trainer.remove_callback(PrinterCallback)  # a library function prints nothing
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder / "checkpoints"))
+    train_to_the_end(trainer, last_whole_checkpoint(folder / "checkpoints"), trainer.args.max_steps)
     return [entry for entry in trainer.state.log_history if "train_runtime" not in entry]
 
 

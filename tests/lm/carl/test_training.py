@@ -108,6 +108,8 @@ def test_killed_within_a_method_it_ends_as_if_it_had_not_been(config: CarlTrainC
     assert len(rewards[0]) == 4 and rewards[0] == rewards[1]
     for name, weight in load_model(str(whole.model_folder)).state_dict().items():
         torch.testing.assert_close(load_model(str(resumed.model_folder)).state_dict()[name], weight)
+    again = train(config, tmp_path / "run", resume=True)
+    assert again.grpo == resumed.grpo  # nothing is left to do
 
 
 def test_chat_prompts_end_before_the_answer(tmp_path: Path) -> None:
