@@ -23,9 +23,9 @@ with at least as many env steps as a controller learns from, trains the controll
 held-out episodes:
 
 ```bash
-tidal benchmark --config configs/benchmark/default.yaml --output runs/benchmark
-tidal benchmark --config configs/benchmark/judge.yaml --output runs/benchmark-judge
-tidal benchmark --config configs/benchmark/quick.yaml --output runs/quick
+tidal benchmark --config configs/benchmark/quick.yaml --output runs/quick  # minutes, to see it work
+tidal benchmark --config configs/benchmark/default.yaml --output runs/benchmark  # ten controllers, in earnest
+tidal benchmark --config configs/benchmark/judge.yaml --output runs/benchmark-judge  # the same on the reward judge
 ```
 
 The folder gets `results.json`, `report.html` (one file, to be opened by itself), `plots/`, and a JSON file for every
@@ -36,7 +36,7 @@ each (`--workers`). `--quick` shortens any configuration to some minutes; `--mod
 the recipe:
 
 ```bash
-tidal benchmark --config configs/benchmark/default.yaml --model path/to/model --output runs/other-model --resume
+tidal benchmark --config configs/benchmark/default.yaml --model path/to/model --output runs/other-model
 ```
 
 **What is compared.** Controllers are trained from neighbouring seeds, and every one of them is reported. Baselines are
