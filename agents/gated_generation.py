@@ -54,11 +54,13 @@ def generate_tokens(
         stop: strings that end the text; the token that completes one is the last.
 
     Raises:
-        InvalidValueError: the prompt or a stop string is empty, or prompt and new tokens do not fit into the model's
-            context.
+        InvalidValueError: the prompt or a stop string is empty, no token is asked for, or prompt and new tokens
+            do not fit into the model's context.
     """
     if seed < 0:
         raise InvalidValueError("seed", "must be at least 0", seed)
+    if max_tokens < 1:
+        raise InvalidValueError("max_tokens", "must be at least 1", max_tokens)
     if not all(stop):
         raise InvalidValueError("stop", "must hold strings that are not empty", list(stop))
     whole_prompt = (1_000_000, 1_000_000)  # more tokens than any prompt has: all of them are used

@@ -15,14 +15,14 @@ CONFIG_FILE = "config.json"
 
 
 def claim(
-    folder: str | Path, config: Any, *, resume: bool, overwrite: bool, adjustable: frozenset[str] = frozenset()
+    folder: str | Path, config: Any, *, resume: bool | None, overwrite: bool, adjustable: frozenset[str] = frozenset()
 ) -> Path:
     """Make a run's folder and write its configuration, a dataclass, as JSON.
 
     Args:
         folder: of the run.
         config: its configuration.
-        resume: take the folder as it is.
+        resume: take the folder as it is; None: a run of this kind cannot be resumed.
         overwrite: remove the run that it holds.
         adjustable: dotted names of fields that may differ from the run that is resumed.
 
@@ -38,7 +38,7 @@ def claim(
     ours = json.loads(json.dumps(dataclasses.asdict(config)))
     if folder.exists() and any(folder.iterdir()):
         theirs = _config_of_run(folder, ours)
-        if (overwrite or resume) and theirs is None:
+        if theirs is None:
             raise OutputExistsError(
                 f"The output folder {folder} holds something that is no run of this kind and is left as it is. "
                 "Choose another."
@@ -46,9 +46,9 @@ def claim(
         if overwrite:
             shutil.rmtree(folder)
         elif not resume:
+            ways = "Choose another" if resume is None else "Choose another, continue it with `--resume`,"
             raise OutputExistsError(
-                f"The output folder {folder} already holds a run. Choose another, continue it with `--resume`, "
-                "or replace it with `--overwrite`."
+                f"The output folder {folder} already holds a run. {ways} or replace it with `--overwrite`."
             )
         else:
             differing = {name: text for name, text in _differences(theirs, ours) if name not in adjustable}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -53,7 +54,11 @@ def agent_named(name: str) -> Agent:
         controller = Controller.load(name)
         controller.name = name.rstrip("/")
         return controller
-    raise InvalidValueError("agent", f"must be one of {HELP}", name)
+    if "/" in name or name.endswith(".json"):
+        rule = "must be the existing folder of a controller, or JSON file of a tuned decoding method"
+        raise InvalidValueError("agent", rule, name, "`tidal train` and `tidal tune` make them.")
+    near = difflib.get_close_matches(family, [*known, "static", *DECODER_FAMILIES], n=1)
+    raise InvalidValueError("agent", f"must be one of {HELP}", name, f"Did you mean `{near[0]}`?" if near else "")
 
 
 def _gates(text: str) -> list[float]:

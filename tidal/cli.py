@@ -6,6 +6,7 @@ Only the chosen command's module is imported, so that ``tidal --help`` does not 
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return import_module(f"tidal.commands.{name}").run(rest)
     except ArgumentError as error:
-        return _fail(f"{' '.join(str(error).split())} See `tidal {name} --help`.")
+        return _fail(f"{_in_plain_words(error)} See `tidal {name} --help`.")
     except TidalGymError as error:
         return _fail(str(error))
     except OSError as error:  # a disk that is full, a folder that may not be written
@@ -79,6 +80,18 @@ def _fail(message: str, code: int = EXIT_MISUSED, label: str = "Error:") -> int:
     errors.print(label, style="bold red", end=" ")
     errors.print(message, soft_wrap=True)
     return code
+
+
+def _in_plain_words(error: ArgumentError) -> str:
+    """What the parser says, as a sentence, with options and types as a reader knows them."""
+    text = " ".join(str(error).split())
+    for pattern, words in (
+        (r'Parser key "([^"]+)":', r"`\1`:"),
+        (r"Expected a typing\.Literal\[(.*?)\]", r"Expected one of \1"),
+        (r"Expected a <class '(tuple|list)'>", "Expected a list such as '[a, b]'"),
+    ):
+        text = re.sub(pattern, words, text)
+    return text if text.endswith(".") else f"{text}."
 
 
 def _interrupted(name: str, arguments: Sequence[str]) -> str:

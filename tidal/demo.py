@@ -135,7 +135,7 @@ def run_demo(config: DemoConfig, output: str | Path, show: ShowPhase, *, overwri
     Raises:
         OutputExistsError: the folder is not empty, and `overwrite` is False.
     """
-    folder = claim(output, config, resume=False, overwrite=overwrite)
+    folder = claim(output, config, resume=None, overwrite=overwrite)
     env = EnvConfig(model=config.model)
     heldout = EnvConfig(model=config.model, prompts="heldout")
     seconds: dict[str, float] = {}

@@ -22,7 +22,7 @@ class CarlRewardConfig:
     weight: float = 1.0
     """What the score is multiplied by; finite. An episode's score lies in [0, 1], its tidal reward about at 5."""
     composite: Composite = "corrected"
-    """How the scores become one number (:func:`lm.carl.reward.carl_reward`)."""
+    """How the scores become one number (`lm.carl.reward.carl_reward`)."""
     weights: CarlWeights | None = None
     """Of the three scores; None: the published ones."""
 

@@ -13,7 +13,7 @@ from lm.rlm.grammar import RandomGrammar
 
 @dataclass(frozen=True)
 class GrammarConfig:
-    """Which grammar; see :class:`lm.rlm.grammar.RandomGrammar`."""
+    """Which grammar; see `lm.rlm.grammar.RandomGrammar`."""
 
     vocab_size: int = 64
     """v, number of symbols, at least 2."""

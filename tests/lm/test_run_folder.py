@@ -28,10 +28,17 @@ def test_a_run_is_never_overwritten_unasked(tmp_path):
     assert not (folder / "result").exists()
 
 
+def test_resuming_is_offered_only_where_it_is_possible(tmp_path):
+    run_folder.claim(tmp_path, Config(), resume=None, overwrite=False)
+    with pytest.raises(OutputExistsError, match=r"a run. Choose another or replace it with `--overwrite`.$"):
+        run_folder.claim(tmp_path, Config(), resume=None, overwrite=False)
+
+
 def test_what_is_no_run_is_not_removed(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(OutputExistsError, match="holds something that is no run"):
-        run_folder.claim(tmp_path, Config(), resume=False, overwrite=True)
+    for overwrite in (False, True):
+        with pytest.raises(OutputExistsError, match="holds something that is no run"):
+            run_folder.claim(tmp_path, Config(), resume=False, overwrite=overwrite)
     (tmp_path / "config.json").write_text('{"model_type": "gated_transformer"}')  # as a model's folder has
     for choice in ({"resume": False, "overwrite": True}, {"resume": True, "overwrite": False}):
         with pytest.raises(OutputExistsError, match="holds something that is no run"):

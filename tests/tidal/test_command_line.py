@@ -166,3 +166,22 @@ def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("tidal.commands.score"), "run", buggy)
     with pytest.raises(ZeroDivisionError):
         main(["score", "x"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "--total_step", 1, "--output", "run"), "arguments: --total_step 1. See `tidal train --help`."),
+        (("train", "--ppo.policy", "gausian", "--output", "run"), "`ppo.policy`: Expected one of 'beta', 'gaussian'."),
+        (("benchmark", "--decoders", "edt", "--output", "run"), "`decoders`: Expected a list such as '[a, b]'."),
+        (
+            ("rlm", "sweep", "--parameter", "nope", "--values", "[1]", "--output", "run"),
+            "`tidal rlm sweep --help`.",
+        ),
+        (("evaluate", "--agent", "neutrl"), "Received neutrl. Did you mean `neutral`?"),
+        (("evaluate", "--agent", "runs/nope/controller"), "must be the existing folder of a controller"),
+    ],
+)
+def test_mistakes_are_told_in_plain_words(tidal: Tidal, arguments: tuple[Any, ...], message: str) -> None:
+    code, _, err = tidal(*arguments)
+    assert code == 2 and message in " ".join(err.split())

@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     Recorder(agent, rows=0)
     env.make(1).close()
     analysis_run = AnalysisRun(options.agent, env, config)
-    folder = claim(options.output, analysis_run, resume=False, overwrite=options.overwrite)
+    folder = claim(options.output, analysis_run, resume=None, overwrite=options.overwrite)
     with progress(f"Watching {agent.name}") as update:
         analysis = analyze(agent, env, config, progress=update)
     made_with = provenance()
@@ -86,5 +86,5 @@ def summary(analysis: Analysis) -> dict[str, str]:
     if analysis.sweep:
         best = max(analysis.sweep, key=lambda setting: setting.mean_return.mean)
         gates = ", ".join(f"{gate:g}" for gate in best.gates)
-        figures["best extreme"] = f"({gates}) with {best.mean_return}, the agent earns {best.advantage} more"
+        figures["best extreme"] = f"({gates}) with {best.mean_return}; the agent's return minus that: {best.advantage}"
     return figures
