@@ -174,10 +174,6 @@ def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         (("train", "--total_step", 1, "--output", "run"), "arguments: --total_step 1. See `tidal train --help`."),
         (("train", "--ppo.policy", "gausian", "--output", "run"), "`ppo.policy`: Expected one of 'beta', 'gaussian'."),
         (("benchmark", "--decoders", "edt", "--output", "run"), "`decoders`: Expected a list such as '[a, b]'."),
-        (
-            ("rlm", "sweep", "--parameter", "nope", "--values", "[1]", "--output", "run"),
-            "`tidal rlm sweep --help`.",
-        ),
         (("evaluate", "--agent", "neutrl"), "Received neutrl. Did you mean `neutral`?"),
         (("evaluate", "--agent", "runs/nope/controller"), "must be the existing folder of a controller"),
     ],
