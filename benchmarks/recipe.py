@@ -1,7 +1,7 @@
 """What each part of the training recipe is worth, measured on the training openings alone.
 
 Every variant trains with a few seeds and is evaluated on episodes of the training openings that no training saw. The
-held-out openings stay out of it: they are for the figures of the recipe that came out (benchmarks/controllers.py).
+held-out openings stay out of it: they are for the figures of the recipe that came out (`tidal benchmark`).
 Variants that are in the result file already are not run again, unless --again names them.
 
     python benchmarks/recipe.py --steps 100000 --seeds 0 1
