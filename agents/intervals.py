@@ -48,7 +48,27 @@ def jackknife_interval(value: float, left_out: NDArray[np.floating]) -> Interval
         value: θ, of all observations.
         left_out: (G,) θ_g, without each group.
     """
+    return _student_interval(value, _jackknife_variance(left_out), len(left_out) - 1)
+
+
+def jackknife_interval_over_runs(values: NDArray[np.floating], left_out: NDArray[np.floating]) -> Interval:
+    """The same of a mean over runs, whose variance is added to the jackknife's.
+
+    Args:
+        values: (R,) θ of each run; of a single one nothing is known about the others.
+        left_out: (G,) the mean over runs, without each group.
+    """
+    variance = _jackknife_variance(left_out)
+    if len(values) > 1:
+        variance += values.var(ddof=1) / len(values)
+    return _student_interval(float(values.mean()), variance, len(left_out) - 1)
+
+
+def _jackknife_variance(left_out: NDArray[np.floating]) -> float:
     groups = len(left_out)
-    error = np.sqrt((groups - 1) / groups * ((left_out - left_out.mean()) ** 2).sum())
-    reach = float(student_t.ppf(0.975, groups - 1) * error)
+    return (groups - 1) / groups * ((left_out - left_out.mean()) ** 2).sum()
+
+
+def _student_interval(value: float, variance: float, degrees: int) -> Interval:
+    reach = float(student_t.ppf(0.975, degrees) * np.sqrt(variance))
     return Interval(value, value - reach, value + reach)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
 
-from agents.intervals import Interval
+from agents.intervals import Interval, jackknife_interval_over_runs
 
 
 @dataclass(frozen=True)
@@ -67,13 +66,7 @@ def compare_texts(measure: str, learned: Sequence[Gap], baseline: Gap) -> TextAd
     """
     distances = np.array([abs(gap.value - gap.human) for gap in learned])
     theirs = abs(baseline.value - baseline.human)
-    left_out = np.mean([_towards_human(gap) for gap in learned], axis=0) - _towards_human(baseline)  # (G,)
-    groups = len(left_out)
-    variance = (groups - 1) / groups * ((left_out - left_out.mean()) ** 2).sum()
-    if len(distances) > 1:
-        variance += distances.var(ddof=1) / len(distances)
-    reach = float(student_t.ppf(0.975, groups - 1) * np.sqrt(variance))
-    difference = float(distances.mean() - theirs)
+    left_out = np.mean([towards_human(gap) for gap in learned], axis=0) - towards_human(baseline)  # (G,)
     return TextAdvantage(
         measure=measure,
         human=baseline.human,
@@ -81,10 +74,10 @@ def compare_texts(measure: str, learned: Sequence[Gap], baseline: Gap) -> TextAd
         baseline=baseline.value,
         learned_distance=float(distances.mean()),
         baseline_distance=theirs,
-        difference=Interval(difference, difference - reach, difference + reach),
+        difference=jackknife_interval_over_runs(distances - theirs, left_out),
     )
 
 
-def _towards_human(gap: Gap) -> NDArray[np.float64]:
-    """The distances without each group, on the side of human text that the whole is on."""
+def towards_human(gap: Gap) -> NDArray[np.float64]:
+    """(G,) the distances without each group, on the side of human text that the whole is on."""
     return np.sign(gap.value - gap.human) * gap.left_out

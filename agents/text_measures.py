@@ -18,6 +18,7 @@ from agents.episodes import Episodes
 from agents.intervals import Interval, jackknife_interval
 from agents.mauve import mauve, quantize
 from agents.ngrams import NgramTable, self_bleu
+from agents.text_comparison import Gap, towards_human
 from agents.text_sets import TextSet, human_texts
 from agents.text_statistics import distinct
 from lm.bundle import Bundle
@@ -160,7 +161,10 @@ def compare_distances(first: TextMeasures, second: TextMeasures) -> dict[str, In
     differences = {}
     for name in MEASURES:
         one, other = getattr(first, name), getattr(second, name)
-        gaps = [np.sign(measure.value.mean - measure.human) * np.array(measure.left_out) for measure in (one, other)]
+        gaps = [
+            towards_human(Gap(measure.value.mean, measure.human, np.array(measure.left_out)))
+            for measure in (one, other)
+        ]
         difference = one.distance.mean - other.distance.mean
         differences[name] = jackknife_interval(difference, gaps[0] - gaps[1])
     return differences
