@@ -40,13 +40,20 @@ class ExpectedReward(VecEnvWrapper):
         return observations, expected.astype(np.float32), dones, infos
 
 
-def expected_reward_of(infos: dict[str, Any], is_over: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(N,) what each row's reward was expected to be in the step that gave these infos (SAME_STEP autoreset).
+def info_of(name: str, infos: dict[str, Any], is_over: NDArray[np.bool_]) -> NDArray[Any]:
+    """(N,) what a step's infos tell of every row (SAME_STEP autoreset).
 
     Args:
-        infos: of a vector env that was made with ``expected_reward=True``.
+        name: of the info.
+        infos: of the vector env.
         is_over: (N,) rows whose episodes ended in the step; their own infos lie apart.
     """
     if not is_over.any():
-        return infos[INFO_KEY]
-    return np.where(is_over, infos["final_info"][INFO_KEY], infos.get(INFO_KEY, 0.0))
+        return infos[name]
+    final = infos["final_info"][name]
+    return np.where(is_over, final, infos.get(name, np.zeros_like(final)))
+
+
+def expected_reward_of(infos: dict[str, Any], is_over: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(N,) what each row's reward was expected to be, by the infos of an env made with ``expected_reward=True``."""
+    return info_of(INFO_KEY, infos, is_over)

@@ -140,6 +140,8 @@ class WarmStartConfig:
     temperature: float = 0.015
     """What a nat of the policy's entropy is worth, in standard deviations of the expected rewards that were asked for;
     above 0: how much is left for PPO to explore."""
+    look_ahead: bool = False
+    """Whether it learns as well what follows the next token until the episode ends, discounted by ``ppo.gamma``."""
 
     def __post_init__(self) -> None:
         least = {"env_steps": 0, "candidates": 2, "rollout_steps": 1, "gradient_steps": 1, "batch_size": 1}

@@ -8,8 +8,10 @@ it:
 
     maximise over the policy π   E[surface(s, a)] + temperature · H(π(·|s)),   a from π(·|s), reparametrised
 
-It looks one token ahead, as the one-step oracle does; looking further is left to PPO. The critic starts with one-step
-temporal differences in the same states, on the reward that the surface promises.
+It looks one token ahead, as the one-step oracle does, and leaves it to PPO to look further; the critic starts with
+one-step temporal differences in the same states, on the reward that the surface promises. With ``look_ahead`` it adds
+to the surface what follows the token, discounted by PPO's γ (:mod:`agents.look_ahead`), and the critic learns from
+λ-returns: for rewards that hang more on where a text goes than on the next token, as `judge` does.
 """
 
 from __future__ import annotations
@@ -25,8 +27,11 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.beta_policy import BetaPolicy
+from agents.expected_reward import info_of
 from agents.learning_curve import LearningCurve
+from agents.look_ahead import LookAhead
 from agents.reward_surface import RewardSurface
+from agents.state_memory import StateMemory
 from agents.training_config import WarmStartConfig
 
 if TYPE_CHECKING:
@@ -54,25 +59,28 @@ def warm_start(
     generator = np.random.default_rng((seed, 3))
     num_envs = vector_env.num_envs
     rounds = math.ceil(config.env_steps / (num_envs * config.rollout_steps))
-    memory = _Memory(rounds * config.rollout_steps * num_envs, config.candidates, vector_env)
-    learner = _Learner(ppo, normalization, config)
+    shapes = (cast("tuple[int, ...]", space.shape) for space in (ppo.observation_space, ppo.action_space))
+    memory = StateMemory(rounds * config.rollout_steps * num_envs, num_envs, config.candidates, *shapes)
+    learner = _Learner(ppo, normalization, config, memory)
     observations = normalization.reset()
     for number in range(rounds):
         seen = []
         for _ in range(config.rollout_steps):
             seen.append(observations)
             candidates = _candidates(ppo, observations, config.candidates, generator)  # (K, N, A)
-            memory.add_state(normalization.get_original_obs(), candidates, vector_env.expected_rewards(candidates))
+            prospects = vector_env.prospects(candidates)
+            memory.add_state(normalization.get_original_obs(), candidates, prospects.expected_rewards)
             observations, _, dones, infos = normalization.step(candidates[0])
             following = normalization.get_original_obs()
             for row in np.flatnonzero(dones):
                 following[row] = normalization.unnormalize_obs(infos[row]["terminal_observation"])
             is_cut = np.array([bool(info.get("TimeLimit.truncated")) for info in infos])
-            memory.add_outcome(following, ~dones | is_cut)
+            drawn = info_of("token", normalization.vector_infos, dones)
+            memory.add_outcome(following, dones, is_cut, prospects.likelihood(drawn))
             curve.add_episodes(dones, infos)
         ppo.num_timesteps = memory.count
         curve.add_point(np.concatenate(seen))
-        learner.learn(memory, generator, learning_rate=config.learning_rate * (1 - number / rounds))
+        learner.learn(generator, learning_rate=config.learning_rate * (1 - number / rounds))
 
 
 def _candidates(ppo: PPO, observations: object, count: int, generator: np.random.Generator) -> NDArray[np.float32]:
@@ -84,42 +92,12 @@ def _candidates(ppo: PPO, observations: object, count: int, generator: np.random
     return np.stack([*drawn, *uniform])
 
 
-class _Memory:
-    """All states of the warm start: what was asked in them, and what came next."""
-
-    def __init__(self, capacity: int, candidates: int, vector_env: TidalGatingVectorEnv) -> None:
-        observation = cast("tuple[int, ...]", vector_env.single_observation_space.shape)
-        action = cast("tuple[int, ...]", vector_env.single_action_space.shape)
-        self.count = 0
-        self._rows = vector_env.num_envs
-        self.observations = np.zeros((capacity, *observation), np.float32)  # as the environment gives them
-        self.actions = np.zeros((capacity, candidates, *action), np.float32)  # the first one was taken
-        self.rewards = np.zeros((capacity, candidates), np.float32)  # expected, exact
-        self.following = np.zeros_like(self.observations)
-        self.goes_on = np.zeros(capacity, np.bool_)
-
-    def add_state(
-        self, observations: NDArray[np.float32], candidates: NDArray[np.float32], expected: NDArray[np.float64]
-    ) -> None:
-        """States (N, size), candidates (K, N, A) and their expected rewards (N, K)."""
-        rows = slice(self.count, self.count + self._rows)
-        self.observations[rows] = observations
-        self.actions[rows] = candidates.swapaxes(0, 1)
-        self.rewards[rows] = expected
-
-    def add_outcome(self, following: NDArray[np.float32], goes_on: NDArray[np.bool_]) -> None:
-        """What came after the newest states: observations (N, size), and whether there is more to earn (N,)."""
-        rows = slice(self.count, self.count + self._rows)
-        self.following[rows] = following
-        self.goes_on[rows] = goes_on
-        self.count += self._rows
-
-
 class _Learner:
     """Fits the surface, the policy and the critic, each with an optimizer of its own."""
 
-    def __init__(self, ppo: PPO, normalization: VecNormalize, config: WarmStartConfig) -> None:
+    def __init__(self, ppo: PPO, normalization: VecNormalize, config: WarmStartConfig, memory: StateMemory) -> None:
         assert isinstance(ppo.policy, BetaPolicy)
+        self._memory = memory
         self._policy, self._gamma = ppo.policy, ppo.gamma
         self._normalization, self._config = normalization, config
         size, num_gates = (space.shape[0] for space in (ppo.observation_space, ppo.action_space))
@@ -131,33 +109,53 @@ class _Learner:
             [*extractor.value_net.parameters(), *self._policy.value_net.parameters()],
         )
         self._optimizers = [torch.optim.Adam(part, fused=True) for part in parts]
+        self._ahead: LookAhead | None = None
+        if config.look_ahead:
+            rollout = config.rollout_steps * memory.num_rows
+            self._ahead = LookAhead(memory, rollout, ppo.gamma, RewardSurface(size, num_gates))
 
-    def learn(self, memory: _Memory, generator: np.random.Generator, learning_rate: float) -> None:
+    def learn(self, generator: np.random.Generator, learning_rate: float) -> None:
         """One phase of minibatches from all states so far."""
+        memory, ahead = self._memory, self._ahead
         for optimizer in self._optimizers:
             optimizer.param_groups[0]["lr"] = learning_rate
         known = memory.rewards[: memory.count]
         center, scale = float(known.mean()), float(known.std()) + 1e-8
+        unit = float(np.sqrt(self._normalization.ret_rms.var + self._normalization.epsilon))  # of the critic's values
+        if ahead is not None:
+            ahead.begin_phase(self._values, unit, learning_rate)
         self._policy.set_training_mode(True)
         for _ in range(self._config.gradient_steps):
             rows = generator.integers(memory.count, size=self._config.batch_size)
-            states, following = (
-                torch.as_tensor(self._normalization.normalize_obs(observations[rows]))
-                for observations in (memory.observations, memory.following)
-            )
+            states = self._normalized(memory.observations[rows])
             target = torch.as_tensor((memory.rewards[rows] - center) / scale)
             surface, actor, critic = self._optimizers
             _descend(surface, F.mse_loss(self._surface(states, torch.as_tensor(memory.actions[rows])), target))
+            if ahead is not None:
+                ahead.descend(states, rows)
             distribution = self._policy.get_distribution(states)
-            promised = self._surface(states, distribution.sample().unsqueeze(1)).squeeze(1)  # the gradient passes
+            action = distribution.sample().unsqueeze(1)  # the gradient passes
+            promised = self._surface(states, action).squeeze(1)
+            promised_ahead = 0.0 if ahead is None else unit / scale * ahead.future(states, action).squeeze(1)
             entropy = distribution.entropy().mean()
-            _descend(actor, -(promised.mean() + self._config.temperature * entropy))
+            _descend(actor, -((promised + promised_ahead).mean() + self._config.temperature * entropy))
+            if ahead is not None:
+                newest, returns = ahead.draw(generator, self._config.batch_size)
+                _descend(critic, F.mse_loss(self._values(newest), returns))
+                continue
             # What the policy would earn now, not what its forerunner did.
             earned = torch.as_tensor(self._normalization.normalize_reward(center + scale * promised.detach().numpy()))
             with torch.no_grad():
-                ahead = self._policy.predict_values(following).squeeze(1) * torch.as_tensor(memory.goes_on[rows])
-            _descend(critic, F.mse_loss(self._policy.predict_values(states).squeeze(1), earned + self._gamma * ahead))
+                later = self._values(memory.following[rows]) * torch.as_tensor(memory.goes_on[rows])
+            _descend(critic, F.mse_loss(self._policy.predict_values(states).squeeze(1), earned + self._gamma * later))
         self._policy.set_training_mode(False)
+
+    def _normalized(self, observations: NDArray[np.float32]) -> torch.Tensor:
+        return torch.as_tensor(self._normalization.normalize_obs(observations))
+
+    def _values(self, observations: NDArray[np.float32]) -> torch.Tensor:
+        """(B,) for observations (B, size) as the environment gives them."""
+        return self._policy.predict_values(self._normalized(observations)).squeeze(1)
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:

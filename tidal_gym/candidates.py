@@ -17,3 +17,18 @@ class Candidates(NamedTuple):
     """(N, K) probabilities under q, the distribution that a token is drawn from; they sum to 1."""
     p: NDArray[np.float64]
     """(N, K) probabilities under p, the neutral distribution; they sum to 1 over the whole vocabulary."""
+
+
+class Prospects(NamedTuple):
+    """What A actions would do in the present state of each of N rows: what they earn, and what they would draw."""
+
+    expected_rewards: NDArray[np.float64]
+    """(N, A) exact expected immediate rewards."""
+    tokens: NDArray[np.int64]
+    """(N, A, K) ids of the tokens that could be drawn."""
+    q: NDArray[np.float64]
+    """(N, A, K) their probabilities, which sum to 1."""
+
+    def likelihood(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(N, A) probability of one token (N,) a row under each action."""
+        return np.where(self.tokens == tokens[:, None, None], self.q, 0.0).sum(axis=2)

@@ -261,13 +261,18 @@ class Generation:
         return self.observe(), report
 
     @torch.inference_mode()
-    def expected_rewards(self, actions: Tensor, reward: Reward) -> Tensor:
-        """The exact expected immediate reward (N, A) of actions (A, 3) or (A, N, 3) in every row; changes nothing."""
-        expectations = []
+    def prospects(self, actions: Tensor, reward: Reward) -> tuple[Tensor, Tensor, Tensor]:
+        """What actions (A, 3) or (A, N, 3) would do in every row; changes nothing.
+
+        Returns:
+            The exact expected immediate reward (N, A); ids and probabilities of what could be drawn, (N, A, K) each.
+        """
+        found = []
         for action in actions:
             q, _ = self.propose(action.expand(len(self._steps), -1), keep=False)
-            expectations.append(self._expectation(q, reward))
-        return torch.stack(expectations, dim=1)
+            found.append((self._expectation(q, reward), q.tokens, q.probs))
+        expected, tokens, probs = (torch.stack(column, dim=1) for column in zip(*found, strict=True))
+        return expected, tokens, probs
 
     @torch.inference_mode()
     def candidates(self, gates: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -29,7 +29,7 @@ from tidal_gym.arguments import (
     require_reset_mask,
     seeds_by_row,
 )
-from tidal_gym.candidates import Candidates
+from tidal_gym.candidates import Candidates, Prospects
 from tidal_gym.costs import make_cost
 from tidal_gym.cuda_graph import Recorded
 from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, require_episode_fits
@@ -266,7 +266,6 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             *self._generation.step_with(processor, uniforms, self._reward, self._cost, with_expectation=expects)
         )
 
-    @torch.inference_mode()
     def expected_rewards(self, actions: ArrayLike) -> NDArray[np.float64]:
         """The expected immediate reward of each action in every row's present state, exact: summed over q, not sampled.
 
@@ -278,12 +277,18 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         Returns:
             (N, A).
         """
+        return self.prospects(actions).expected_rewards
+
+    @torch.inference_mode()
+    def prospects(self, actions: ArrayLike) -> Prospects:
+        """As :meth:`expected_rewards`, and besides what each action could draw, and how likely."""
         self._require_running()
         actions = np.asarray(actions)
         rows = (self.num_envs,) if actions.ndim == 3 else ()
         gates = self._as_tensor(require_gates(actions, (len(actions), *rows, len(GATE_NAMES))))
         self._generation.catch_up()
-        return self._generation.expected_rewards(gates, self._reward).double().cpu().numpy()
+        expected, tokens, q = (column.cpu().numpy() for column in self._generation.prospects(gates, self._reward))
+        return Prospects(expected.astype(np.float64), tokens, q.astype(np.float64))
 
     @torch.inference_mode()
     def candidates(self, actions: ArrayLike) -> Candidates:

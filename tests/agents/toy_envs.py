@@ -9,6 +9,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from tidal_gym.candidates import Prospects
+
 
 class CountingVectorEnv(VectorEnv):
     """Observation (row, step of the episode); reward 100 row + step; row 0 terminates at 3, row r truncates at 2 + r.
@@ -96,7 +98,8 @@ class TargetVectorEnv(VectorEnv):
 class ValleyVectorEnv(VectorEnv):
     """One-step episodes: observe x in [-1, 1]²; expected reward -2 |a - best|², with best = (0.1 + 0.4 (x + 1), ½).
 
-    What is drawn is the expectation and noise. It offers ``expected_rewards``, as the environments of texts do.
+    What is drawn is the expectation and noise. It offers ``prospects``, as the environments of texts
+    do; there is one token.
     """
 
     def __init__(self, num_envs: int = 32) -> None:
@@ -116,6 +119,11 @@ class ValleyVectorEnv(VectorEnv):
         """(N, A) for actions (A, N, 3)."""
         return -2.0 * ((actions - self.best(self._states)) ** 2).sum(axis=2).T
 
+    def prospects(self, actions: np.ndarray) -> Prospects:
+        """For actions (A, N, 3)."""
+        expected = self.expected_rewards(actions)
+        return Prospects(expected, np.zeros((*expected.shape, 1), int), np.ones((*expected.shape, 1)))
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
         self._states = self._draw()
@@ -124,12 +132,60 @@ class ValleyVectorEnv(VectorEnv):
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
         rewards = self.expected_rewards(actions[None])[:, 0] + self.np_random.normal(size=self.num_envs)
         done = np.ones(self.num_envs, bool)
-        infos = {"final_obs": self._states.copy(), "_final_obs": done}
+        final_info = {"token": np.zeros(self.num_envs, int)}
+        infos = {"final_obs": self._states.copy(), "_final_obs": done, "final_info": final_info}
         self._states = self._draw()
         return self._states.copy(), rewards, done, np.zeros(self.num_envs, bool), infos
 
     def _draw(self) -> np.ndarray:
         return self.np_random.uniform(-1, 1, (self.num_envs, 2)).astype(np.float32)
+
+
+class ForkVectorEnv(VectorEnv):
+    """Episodes of 2 steps: observe x and the step; the first action's creativity is the probability of token 1.
+
+    It costs 0.2 times that probability at once. The second step pays x, whatever one does, if the token was 1: far
+    ahead it is best to draw 1 where x is above 0.2, and for the next token alone it never is. Truncated at the end.
+    """
+
+    def __init__(self, num_envs: int = 32) -> None:
+        self.num_envs = num_envs
+        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        self.single_observation_space = gymnasium.spaces.Box(-1.0, 1.0, (3,), np.float32)
+        self.single_action_space = gymnasium.spaces.Box(0.0, 1.0, (3,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def prospects(self, actions: np.ndarray) -> Prospects:
+        """For actions (A, N, 3)."""
+        wanted = actions[..., 0].T.astype(float)  # (N, A)
+        paid = np.broadcast_to((self._wishes * self._tokens)[:, None], wanted.shape)
+        expected = np.where(self._is_second, paid, -0.2 * wanted)
+        tokens = np.broadcast_to(np.arange(2), (*wanted.shape, 2))
+        return Prospects(expected, tokens, np.stack((1 - wanted, wanted), axis=2))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        return self._begin(), {}
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
+        rewards = self.prospects(actions[None]).expected_rewards[:, 0]
+        drawn = (self.np_random.random(self.num_envs) < actions[:, 0]).astype(int)
+        none, every = np.zeros(self.num_envs, bool), np.ones(self.num_envs, bool)
+        if not self._is_second:
+            self._is_second, self._tokens = True, drawn
+            return self._observe(), rewards, none, none, {"token": drawn}
+        infos = {"final_obs": self._observe(), "_final_obs": every, "final_info": {"token": drawn}}
+        return self._begin(), rewards, none, every, infos
+
+    def _begin(self) -> np.ndarray:
+        self._wishes = self.np_random.uniform(-1, 1, self.num_envs)
+        self._tokens, self._is_second = np.zeros(self.num_envs, int), False
+        return self._observe()
+
+    def _observe(self) -> np.ndarray:
+        second = np.full(self.num_envs, float(self._is_second))
+        return np.stack((self._wishes, second, self._tokens), axis=1).astype(np.float32)
 
 
 class SpendingVectorEnv(VectorEnv):

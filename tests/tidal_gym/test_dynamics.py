@@ -105,6 +105,22 @@ def test_expected_rewards_are_the_mean_of_what_is_drawn(make_env):
     assert abs(rewards.mean() - expected) < 4 * rewards.std() / 20
 
 
+def test_prospects_say_how_likely_a_draw_is_under_other_actions(make_env):
+    env = make_env(4)
+    env.reset(seed=SEED)
+    actions = actions_for(4, 3)
+    prospects = env.prospects(actions)
+    np.testing.assert_array_equal(prospects.expected_rewards, env.expected_rewards(actions))
+    for number, gates in enumerate(actions):
+        tokens, q, _ = env.candidates(gates)
+        for rank in range(3):
+            np.testing.assert_allclose(prospects.likelihood(tokens[:, rank])[:, number], q[:, rank], atol=1e-7)
+    np.testing.assert_allclose(prospects.q.sum(axis=2), 1.0, atol=1e-6)
+    drawn = env.step(actions[0])[4]["token"]
+    assert (prospects.likelihood(drawn)[:, 0] > 0).all()
+    assert (prospects.likelihood(np.full(4, -1)) == 0).all()
+
+
 def test_batched_equals_single_exactly(make_env, gated_folder):
     env = make_env(5, dtype="float64", autoreset_mode="SameStep")
     singles = [make_env(1, dtype="float64", autoreset_mode="SameStep") for _ in range(5)]
