@@ -41,6 +41,7 @@ class PPOLagrangian(PPO):
         cost_limit: most that an episode may cost in the mean.
         initial_multiplier: λ at the beginning, at least 0.
         multiplier_learning_rate: of λ's Adam, above 0.
+        multiplier_gain: what λ gets besides for a unit of mean cost above the limit, at least 0; it damps λ.
         cost_gamma: discount of the cost advantages, in [0, 1]; None: that of rewards. The constraint is on the
             undiscounted sum.
         cost_gae_lambda: λ of their generalised advantage estimation, in [0, 1]; None: that of rewards.
@@ -65,6 +66,7 @@ class PPOLagrangian(PPO):
         cost_limit: float = 0.0,
         initial_multiplier: float = 0.0,
         multiplier_learning_rate: float = 0.05,
+        multiplier_gain: float = 0.0,
         cost_gamma: float | None = None,
         cost_gae_lambda: float | None = None,
         _init_setup_model: bool = True,
@@ -74,6 +76,7 @@ class PPOLagrangian(PPO):
         self.cost_limit = cost_limit
         self.initial_multiplier = initial_multiplier
         self.multiplier_learning_rate = multiplier_learning_rate
+        self.multiplier_gain = multiplier_gain
         self.cost_gamma = self.gamma if cost_gamma is None else cost_gamma
         self.cost_gae_lambda = self.gae_lambda if cost_gae_lambda is None else cost_gae_lambda
         self.episode_costs: list[float] = []
@@ -88,14 +91,17 @@ class PPOLagrangian(PPO):
                 raise InvalidValueError(name, "must be in [0, 1]", getattr(self, name))
         if not np.isfinite(self.cost_limit):
             raise InvalidValueError("cost_limit", "must be finite", self.cost_limit)
-        if not 0 <= self.initial_multiplier < np.inf:
-            raise InvalidValueError("initial_multiplier", "must be at least 0 and finite", self.initial_multiplier)
+        for name in ("initial_multiplier", "multiplier_gain"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise InvalidValueError(name, "must be at least 0 and finite", getattr(self, name))
         if not 0 < self.multiplier_learning_rate < np.inf:
             rule = "must be above 0 and finite"
             raise InvalidValueError("multiplier_learning_rate", rule, self.multiplier_learning_rate)
         super()._setup_model()
         self.cost_critic = CostCritic(self.policy, self.lr_schedule(1))
-        self.multiplier = LagrangeMultiplier(self.initial_multiplier, self.multiplier_learning_rate, self.device)
+        self.multiplier = LagrangeMultiplier(
+            self.initial_multiplier, self.multiplier_learning_rate, self.multiplier_gain, self.device
+        )
         self.cost_buffer = type(self.rollout_buffer)(
             self.n_steps,
             self.observation_space,

@@ -151,6 +151,7 @@ def _make_ppo(config: TrainConfig, env: VecNormalize, start_step: int) -> PPO:
             cost_limit=ppo.constraint.limit,
             initial_multiplier=ppo.constraint.initial_multiplier,
             multiplier_learning_rate=ppo.constraint.multiplier_learning_rate,
+            multiplier_gain=ppo.constraint.multiplier_gain,
             cost_gamma=ppo.constraint.gamma,
             cost_gae_lambda=ppo.constraint.gae_lambda,
         )

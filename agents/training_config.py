@@ -21,6 +21,8 @@ class ConstraintConfig:
     """λ at the beginning, at least 0."""
     multiplier_learning_rate: float = 0.05
     """Adam's learning rate for λ, above 0."""
+    multiplier_gain: float = 0.0
+    """What λ gets besides for a unit of mean cost above the limit, at least 0: it keeps λ from swinging."""
     gamma: float | None = None
     """Discount of costs per token, in [0, 1]; None: that of rewards."""
     gae_lambda: float | None = None
@@ -29,9 +31,9 @@ class ConstraintConfig:
     def __post_init__(self) -> None:
         if not math.isfinite(self.limit):
             raise InvalidValueError("constraint.limit", "must be finite", self.limit)
-        if not 0 <= self.initial_multiplier < math.inf:
-            rule = "must be at least 0 and finite"
-            raise InvalidValueError("constraint.initial_multiplier", rule, self.initial_multiplier)
+        for name in ("initial_multiplier", "multiplier_gain"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InvalidValueError(f"constraint.{name}", "must be at least 0 and finite", getattr(self, name))
         if not 0 < self.multiplier_learning_rate < math.inf:
             rule = "must be above 0 and finite"
             raise InvalidValueError("constraint.multiplier_learning_rate", rule, self.multiplier_learning_rate)

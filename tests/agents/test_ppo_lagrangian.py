@@ -114,6 +114,32 @@ def test_multiplier_steps_by_hand() -> None:
     assert max(path) > 0.1 and min(path) == 0.0 < path[-1]  # up, clamped on the way down, and up again
 
 
+def test_a_gain_adds_the_newest_excess() -> None:
+    plain, damped = LagrangeMultiplier(0.3, 0.05), LagrangeMultiplier(0.3, 0.05, gain=0.1)
+    assert damped.value == pytest.approx(0.3)  # no excess is known yet
+    for excess in (2.0, -0.5, -40.0):
+        plain.ascend(excess), damped.ascend(excess)
+        assert damped.value == pytest.approx(max(0.0, plain.value + 0.1 * excess), abs=1e-6)
+    assert damped.value == 0.0 < plain.value
+    again = LagrangeMultiplier(0.0, 0.05, gain=0.1)
+    again.load_state_dict(damped.state_dict())  # where no episode ends, λ stays after a resumption too
+    assert (again.value, again.excess.item()) == (damped.value, -40.0)
+
+
+def test_a_gain_keeps_the_multiplier_from_swinging() -> None:
+    """A policy that follows λ with a delay: its cost falls by 0.1 (λ - 2) an update, and the floor is at cost 0."""
+    swings = {}
+    for gain in (0.0, 0.5):
+        multiplier, cost, costs = LagrangeMultiplier(0.0, 0.05, gain=gain), 5.0, []
+        for _ in range(1000):
+            multiplier.ascend(cost)
+            cost -= 0.1 * (multiplier.value - 2.0)
+            costs.append(cost)
+        swings[gain] = max(map(abs, costs[500:]))
+    assert swings[0.0] > 2.0
+    assert swings[0.5] < 0.5
+
+
 class BeforeLearning(BaseCallback):
     """Keeps the advantages of the rewards, as SB3 estimated them."""
 
