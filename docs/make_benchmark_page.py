@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tidal.benchmark_table import interval_text
+from tidal_gym.judge import DEFAULT_JUDGE
 
 PAGE = Path(__file__).parent / "benchmark.md"
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
@@ -37,6 +38,7 @@ the recipe:
 
 ```bash
 tidal benchmark --config configs/benchmark/default.yaml --model path/to/model --output runs/other-model
+tidal benchmark --config configs/benchmark/default.yaml --model tidal-judge --text.judge tidal-tiny --output runs/seed1
 ```
 
 **What is compared.** Controllers are trained from neighbouring seeds, and every one of them is reported. Baselines are
@@ -96,6 +98,10 @@ def _section(name: str, results: Json) -> str:
     lines += [_gap(gap) for gap in comparison["gap_closed"]]
     lines += _frozen(results["frozen_gates"])
     lines += _texts(results["text"])
+    if results["text"] and (env["judge"] or DEFAULT_JUDGE) == config["text"]["judge"] and env["reward"] == "judge":
+        lines += [
+            "Judge loss and MAUVE are read by the model that also pays this reward; the other six know nothing of it.\n"
+        ]
     lines += _budgets(results["budgets"])
     return "\n".join(lines)
 

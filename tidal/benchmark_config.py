@@ -71,6 +71,9 @@ class BenchmarkConfig:
         if 0 < self.text_episodes < FEWEST_TEXTS:
             rule = f"must be 0 or at least {FEWEST_TEXTS}, as many as there are `episodes`"
             raise InvalidValueError("text_episodes", rule, self.text_episodes)
+        if self.text_episodes > 0 and self.text.judge == self.training.env.model:
+            hint = "A judge that wrote a text finds it better than people's: name another one, or measure no texts (0)."
+            raise InvalidValueError("text.judge", "must not be the model that writes", repr(self.text.judge), hint)
 
     @property
     def training_seeds(self) -> tuple[int, ...]:

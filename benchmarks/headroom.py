@@ -1,0 +1,129 @@
+"""What each gate could earn for the next token, and how much of that the observation tells.
+
+In states that noisy static gates lead to, the exact expected reward of every action of a grid is asked for. In some of
+the rows a network learns what each action earns more than the best constant one, from the 64 numbers or from all that
+the model knows (its whole final hidden state and 16 largest log-probabilities); in the other rows, which it has not
+seen, the action it thinks best is looked up. With a gate held at the best constant's value, that gate is left out.
+
+    python benchmarks/headroom.py --reward tidal --static 0.2957 0 0.0248
+    python benchmarks/headroom.py --reward judge --static 0.2283 0.3804 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from results_file import write_result
+from torch import nn
+
+from agents import EnvConfig
+from tidal_gym.actions import GATE_NAMES
+
+LEVELS = {
+    "creativity": (0.0, 0.1, 0.2, 0.3, 0.4, 0.55, 0.75, 1.0),
+    "focus": (0.0, 0.4, 1.0),
+    "stability": (0.0, 0.05, 0.3),
+}
+SPREAD = (0.15, 0.3, 0.05)
+"""Standard deviations of the noise on the static gates, in the order of the gates."""
+WIDTH, EPOCHS, MINIBATCH = 256, 12, 256
+
+
+class States(NamedTuple):
+    """What was asked in S states."""
+
+    observations: NDArray[np.float32]  # (S, 64)
+    model: NDArray[np.float32]  # (S, D + 16)
+    rewards: NDArray[np.float64]  # (S, A)
+
+
+def main() -> None:
+    """Ask, learn, look up, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reward", default="tidal")
+    parser.add_argument("--static", type=float, nargs=3, required=True, help="gates that lead to the states")
+    parser.add_argument("--steps", type=int, default=400, help="of 64 episodes side by side")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+
+    grid = np.array(list(itertools.product(*LEVELS.values())), np.float32)  # (A, 3)
+    known = ask(arguments.reward, np.array(arguments.static), grid, arguments.steps, arguments.seed)
+    unseen = ask(arguments.reward, np.array(arguments.static), grid, arguments.steps // 4, arguments.seed + 1000)
+    constant = int(known.rewards.mean(axis=0).argmax())
+    everything = {"all gates": np.arange(len(grid))}
+    for column, gate in enumerate(GATE_NAMES):
+        everything[f"without {gate}"] = np.flatnonzero(grid[:, column] == grid[constant, column])
+
+    def gained(choices: NDArray[np.int64]) -> dict[str, float]:
+        rows = np.arange(len(choices))
+        more = 50 * (unseen.rewards[rows, choices] - unseen.rewards[:, constant])
+        return {"mean": more.mean(), "standard_error": more.std() / len(more) ** 0.5}
+
+    result = {
+        "reward": arguments.reward,
+        "states": [len(known.rewards), len(unseen.rewards)],
+        "unit": "reward of 50 tokens, more than the best constant action earns in the same states",
+        "best constant": dict(zip(GATE_NAMES, grid[constant].tolist(), strict=True)),
+        "it earns": 50 * unseen.rewards[:, constant].mean(),
+    }
+    both = [np.concatenate((states.observations, states.model), axis=1) for states in (known, unseen)]
+    predictions = {
+        "who sees the reward": unseen.rewards,
+        "who sees the observation": learn(known.observations, known.rewards, unseen.observations, constant),
+        "who sees all that the model knows": learn(both[0], known.rewards, both[1], constant),
+    }
+    for who, predicted in predictions.items():
+        result[who] = {name: gained(kept[predicted[:, kept].argmax(axis=1)]) for name, kept in everything.items()}
+        print(who, result[who], flush=True)
+    print(write_result(f"headroom-{arguments.reward}", result))
+
+
+def ask(reward: str, static: NDArray[np.float64], grid: NDArray[np.float32], steps: int, seed: int) -> States:
+    """States on the training openings, with the exact expected reward of every action."""
+    env = EnvConfig(reward=reward).make(64)
+    generator = np.random.default_rng(seed)
+    observations, _ = env.reset(seed=seed)
+    found = []
+    for _ in range(steps):
+        latest = env._generation.streams.latest
+        log_probs = latest.logits.float().log_softmax(dim=1).topk(16).values
+        model = torch.cat((latest.hidden.float(), log_probs), dim=1).numpy()
+        found.append((observations.copy(), model, env.expected_rewards(grid)))
+        gates = np.clip(static + generator.normal(0.0, SPREAD, (64, 3)), 0.0, 1.0).astype(np.float32)
+        observations = env.step(gates)[0]
+    env.close()
+    return States(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def learn(
+    known: NDArray[np.float32], rewards: NDArray[np.float64], unseen: NDArray[np.float32], constant: int
+) -> NDArray[np.float32]:
+    """(S, A) what a network expects of unseen features (S, F), learned from known ones and the rewards (S', A)."""
+    torch.manual_seed(0)
+    mean, deviation = known.mean(axis=0), known.std(axis=0) + 1e-6
+    features, asked = (torch.as_tensor((values - mean) / deviation) for values in (known, unseen))
+    more = rewards - rewards[:, [constant]]
+    targets = torch.as_tensor(more / more.std(), dtype=torch.float32)
+    layers = (nn.Linear(features.shape[1], WIDTH), nn.SiLU(), nn.Dropout(0.1), nn.Linear(WIDTH, WIDTH), nn.SiLU())
+    network = nn.Sequential(*layers, nn.Linear(WIDTH, targets.shape[1]))
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-3)
+    minibatches = len(features) // MINIBATCH
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=EPOCHS * minibatches)
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(len(features))[: minibatches * MINIBATCH].split(MINIBATCH):
+            optimizer.zero_grad()
+            nn.functional.mse_loss(network(features[rows]), targets[rows]).backward()
+            optimizer.step()
+            schedule.step()
+    network.eval()
+    with torch.no_grad():
+        return network(asked).numpy()
+
+
+if __name__ == "__main__":
+    main()
