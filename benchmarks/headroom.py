@@ -25,8 +25,8 @@ from agents import EnvConfig
 from tidal_gym.actions import GATE_NAMES
 
 LEVELS = {
-    "creativity": (0.0, 0.1, 0.2, 0.3, 0.4, 0.55, 0.75, 1.0),
-    "focus": (0.0, 0.4, 1.0),
+    "creativity": (0.0, 0.12, 0.24, 0.36, 0.6, 1.0),
+    "focus": (0.0, 0.6),
     "stability": (0.0, 0.05, 0.3),
 }
 SPREAD = (0.15, 0.3, 0.05)
