@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,9 @@ from tidal_gym.judge import DEFAULT_JUDGE
 
 PAGE = Path(__file__).parent / "benchmark.md"
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
-PATTERN = "benchmark-*.json"
 
 HEAD = """\
-<!-- Made from benchmarks/results/benchmark-*.json by docs/make_benchmark_page.py: change it there. -->
+<!-- Made from benchmarks/results/{benchmark,headroom}-*.json by docs/make_benchmark_page.py: change it there. -->
 
 # Benchmark
 
@@ -58,14 +57,55 @@ text have a grouped jackknife's. All are 95%.
 Json = Mapping[str, Any]
 
 
-def benchmark_page(results: Mapping[str, Json]) -> str:
+def benchmark_page(results: Mapping[str, Json], headroom: Sequence[Json] = ()) -> str:
     """The text of the page, from the content of the result files by their names."""
-    return "\n".join([HEAD, *(_section(name, results[name]) for name in sorted(results))]).rstrip() + "\n"
+    sections = [_section(name, results[name]) for name in sorted(results, key=_order)]
+    return "\n".join([HEAD, *sections, *([_headroom(headroom)] if headroom else [])]).rstrip() + "\n"
 
 
-def read_results() -> dict[str, Json]:
+def read_results(pattern: str = "benchmark-*.json") -> dict[str, Json]:
     """The committed results, by the names of their files."""
-    return {path.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob(PATTERN))}
+    return {path.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob(pattern))}
+
+
+def read_headroom() -> list[Json]:
+    """What ``benchmarks/headroom.py`` found, the default reward first."""
+    return list(read_results("headroom-*.json").values())[::-1]
+
+
+HEADROOM = """\
+## What each gate could earn
+
+In states that noisy static gates lead to, each action of a grid earns something for the next token. How much more than
+with the best constant action one can earn there (50 tokens ± standard error over states) depends on what one sees.
+Without a gate means that it is held at its best constant value. Networks learned in other episodes on the same training
+openings:
+
+```bash
+{commands}
+```
+
+| reward | who chooses | all gates | without creativity | without focus | without stability |
+|---|---|---|---|---|---|
+"""
+ONLOOKERS = ("who sees the reward", "who sees the observation", "who sees all that the model knows")
+
+
+def _headroom(found: Sequence[Json]) -> str:
+    """What a gate's share of the next token's reward is, from the content of ``headroom-*.json``."""
+    rows = [
+        f"| `{one['reward']}` ({one['it earns']:.2f}) | {who} | "
+        + " | ".join(f"{gain['mean']:+.2f} ± {gain['standard_error']:.2f}" for gain in one[who].values())
+        + " |"
+        for one in found
+        for who in ONLOOKERS
+    ]
+    return HEADROOM.format(commands="\n".join(one["command"] for one in found)) + "\n".join(rows) + "\n"
+
+
+def _order(name: str) -> tuple[bool, str]:
+    """The default reward first, and each reward's own benchmark before its variants."""
+    return (not name.startswith("benchmark-tidal"), Path(name).stem)
 
 
 def _section(name: str, results: Json) -> str:
@@ -180,4 +220,4 @@ def _budgets(budgets: list[Json]) -> list[str]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(benchmark_page(read_results()), encoding="utf-8")
+    PAGE.write_text(benchmark_page(read_results(), read_headroom()), encoding="utf-8")
