@@ -23,7 +23,7 @@ with at least as many env steps as a controller learns from, trains the controll
 held-out episodes:
 
 ```bash
-tidal benchmark --config configs/benchmark/quick.yaml --output runs/quick  # minutes, to see it work
+tidal benchmark --config configs/benchmark/quick.yaml --output runs/quick  # 3 minutes on two cores, to see it work
 tidal benchmark --config configs/benchmark/default.yaml --output runs/benchmark  # ten controllers, in earnest
 tidal benchmark --config configs/benchmark/judge.yaml --output runs/benchmark-judge  # the same on the reward judge
 ```
