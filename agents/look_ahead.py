@@ -13,7 +13,7 @@ that are taken, and has a fraction of the noise of comparing them.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -40,11 +40,8 @@ LEARNING_RATE_SHARE = 0.5
 """Learning rate of the network, as a share of the warm start's."""
 
 
-class Critic(Protocol):
-    """Values (B,) of observations (B, size) as the environment gives them, in units of `unit`."""
-
-    def __call__(self, observations: NDArray[np.float32]) -> Tensor:
-        """Values (B,)."""
+Critic = Callable[[NDArray[np.float32]], Tensor]
+"""Values (B,) of observations (B, size) as the environment gives them."""
 
 
 class LookAhead:
@@ -71,14 +68,14 @@ class LookAhead:
         memory = self._memory
         newest = self._newest
         with torch.no_grad():
-            values, ahead = (
-                critic(observations[newest]).numpy().reshape(-1, memory.num_rows)
-                for observations in (memory.observations, memory.following)
-            )
+            values = critic(memory.observations[newest]).numpy().reshape(-1, memory.num_rows)
+            last = critic(memory.following[newest][-memory.num_rows :]).numpy()
         advantages = gae(
             memory.rewards[newest, 0].reshape(values.shape) / unit,
             values,
-            ahead,
+            np.concatenate(
+                (values[1:], last[np.newaxis])
+            ),  # what followed a state that was not the last is the next one
             memory.is_over[newest].reshape(values.shape),
             self._gamma,
         )

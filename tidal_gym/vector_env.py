@@ -277,18 +277,22 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         Returns:
             (N, A).
         """
-        return self.prospects(actions).expected_rewards
+        return self._ask(actions)[0].cpu().numpy().astype(np.float64)
 
-    @torch.inference_mode()
     def prospects(self, actions: ArrayLike) -> Prospects:
         """As :meth:`expected_rewards`, and besides what each action could draw, and how likely."""
+        expected, tokens, q = (column.cpu().numpy() for column in self._ask(actions))
+        return Prospects(expected.astype(np.float64), tokens, q.astype(np.float64))
+
+    @torch.inference_mode()
+    def _ask(self, actions: ArrayLike) -> tuple[Tensor, Tensor, Tensor]:
+        """Expected rewards (N, A), and ids and probabilities (N, A, K), on the device."""
         self._require_running()
         actions = np.asarray(actions)
         rows = (self.num_envs,) if actions.ndim == 3 else ()
         gates = self._as_tensor(require_gates(actions, (len(actions), *rows, len(GATE_NAMES))))
         self._generation.catch_up()
-        expected, tokens, q = (column.cpu().numpy() for column in self._generation.prospects(gates, self._reward))
-        return Prospects(expected.astype(np.float64), tokens, q.astype(np.float64))
+        return self._generation.prospects(gates, self._reward)
 
     @torch.inference_mode()
     def candidates(self, actions: ArrayLike) -> Candidates:
