@@ -24,7 +24,8 @@ from agents.training import train
 from agents.training_config import TrainConfig
 from lm.bundle import load_bundle, resolve, save_bundle
 from lm.decoding import open_stream
-from lm.gated_transformer import GatedTransformer, GatedTransformerConfig
+from lm.gated_transformer import GatedTransformer
+from lm.gated_transformer_config import GatedTransformerConfig
 from lm.reference_statistics import ReferenceStatistics
 from lm.tokenization import load_tokenizer
 from tidal_gym.rewards import Outcome

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lm.gated_transformer import NEUTRAL_GATES, Block, GatedTransformer, rotary_cos_sin
+from lm.attention import rotary_cos_sin
+from lm.gated_transformer import NEUTRAL_GATES, Block, GatedTransformer
 from lm.prepared_linear import prepared_linear
 from lm.stream import PromptOutput, StreamOutput, attention_bias, stream_output
 

@@ -1,6 +1,6 @@
 """The gated transformer: a causal LM whose residual branches can be turned up and down by three gate signals.
 
-The file reads from the parts to the whole: configuration, gate, attention, block, model. The model is an ordinary
+The file reads from the parts to the whole: gate, attention, block, model. The model is an ordinary
 transformers model (``from_pretrained``, ``generate``, ``Trainer``, peft, TRL), registered with the Auto classes.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache, DynamicCache
@@ -22,75 +22,12 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.generic import can_return_tuple
 
+from lm.attention import apply_rotary, eager_attention, focus_position_bias, rotary_cos_sin
 from lm.errors import InvalidValueError
+from lm.gated_transformer_config import GatedTransformerConfig
 
 NEUTRAL_GATES = (0.5, 0.0, 0.0)
 """Creativity, focus, stability that ask for nothing: the model computes exactly what it computes without gates."""
-
-
-class GatedTransformerConfig(PreTrainedConfig):
-    """Shape of a :class:`GatedTransformer`.
-
-    Args:
-        vocab_size: V, number of tokens.
-        hidden_size: D, width of the residual stream.
-        num_hidden_layers: number of blocks.
-        num_attention_heads: heads per block; must divide `hidden_size`.
-        intermediate_size: width of the feed-forward layer.
-        max_position_embeddings: context length [tokens].
-        position_embedding_type: ``"rotary"`` or ``"learned"``.
-        hidden_act: feed-forward activation, a name that transformers knows.
-        gated: whether blocks have :class:`DynamicGate`; without, gate signals are an error.
-        gate_hidden_size: hidden width of a gate's network.
-        dropout: dropout rate on embeddings and on both residual branches.
-        head_bias: whether the output layer has a bias.
-        tie_word_embeddings: whether the output layer shares the embedding matrix.
-    """
-
-    model_type = "gated_transformer"
-    keys_to_ignore_at_inference = ["past_key_values"]
-
-    vocab_size: int = 50257
-    hidden_size: int = 256
-    num_hidden_layers: int = 6
-    num_attention_heads: int = 8
-    intermediate_size: int = 1024
-    max_position_embeddings: int = 256
-    position_embedding_type: str = "learned"
-    hidden_act: str = "gelu"
-    gated: bool = True
-    gate_hidden_size: int = 32
-    dropout: float = 0.0
-    head_bias: bool = True
-    tie_word_embeddings: bool = False
-    rope_theta: float = 10000.0
-    layer_norm_eps: float = 1e-5
-    initializer_range: float = 0.02
-    use_cache: bool = True
-    bos_token_id: int | None = None
-    eos_token_id: int | None = None
-    pad_token_id: int | None = None
-
-    def validate(self) -> None:
-        """Raise :class:`InvalidValueError` where sizes do not fit each other (called when a model is built)."""
-        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
-            if getattr(self, name) < 1:
-                raise InvalidValueError(name, "must be at least 1", getattr(self, name))
-        if self.hidden_size % self.num_attention_heads:
-            rule = f"must be divisible by `num_attention_heads` ({self.num_attention_heads})"
-            raise InvalidValueError("hidden_size", rule, self.hidden_size)
-        if self.position_embedding_type not in ("rotary", "learned"):
-            rule = "must be 'rotary' or 'learned'"
-            raise InvalidValueError("position_embedding_type", rule, self.position_embedding_type)
-        if self.position_embedding_type == "rotary" and self.head_dim % 2:
-            raise InvalidValueError(
-                "hidden_size", "must give an even head size with rotary positions", self.hidden_size
-            )
-
-    @property
-    def head_dim(self) -> int:
-        """Width of one attention head."""
-        return self.hidden_size // self.num_attention_heads
 
 
 class BranchOutput(nn.Linear):
@@ -123,58 +60,6 @@ class DynamicGate(nn.Module):
         neutral = gate_signals.new_tensor(NEUTRAL_GATES)
         scale = torch.sigmoid(self.project(F.relu(self.expand(gate_signals - neutral))))
         return scale / torch.sigmoid(self.project.bias).to(scale.dtype)
-
-
-def rotary_cos_sin(position_ids: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (B, 1, T, head_dim) of rotary embeddings (arXiv:2104.09864) for position_ids (B, T)."""
-    exponents = torch.arange(0, head_dim, 2, device=position_ids.device, dtype=torch.float64) / head_dim
-    angles = position_ids[..., None].to(torch.float64) / theta**exponents  # (B, T, head_dim / 2)
-    angles = torch.cat((angles, angles), dim=-1)[:, None]
-    return angles.cos().to(dtype), angles.sin().to(dtype)
-
-
-def apply_rotary(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate states (B, H, T, head_dim) by position; channel c pairs with c + head_dim / 2."""
-    first, second = states.chunk(2, dim=-1)
-    return states * cos + torch.cat((-second, first), dim=-1) * sin
-
-
-def focus_position_bias(focus_bias: Tensor, position_ids: Tensor, num_keys: int) -> Tensor:
-    """Attention bias (B, 1, T, S) that favours near keys: ``-focus_bias (i - j) / max(i, 1)``, query i, key j.
-
-    Args:
-        focus_bias: (B,) or (B, T), gate times strength, at least 0.
-        position_ids: (B, T) position of each query; its own key is at slot S - T + t.
-        num_keys: S, cached and new keys together.
-    """
-    if focus_bias.dim() == 1:
-        focus_bias = focus_bias[:, None]
-    num_queries = position_ids.shape[1]
-    query_slots = torch.arange(num_keys - num_queries, num_keys, device=position_ids.device)
-    distance = query_slots[:, None] - torch.arange(num_keys, device=position_ids.device)  # (T, S)
-    slope = -focus_bias / position_ids.clamp(min=1)  # (B, T)
-    return (slope[..., None] * distance)[:, None]
-
-
-def eager_attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float,
-    dropout: float = 0.0,
-    position_bias: Tensor | None = None,
-    **kwargs: object,
-) -> tuple[Tensor, Tensor]:
-    """Attention written out, for when the weights (B, H, T, S) are wanted. Returns (B, T, H, head_dim) and weights."""
-    scores = query @ key.transpose(2, 3) * scaling
-    if position_bias is not None:
-        scores = scores + position_bias
-    if attention_mask is not None:
-        scores = scores + attention_mask
-    weights = F.dropout(scores.softmax(dim=-1), p=dropout, training=module.training)
-    return (weights @ value).transpose(1, 2), weights
 
 
 class SelfAttention(nn.Module):

@@ -29,7 +29,8 @@ from lm.checkpoints import last_whole_checkpoint, naming_a_full_disk, train_to_t
 from lm.control_codes import ControlCodes
 from lm.device import has_fast_bfloat16
 from lm.errors import InvalidValueError
-from lm.gated_transformer import GatedTransformer, GatedTransformerConfig
+from lm.gated_transformer import GatedTransformer
+from lm.gated_transformer_config import GatedTransformerConfig
 from lm.optimizers import MuonWithAdamW
 from lm.pretraining_config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
 from lm.reference_statistics import ReferenceStatistics

@@ -11,7 +11,8 @@ from lm.adaptive_decoding import (
     score_entropy,
 )
 from lm.errors import InvalidValueError
-from lm.gated_transformer import GatedTransformer, GatedTransformerConfig
+from lm.gated_transformer import GatedTransformer
+from lm.gated_transformer_config import GatedTransformerConfig
 
 NO_TEXT = torch.zeros(2, 3, dtype=torch.int64)
 NEVER = -math.inf

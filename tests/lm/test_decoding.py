@@ -6,7 +6,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from lm.decoding import accepts_gates, open_stream
 from lm.errors import InvalidValueError
-from lm.gated_transformer import NEUTRAL_GATES, GatedTransformer, GatedTransformerConfig
+from lm.gated_transformer import NEUTRAL_GATES, GatedTransformer
+from lm.gated_transformer_config import GatedTransformerConfig
 
 VOCAB_SIZE = 50
 LENGTHS = torch.tensor([4, 0, 7, 1])

@@ -2,14 +2,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from lm.attention import focus_position_bias
 from lm.errors import InvalidValueError
-from lm.gated_transformer import (
-    NEUTRAL_GATES,
-    DynamicGate,
-    GatedTransformer,
-    GatedTransformerConfig,
-    focus_position_bias,
-)
+from lm.gated_transformer import NEUTRAL_GATES, DynamicGate, GatedTransformer
+from lm.gated_transformer_config import GatedTransformerConfig
 
 
 def make_model(**overrides):

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from lm.bundle import save_bundle
-from lm.gated_transformer import GatedTransformer, GatedTransformerConfig
+from lm.gated_transformer import GatedTransformer
+from lm.gated_transformer_config import GatedTransformerConfig
 from lm.reference_statistics import ReferenceStatistics
 from lm.tokenization import train_bpe
 from tidal.cli import main

@@ -10,7 +10,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lm.bundle import save_bundle
-from lm.gated_transformer import GatedTransformer, GatedTransformerConfig
+from lm.gated_transformer import GatedTransformer
+from lm.gated_transformer_config import GatedTransformerConfig
 from lm.reference_statistics import ReferenceStatistics
 from lm.tokenization import train_bpe
 from tidal_gym.vector_env import TidalGatingVectorEnv

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from lm.bundle import load_bundle
-from lm.gated_transformer import GatedTransformer, GatedTransformerConfig
+from lm.gated_transformer import GatedTransformer
+from lm.gated_transformer_config import GatedTransformerConfig
 from tests.tidal_gym.conftest import VOCABULARY
 from tests.tidal_gym.slow_environment import SlowEpisode
 from tidal_gym.observation import OBSERVATION_NAMES

@@ -15,7 +15,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from agents.env_config import EnvConfig
 from lm.bundle import load_bundle, save_bundle
 from lm.errors import InvalidValueError, ModelFolderError
-from lm.gated_transformer import GatedTransformer, GatedTransformerConfig
+from lm.gated_transformer import GatedTransformer
+from lm.gated_transformer_config import GatedTransformerConfig
 from lm.reference_statistics import ReferenceStatistics
 from lm.tokenization import train_bpe
 from tests.tidal_gym.conftest import OPENINGS, VOCABULARY

@@ -12,7 +12,8 @@ from tokenizers import processors
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from lm.errors import InvalidValueError
-from lm.gated_transformer import GatedTransformer, GatedTransformerConfig
+from lm.gated_transformer import GatedTransformer
+from lm.gated_transformer_config import GatedTransformerConfig
 from tests.tidal_gym.conftest import OPENINGS, VOCABULARY
 from tidal_gym.streams import TwoStreams
 from tidal_gym.vector_env import TidalGatingVectorEnv
