@@ -1,7 +1,8 @@
 """Whether PPO-Lagrangian holds a diversity floor that the weighted reward does not.
 
-Trains controllers on a reward that pays nothing for diversity, with and without the constraint, and evaluates them on
-the same held-out episodes. Runs that are there already are taken up where they were.
+Trains controllers on a reward that pays nothing for diversity, with the constraint, with it but without the gain of its
+multiplier, and without it, and evaluates them on the same held-out episodes. Runs that are there already are taken up
+where they were.
 
     python benchmarks/constrained.py --seeds 0 1 2
 """
@@ -38,8 +39,13 @@ def main() -> None:
     config = config_of(typed, typed.parse_args(["--config", arguments.config]), TrainConfig)
     if arguments.total_steps is not None:
         config = dataclasses.replace(config, total_steps=arguments.total_steps)
-    without = dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, constraint=None))
-    floor = config.env.cost_bound
+    floor, constraint = config.env.cost_bound, config.ppo.constraint
+    assert constraint is not None
+    constraints = {
+        "weighted reward": None,
+        "with the constraint": constraint,
+        "without the gain": dataclasses.replace(constraint, multiplier_gain=0.0),
+    }
     assert floor is not None and config.env.cost == "diversity_floor"
 
     def held_out(name: str, agent: Agent) -> dict[str, Any]:
@@ -54,20 +60,20 @@ def main() -> None:
         "evaluation_seed": arguments.evaluation_seed,
         "floor": floor,
         "neutral": held_out("neutral", Neutral()),
-        "weighted reward": [],
-        "with the constraint": [],
+        **{name: [] for name in constraints},
     }
     for seed in arguments.seeds:
-        for name, variant in (("weighted reward", without), ("with the constraint", config)):
+        for name, chosen in constraints.items():
+            variant = dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, constraint=chosen))
             folder = Path(arguments.output) / f"{name.replace(' ', '-')}-{seed}"
             controller = train(dataclasses.replace(variant, seed=seed), folder, resume=True)
             row: dict[str, Any] = {"seed": seed, **held_out(f"{name}, seed {seed}", controller)}
-            if variant.ppo.constraint is not None:
+            if chosen is not None:
                 points = read_learning_curve(folder / CURVE_FILE)
                 row["multiplier"] = {point.step: point.multiplier for point in points}
                 row["episode_cost"] = {point.step: point.episode_cost for point in points}
             result[name].append(row)
-    for name in ("weighted reward", "with the constraint"):
+    for name in constraints:
         means = [row["diversity"]["mean"] for row in result[name]]
         result[f"largest distance from the floor, {name}"] = max(abs(mean - floor) for mean in means)
     print(write_result("constrained", result))

@@ -1,9 +1,11 @@
 """What each gate could earn for the next token, and how much of that the observation tells.
 
 In states that noisy static gates lead to, the exact expected reward of every action of a grid is asked for. In some of
-the rows a network learns what each action earns more than the best constant one, from the 64 numbers or from all that
-the model knows (its whole final hidden state and 16 largest log-probabilities); in the other rows, which it has not
-seen, the action it thinks best is looked up. With a gate held at the best constant's value, that gate is left out.
+the states networks learn what each action earns more than the best constant one, from the 64 numbers or from all that
+the model knows (its whole final hidden state and 16 largest log-probabilities); in the other states, which they have
+not seen, the action that they think best, on the average, is looked up. With a gate held at the best constant's value,
+that gate is left out. What networks of this size do not find is a lower bound of what there is to be found. Standard
+errors are those of the means of rows, which are series of episodes.
 
     python benchmarks/headroom.py --reward tidal --static 0.2957 0 0.0248
     python benchmarks/headroom.py --reward judge --static 0.2283 0.3804 0
@@ -19,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from results_file import write_result
-from torch import nn
+from torch import Tensor, nn
 
 from agents import EnvConfig
 from tidal_gym.actions import GATE_NAMES
@@ -31,7 +33,8 @@ LEVELS = {
 }
 SPREAD = (0.15, 0.3, 0.05)
 """Standard deviations of the noise on the static gates, in the order of the gates."""
-WIDTH, EPOCHS, MINIBATCH = 256, 12, 256
+NETWORKS, WIDTH, EPOCHS, MINIBATCH = 4, 256, 12, 256
+ROWS = 64
 
 
 class States(NamedTuple):
@@ -47,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reward", default="tidal")
     parser.add_argument("--static", type=float, nargs=3, required=True, help="gates that lead to the states")
-    parser.add_argument("--steps", type=int, default=400, help="of 64 episodes side by side")
+    parser.add_argument("--steps", type=int, default=400, help=f"of {ROWS} episodes side by side")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
@@ -60,9 +63,9 @@ def main() -> None:
         everything[f"without {gate}"] = np.flatnonzero(grid[:, column] == grid[constant, column])
 
     def gained(choices: NDArray[np.int64]) -> dict[str, float]:
-        rows = np.arange(len(choices))
-        more = 50 * (unseen.rewards[rows, choices] - unseen.rewards[:, constant])
-        return {"mean": more.mean(), "standard_error": more.std() / len(more) ** 0.5}
+        places = np.arange(len(choices))
+        more = 50 * (unseen.rewards[places, choices] - unseen.rewards[:, constant]).reshape(-1, ROWS).mean(axis=0)
+        return {"mean": more.mean(), "standard_error": more.std(ddof=1) / ROWS**0.5}
 
     result = {
         "reward": arguments.reward,
@@ -85,7 +88,7 @@ def main() -> None:
 
 def ask(reward: str, static: NDArray[np.float64], grid: NDArray[np.float32], steps: int, seed: int) -> States:
     """States on the training openings, with the exact expected reward of every action."""
-    env = EnvConfig(reward=reward).make(64)
+    env = EnvConfig(reward=reward).make(ROWS)
     generator = np.random.default_rng(seed)
     observations, _ = env.reset(seed=seed)
     found = []
@@ -94,7 +97,7 @@ def ask(reward: str, static: NDArray[np.float64], grid: NDArray[np.float32], ste
         log_probs = latest.logits.float().log_softmax(dim=1).topk(16).values
         model = torch.cat((latest.hidden.float(), log_probs), dim=1).numpy()
         found.append((observations.copy(), model, env.expected_rewards(grid)))
-        gates = np.clip(static + generator.normal(0.0, SPREAD, (64, 3)), 0.0, 1.0).astype(np.float32)
+        gates = np.clip(static + generator.normal(0.0, SPREAD, (ROWS, 3)), 0.0, 1.0).astype(np.float32)
         observations = env.step(gates)[0]
     env.close()
     return States(*(np.concatenate(column) for column in zip(*found, strict=True)))
@@ -103,12 +106,22 @@ def ask(reward: str, static: NDArray[np.float64], grid: NDArray[np.float32], ste
 def learn(
     known: NDArray[np.float32], rewards: NDArray[np.float64], unseen: NDArray[np.float32], constant: int
 ) -> NDArray[np.float32]:
-    """(S, A) what a network expects of unseen features (S, F), learned from known ones and the rewards (S', A)."""
-    torch.manual_seed(0)
+    """(S, A) what networks expect of unseen features (S, F), learned from known ones and the rewards (S', A)."""
     mean, deviation = known.mean(axis=0), known.std(axis=0) + 1e-6
     features, asked = (torch.as_tensor((values - mean) / deviation) for values in (known, unseen))
     more = rewards - rewards[:, [constant]]
     targets = torch.as_tensor(more / more.std(), dtype=torch.float32)
+    expected = []
+    for seed in range(NETWORKS):
+        torch.manual_seed(seed)
+        network = fitted(features, targets)
+        with torch.no_grad():
+            expected.append(network(asked).numpy())
+    return np.mean(expected, axis=0)
+
+
+def fitted(features: Tensor, targets: Tensor) -> nn.Module:
+    """A network that maps features (S, F) to targets (S, A)."""
     layers = (nn.Linear(features.shape[1], WIDTH), nn.SiLU(), nn.Dropout(0.1), nn.Linear(WIDTH, WIDTH), nn.SiLU())
     network = nn.Sequential(*layers, nn.Linear(WIDTH, targets.shape[1]))
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-3)
@@ -120,9 +133,7 @@ def learn(
             nn.functional.mse_loss(network(features[rows]), targets[rows]).backward()
             optimizer.step()
             schedule.step()
-    network.eval()
-    with torch.no_grad():
-        return network(asked).numpy()
+    return network.eval()
 
 
 if __name__ == "__main__":

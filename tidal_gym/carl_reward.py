@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import gymnasium
 import numpy as np
@@ -130,7 +130,7 @@ class VectorCarlReward(VectorWrapper):
             account.begin(self._base, ~has_stepped)  # begun anew in this step (NEXT_STEP)
         return observations, account.total(rewards, payment), terminations, truncations, infos
 
-    def expected_rewards(self, actions: Any) -> NDArray[np.float64]:
+    def expected_rewards(self, actions: Any) -> NoReturn:
         """Not known: a token's CARL reward hangs on the whole episode.
 
         Raises:
@@ -138,6 +138,10 @@ class VectorCarlReward(VectorWrapper):
         """
         rule = "must be None for the one-step oracle, which knows the environment's own reward only"
         raise InvalidValueError("carl", rule, self._account.config)
+
+    def prospects(self, actions: Any) -> NoReturn:
+        """Not known either, as for :meth:`expected_rewards`."""
+        self.expected_rewards(actions)
 
     def __getattr__(self, name: str) -> Any:
         """What else the environment offers: its bundle, its texts, its limits."""

@@ -128,8 +128,9 @@ def test_vector_offers_what_the_environment_does(make_env: MakeEnv) -> None:
     assert env.bundle is env.unwrapped.bundle and env.max_episode_steps == 12
     assert VectorEnvToSB3(env).num_envs == 2
     assert not hasattr(env, "_nothing")
-    with pytest.raises(InvalidValueError, match="`carl` must be None for the one-step oracle"):
-        env.expected_rewards([[0.5, 0, 0]])
+    for ask in (env.expected_rewards, env.prospects):
+        with pytest.raises(InvalidValueError, match="`carl` must be None for the one-step oracle"):
+            ask([[0.5, 0, 0]])
 
 
 def test_by_configuration(gated_folder: str) -> None:
