@@ -1,18 +1,24 @@
-"""What follows the next token, as far as an action decides it: by which token it makes likely.
+"""What follows the next token, as far as an action decides it: by which tokens it makes likely.
 
-An action earns something at once, which the environment tells exactly, and leads somewhere, which shows only in the one
-token x that was drawn, under the action that was taken. But any other action a would have drawn x too, with another
-probability, so that x says something about all of them:
+An action earns something at once, which the environment tells exactly, and leads somewhere, which shows only in what is
+earned after one draw: little signal in much noise. But what follows a token x hangs on the token, hardly on the action
+under which it was drawn. So every draw teaches a network what its token leads to,
 
-    future(s, a) = E[ A · q_a(x) / q_taken(x) ]   up to what all actions of a state have in common
+    value(s, x) ≈ E[A | s, x],   A the advantage of what came after it
 
-A is the advantage of what came after x (generalised advantage estimation, arXiv:1506.02438, on expected rewards). This
-is importance sampling over a single draw whose probabilities are known exactly; it needs no spread among the actions
-that are taken, and has a fraction of the noise of comparing them.
+(generalised advantage estimation, arXiv:1506.02438, on expected rewards), and how likely each token is under an action
+is known exactly:
+
+    future(s, a) = Σ_x q_a(x) value(s, x)
+
+The sum is exact for all candidates of a state, whichever was taken. A second network learns it as a function of state
+and action, which the policy can climb. What is left out are an action's other traces: the gates that the gated stream's
+keys remember, and those that the next observation tells.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -23,83 +29,119 @@ from torch import Tensor
 
 from agents.reward_surface import RewardSurface
 from agents.state_memory import StateMemory
-
-GAE_LAMBDA = 0.9
-"""λ of the advantages: how much is taken from what was earned, the rest from what the critic expects."""
-
-LARGEST_RATIO = 5.0
-"""Ratios of likelihoods are clipped here, which keeps rare tokens from drowning the others."""
+from agents.token_value import TokenValue
+from tidal_gym.candidates import Prospects
 
 RECENT_ROLLOUTS = 8
-"""Rollouts whose advantages follow the critic; those of older ones stay as they were last."""
+"""Rollouts whose advantages follow the critic, and whose candidates are kept; older advantages stay as they were."""
 
 WEIGHT_DECAY = 0.1
-"""Of AdamW: the targets are nearly all noise."""
+"""Of AdamW: advantages are nearly all noise."""
 
-LEARNING_RATE_SHARE = 0.5
-"""Learning rate of the network, as a share of the warm start's."""
+NUM_DRAWS, NUM_STATES = 512, 64
+"""Draws that a step learns values from, and states whose candidates it asks for them, with some hundred tokens each."""
 
+Normalize = Callable[[NDArray[np.float32]], Tensor]
+"""Observations (B, size), normalised, from those that the environment gives."""
 
 Critic = Callable[[NDArray[np.float32]], Tensor]
-"""Values (B,) of observations (B, size) as the environment gives them."""
+"""Values (B,) of observations (B, size) as the environment gives them, in the critic's units."""
 
 
 class LookAhead:
     """Learns what follows the actions of a warm start's states, beyond their immediate reward.
 
+    An episode is worth what it earns until it ends, by truncation too, as an evaluation counts it.
+
     Args:
         memory: the states; what came after them is read from here.
-        rollout: states of one rollout of all envs.
-        gamma: discount. An episode is worth what it earns until it ends, by truncation too.
-        surface: an untrained network, which learns :attr:`future`, in the critic's units.
+        rollout_steps: steps of a rollout.
+        gamma: discount.
+        gae_lambda: λ of the advantages: how much of them is taken from what was earned, the rest from the critic.
+        embeddings: (V, D) of the tokens.
+        normalize: of observations.
+        critic: what is to be expected in a state.
     """
 
-    def __init__(self, memory: StateMemory, rollout: int, gamma: float, surface: RewardSurface) -> None:
-        self.future = surface
-        self._memory, self._gamma = memory, gamma
-        self._window = RECENT_ROLLOUTS * rollout
-        self._optimizer = torch.optim.AdamW(surface.parameters(), weight_decay=WEIGHT_DECAY, fused=True)
-        self._advantages = np.zeros(len(memory.rewards), np.float32)
-        self._returns = np.zeros(len(memory.rewards), np.float32)
+    def __init__(
+        self,
+        memory: StateMemory,
+        rollout_steps: int,
+        gamma: float,
+        gae_lambda: float,
+        embeddings: Tensor,
+        normalize: Normalize,
+        critic: Critic,
+    ) -> None:
+        size, num_gates = memory.observations.shape[1], memory.actions.shape[2]
+        self.future = RewardSurface(size, num_gates)
+        """In the critic's units."""
+        self._value = TokenValue(size, embeddings)
+        self._memory, self._gamma, self._lambda = memory, gamma, gae_lambda
+        self._normalize, self._critic = normalize, critic
+        self._recent: deque[tuple[NDArray[np.number], ...]] = deque(maxlen=RECENT_ROLLOUTS * rollout_steps)
+        self._candidates: list[NDArray[np.number]] = []  # tokens, q and p, (W, K, M) each, of the newest states
+        parameters = [*self.future.parameters(), *self._value.parameters()]
+        self._optimizer = torch.optim.AdamW(parameters, weight_decay=WEIGHT_DECAY, fused=True)
+        self._unit = 1.0
+        self._advantages = np.zeros(len(memory.rewards), np.float32)  # in units of the reward
+        self._returns = np.zeros(len(memory.rewards), np.float32)  # in the critic's, of the newest states
 
-    def begin_phase(self, critic: Critic, unit: float, learning_rate: float) -> None:
-        """See the newest states through the critic as it is now, with rewards divided by `unit`."""
-        self._optimizer.param_groups[0]["lr"] = LEARNING_RATE_SHARE * learning_rate
-        memory = self._memory
-        newest = self._newest
+    def remember(self, prospects: Prospects) -> None:
+        """Keeps what could have been drawn in the memory's newest states."""
+        tokens, q, p = prospects.tokens, prospects.q, prospects.p
+        self._recent.append((tokens.astype(np.int32), q.astype(np.float32), p.astype(np.float32)))
+
+    def begin_phase(self, unit: float, learning_rate: float) -> None:
+        """Sees the newest states through the critic as it is now, one of whose units is `unit` of reward."""
+        self._optimizer.param_groups[0]["lr"] = learning_rate
+        self._unit = unit
+        self._candidates = [np.concatenate(column) for column in zip(*self._recent, strict=True)]
+        memory, newest = self._memory, self._newest
         with torch.no_grad():
-            values = critic(memory.observations[newest]).numpy().reshape(-1, memory.num_rows)
-            last = critic(memory.following[newest][-memory.num_rows :]).numpy()
+            values = self._critic(memory.observations[newest]).numpy().reshape(-1, memory.num_rows)
+            last = self._critic(memory.following[newest][-memory.num_rows :]).numpy()
         advantages = gae(
             memory.rewards[newest, 0].reshape(values.shape) / unit,
             values,
-            np.concatenate(
-                (values[1:], last[np.newaxis])
-            ),  # what followed a state that was not the last is the next one
+            np.concatenate((values[1:], [last])),  # what followed a state that was not the last is the next one
             memory.is_over[newest].reshape(values.shape),
             self._gamma,
+            self._lambda,
         )
-        self._advantages[newest] = advantages.reshape(-1)
+        self._advantages[newest] = unit * advantages.reshape(-1)
         self._returns[newest] = (advantages + values).reshape(-1)
 
-    def descend(self, states: Tensor, rows: NDArray[np.integer]) -> None:
-        """A step of learning from the rows (B,) of the memory, whose normalised observations are `states`."""
-        ratios = torch.as_tensor(self._memory.ratios[rows]).clamp(max=LARGEST_RATIO)  # (B, K)
-        target = _differences(ratios) * torch.as_tensor(self._advantages[rows]).unsqueeze(1)
-        found = _differences(self.future(states, torch.as_tensor(self._memory.actions[rows])))
+    def descend(self, generator: np.random.Generator) -> None:
+        """A step of learning, what draws led to and where candidates lead."""
+        memory = self._memory
+        rows = generator.integers(memory.count, size=NUM_DRAWS)
+        drawn, p = (torch.as_tensor(column[rows]).unsqueeze(1) for column in (memory.tokens, memory.p))
+        found = self._value(self._normalize(memory.observations[rows]), drawn, p).squeeze(1)
+        value_loss = F.mse_loss(found, torch.as_tensor(self._advantages[rows] / self._unit))
+
+        places = generator.integers(memory.count - self._newest.start, size=NUM_STATES)
+        rows = self._newest.start + places
+        states = self._normalize(memory.observations[rows])
+        tokens, q, p = (torch.as_tensor(column[places]) for column in self._candidates)
+        with torch.no_grad():
+            values = self._value(states, tokens.flatten(1), p.flatten(1)).view(q.shape)
+            target = (q * values).sum(dim=2)  # (B, K)
+        promised = self.future(states, torch.as_tensor(memory.actions[rows]))
+        future_loss = F.mse_loss(_differences(promised), _differences(target))
+
         self._optimizer.zero_grad()
-        F.mse_loss(found, target).backward()
+        (value_loss + future_loss).backward()
         self._optimizer.step()
 
     def draw(self, generator: np.random.Generator, size: int) -> tuple[NDArray[np.float32], Tensor]:
         """Observations (B, size) of some of the newest states, and what was earned from there on, (B,)."""
-        newest = self._newest
-        rows = generator.integers(newest.start, newest.stop, size=size)
+        rows = generator.integers(self._newest.start, self._newest.stop, size=size)
         return self._memory.observations[rows], torch.as_tensor(self._returns[rows])
 
     @property
     def _newest(self) -> slice:
-        return slice(max(0, self._memory.count - self._window), self._memory.count)
+        return slice(self._memory.count - len(self._recent) * self._memory.num_rows, self._memory.count)
 
 
 def gae(
@@ -108,6 +150,7 @@ def gae(
     ahead: NDArray[np.floating],
     is_over: NDArray[np.bool_],
     gamma: float,
+    gae_lambda: float,
 ) -> NDArray[np.floating]:
     """Advantages (T, N) of T steps of N rows; what comes after the last step is what the critic expects.
 
@@ -117,12 +160,13 @@ def gae(
         ahead: (T, N) of the states that followed.
         is_over: (T, N) whether the episode ended in the step.
         gamma: discount.
+        gae_lambda: λ.
     """
     errors = rewards + gamma * np.where(is_over, 0.0, ahead) - values
     advantages = np.zeros_like(errors)
     later = np.zeros(errors.shape[1])
     for step in reversed(range(len(errors))):
-        later = errors[step] + gamma * GAE_LAMBDA * np.where(is_over[step], 0.0, later)
+        later = errors[step] + gamma * gae_lambda * np.where(is_over[step], 0.0, later)
         advantages[step] = later
     return advantages
 

@@ -30,7 +30,8 @@ class StateMemory:
         self.observations = np.zeros((capacity, *observation_shape), np.float32)  # as the environment gives them
         self.actions = np.zeros((capacity, candidates, *action_shape), np.float32)  # the first one was taken
         self.rewards = np.zeros((capacity, candidates), np.float32)  # expected, exact
-        self.ratios = np.ones((capacity, candidates), np.float32)  # likelihood of what was drawn, to the first one's
+        self.tokens = np.zeros(capacity, np.int64)  # that were drawn
+        self.p = np.zeros(capacity, np.float32)  # their neutral probabilities
         self.following = np.zeros_like(self.observations)
         self.is_over = np.zeros(capacity, np.bool_)
         self.goes_on = np.zeros(capacity, np.bool_)  # there is more to earn: not over, or merely cut
@@ -49,7 +50,8 @@ class StateMemory:
         following: NDArray[np.float32],
         is_over: NDArray[np.bool_],
         is_cut: NDArray[np.bool_],
-        likelihood: NDArray[np.float64],
+        tokens: NDArray[np.int64],
+        p: NDArray[np.floating],
     ) -> None:
         """What came after the newest states.
 
@@ -57,15 +59,15 @@ class StateMemory:
             following: (N, size) observations.
             is_over: (N,) whether the episode ended.
             is_cut: (N,) whether it was truncated.
-            likelihood: (N, K) of the token that was drawn, under each candidate.
+            tokens: (N,) that were drawn.
+            p: (N,) their neutral probabilities.
         """
         rows = self._next_rows
         self.following[rows] = following
         self.is_over[rows] = is_over
         self.goes_on[rows] = ~is_over | is_cut
-        taken = likelihood[:, :1]
-        # By a rounding error a token can be drawn that was just not among the candidate's: then nothing is known.
-        self.ratios[rows] = np.divide(likelihood, taken, out=np.ones_like(likelihood), where=taken > 0)
+        self.tokens[rows] = tokens
+        self.p[rows] = p
         self.count += self.num_rows
 
     @property

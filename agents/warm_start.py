@@ -33,6 +33,7 @@ from agents.look_ahead import LookAhead
 from agents.reward_surface import RewardSurface
 from agents.state_memory import StateMemory
 from agents.training_config import WarmStartConfig
+from tidal_gym.candidates import Prospects
 
 if TYPE_CHECKING:
     from tidal_gym.vector_env import TidalGatingVectorEnv
@@ -61,7 +62,7 @@ def warm_start(
     rounds = math.ceil(config.env_steps / (num_envs * config.rollout_steps))
     shapes = (cast("tuple[int, ...]", space.shape) for space in (ppo.observation_space, ppo.action_space))
     memory = StateMemory(rounds * config.rollout_steps * num_envs, num_envs, config.candidates, *shapes)
-    learner = _Learner(ppo, normalization, config, memory)
+    learner = _Learner(ppo, normalization, config, memory, vector_env)
     observations = normalization.reset()
     for number in range(rounds):
         seen = []
@@ -75,8 +76,9 @@ def warm_start(
             for row in np.flatnonzero(dones):
                 following[row] = normalization.unnormalize_obs(infos[row]["terminal_observation"])
             is_cut = np.array([bool(info.get("TimeLimit.truncated")) for info in infos])
-            drawn = info_of("token", normalization.vector_infos, dones)
-            memory.add_outcome(following, dones, is_cut, prospects.likelihood(drawn))
+            tokens, log_prob = (info_of(name, normalization.vector_infos, dones) for name in ("token", "log_prob"))
+            memory.add_outcome(following, dones, is_cut, tokens, np.exp(log_prob))
+            learner.remember(prospects)
             curve.add_episodes(dones, infos)
         ppo.num_timesteps = memory.count
         curve.add_point(np.concatenate(seen))
@@ -95,13 +97,19 @@ def _candidates(ppo: PPO, observations: object, count: int, generator: np.random
 class _Learner:
     """Fits the surface, the policy and the critic, each with an optimizer of its own."""
 
-    def __init__(self, ppo: PPO, normalization: VecNormalize, config: WarmStartConfig, memory: StateMemory) -> None:
+    def __init__(
+        self,
+        ppo: PPO,
+        normalization: VecNormalize,
+        config: WarmStartConfig,
+        memory: StateMemory,
+        vector_env: TidalGatingVectorEnv,
+    ) -> None:
         assert isinstance(ppo.policy, BetaPolicy)
         self._memory = memory
         self._policy, self._gamma = ppo.policy, ppo.gamma
         self._normalization, self._config = normalization, config
-        size, num_gates = (space.shape[0] for space in (ppo.observation_space, ppo.action_space))
-        self._surface = RewardSurface(size, num_gates)
+        self._surface = RewardSurface(*(space.shape[0] for space in (ppo.observation_space, ppo.action_space)))
         extractor = self._policy.mlp_extractor
         parts = (
             [*self._surface.parameters()],
@@ -111,28 +119,36 @@ class _Learner:
         self._optimizers = [torch.optim.Adam(part, fused=True) for part in parts]
         self._ahead: LookAhead | None = None
         if config.look_ahead:
-            rollout = config.rollout_steps * memory.num_rows
-            self._ahead = LookAhead(memory, rollout, ppo.gamma, RewardSurface(size, num_gates))
+            steps, embeddings = config.rollout_steps, vector_env.token_embeddings()
+            self._ahead = LookAhead(
+                memory, steps, ppo.gamma, ppo.gae_lambda, embeddings, self._normalized, self._values
+            )
+
+    def remember(self, prospects: Prospects) -> None:
+        """Keeps what is needed to look ahead from the memory's newest states."""
+        if self._ahead is not None:
+            self._ahead.remember(prospects)
 
     def learn(self, generator: np.random.Generator, learning_rate: float) -> None:
         """One phase of minibatches from all states so far."""
-        memory, ahead = self._memory, self._ahead
+        memory, ahead, size = self._memory, self._ahead, self._config.batch_size
         for optimizer in self._optimizers:
             optimizer.param_groups[0]["lr"] = learning_rate
         known = memory.rewards[: memory.count]
         center, scale = float(known.mean()), float(known.std()) + 1e-8
-        unit = float(np.sqrt(self._normalization.ret_rms.var + self._normalization.epsilon))  # of the critic's values
+        normalization = self._normalization
+        unit = math.sqrt(normalization.ret_rms.var + normalization.epsilon) if normalization.norm_reward else 1.0
         if ahead is not None:
-            ahead.begin_phase(self._values, unit, learning_rate)
+            ahead.begin_phase(unit, learning_rate)
         self._policy.set_training_mode(True)
         for _ in range(self._config.gradient_steps):
-            rows = generator.integers(memory.count, size=self._config.batch_size)
+            rows = generator.integers(memory.count, size=size)
             states = self._normalized(memory.observations[rows])
             target = torch.as_tensor((memory.rewards[rows] - center) / scale)
             surface, actor, critic = self._optimizers
             _descend(surface, F.mse_loss(self._surface(states, torch.as_tensor(memory.actions[rows])), target))
             if ahead is not None:
-                ahead.descend(states, rows)
+                ahead.descend(generator)
             distribution = self._policy.get_distribution(states)
             action = distribution.sample().unsqueeze(1)  # the gradient passes
             promised = self._surface(states, action).squeeze(1)
@@ -140,11 +156,11 @@ class _Learner:
             entropy = distribution.entropy().mean()
             _descend(actor, -((promised + promised_ahead).mean() + self._config.temperature * entropy))
             if ahead is not None:
-                newest, returns = ahead.draw(generator, self._config.batch_size)
+                newest, returns = ahead.draw(generator, size)
                 _descend(critic, F.mse_loss(self._values(newest), returns))
                 continue
             # What the policy would earn now, not what its forerunner did.
-            earned = torch.as_tensor(self._normalization.normalize_reward(center + scale * promised.detach().numpy()))
+            earned = torch.as_tensor(normalization.normalize_reward(center + scale * promised.detach().numpy()))
             with torch.no_grad():
                 later = self._values(memory.following[rows]) * torch.as_tensor(memory.goes_on[rows])
             _descend(critic, F.mse_loss(self._policy.predict_values(states).squeeze(1), earned + self._gamma * later))

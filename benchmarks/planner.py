@@ -1,6 +1,6 @@
 """How far one step of looking ahead is from several: planners of 1, 2 and 4 tokens on the same held-out episodes.
 
-    python benchmarks/planner.py --controller runs/benchmark/controllers/seed-0 --episodes 128 --num_envs 64
+python benchmarks/planner.py --controller runs/benchmark/controllers/seed-0 --episodes 128 --num_envs 64
 """
 
 from __future__ import annotations

@@ -28,7 +28,5 @@ class Prospects(NamedTuple):
     """(N, A, K) ids of the tokens that could be drawn."""
     q: NDArray[np.float64]
     """(N, A, K) their probabilities, which sum to 1."""
-
-    def likelihood(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(N, A) probability of one token (N,) a row under each action."""
-        return np.where(self.tokens == tokens[:, None, None], self.q, 0.0).sum(axis=2)
+    p: NDArray[np.float64]
+    """(N, A, K) their neutral probabilities, which sum to 1 over the whole vocabulary."""

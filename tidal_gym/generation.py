@@ -21,7 +21,7 @@ from tidal_gym.modulation import (
     modulate,
 )
 from tidal_gym.observation import HiddenSummary, Trace, observe
-from tidal_gym.rewards import Outcome, Reward
+from tidal_gym.rewards import Outcome, Reward, RewardTerms
 from tidal_gym.streams import TwoStreams, surprisal
 
 
@@ -254,25 +254,26 @@ class Generation:
             "penalty": effects.penalty,
         }
         if with_expectation:
-            report["expected_reward"] = self._expectation(q, reward)
+            report["expected_reward"] = _mean(q, reward(self.outcome(q.tokens, q)))
         if cost is not None:
             report["cost"] = cost(outcome)[:, 0]
         self.accept(gates, outcome)
         return self.observe(), report
 
     @torch.inference_mode()
-    def prospects(self, actions: Tensor, reward: Reward) -> tuple[Tensor, Tensor, Tensor]:
+    def prospects(self, actions: Tensor, reward: Reward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What actions (A, 3) or (A, N, 3) would do in every row; changes nothing.
 
         Returns:
-            The exact expected immediate reward (N, A); ids and probabilities of what could be drawn, (N, A, K) each.
+            The exact expected immediate reward (N, A); ids of what could be drawn, q and p of each, (N, A, K).
         """
         found = []
         for action in actions:
             q, _ = self.propose(action.expand(len(self._steps), -1), keep=False)
-            found.append((self._expectation(q, reward), q.tokens, q.probs))
-        expected, tokens, probs = (torch.stack(column, dim=1) for column in zip(*found, strict=True))
-        return expected, tokens, probs
+            outcome = self.outcome(q.tokens, q)
+            found.append((_mean(q, reward(outcome)), q.tokens, q.probs, outcome.log_prob.exp()))
+        expected, tokens, probs, neutral = (torch.stack(column, dim=1) for column in zip(*found, strict=True))
+        return expected, tokens, probs, neutral
 
     @torch.inference_mode()
     def candidates(self, gates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -285,10 +286,11 @@ class Generation:
         tokens = q.tokens.gather(1, order)
         return tokens, probs, self.outcome(tokens, q).log_prob.exp()
 
-    def _expectation(self, q: SamplingDistribution, reward: Reward) -> Tensor:
-        """(N,) mean of the reward over the tokens that q may draw."""
-        return (q.probs * reward(self.outcome(q.tokens, q)).total).sum(dim=1)
-
     def texts(self) -> tuple[Tensor, Tensor]:
         """Tokens (N, L) of the texts, special prefix excluded, and how many of each row's count, (N,)."""
         return self.history.tokens, self.history.lengths
+
+
+def _mean(q: SamplingDistribution, scored: RewardTerms) -> Tensor:
+    """(N,) mean over the tokens that q may draw, whose rewards are given."""
+    return (q.probs * scored.total).sum(dim=1)

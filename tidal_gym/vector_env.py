@@ -281,12 +281,12 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
 
     def prospects(self, actions: ArrayLike) -> Prospects:
         """As :meth:`expected_rewards`, and besides what each action could draw, and how likely."""
-        expected, tokens, q = (column.cpu().numpy() for column in self._ask(actions))
-        return Prospects(expected.astype(np.float64), tokens, q.astype(np.float64))
+        expected, tokens, q, p = (column.cpu().numpy() for column in self._ask(actions))
+        return Prospects(expected.astype(np.float64), tokens, q.astype(np.float64), p.astype(np.float64))
 
     @torch.inference_mode()
-    def _ask(self, actions: ArrayLike) -> tuple[Tensor, Tensor, Tensor]:
-        """Expected rewards (N, A), and ids and probabilities (N, A, K), on the device."""
+    def _ask(self, actions: ArrayLike) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Expected rewards (N, A), and ids, q and p (N, A, K), on the device."""
         self._require_running()
         actions = np.asarray(actions)
         rows = (self.num_envs,) if actions.ndim == 3 else ()
@@ -404,6 +404,10 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             self._uniforms[:, :-1] = np.take_along_axis(np.asarray(uniforms), columns, axis=1)
 
     # Looking at the episodes
+
+    def token_embeddings(self) -> Tensor:
+        """(V, D) the language model's input embeddings, for networks that look at tokens: a copy in float32."""
+        return self.bundle.model.get_input_embeddings().weight.detach().to("cpu", torch.float32, copy=True)
 
     def token_ids(self) -> list[list[int]]:
         """The tokens of each row's present episode: prompt, special prefix included, and what was drawn."""

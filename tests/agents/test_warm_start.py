@@ -17,13 +17,11 @@ from agents.expected_reward import ExpectedReward
 from agents.learning_curve import LearningCurve, read_learning_curve
 from agents.look_ahead import gae
 from agents.sb3_adapter import VectorEnvToSB3
-from agents.state_memory import StateMemory
 from agents.training import LinearLearningRate, train
 from agents.training_config import PPOConfig, TrainConfig, WarmStartConfig
 from agents.warm_start import warm_start
 from lm.errors import InvalidValueError
 from tests.agents.toy_envs import ForkVectorEnv, ValleyVectorEnv
-from tidal_gym.candidates import Prospects
 from tidal_gym.carl_config import CarlRewardConfig
 
 WARM = WarmStartConfig(env_steps=64, candidates=4, rollout_steps=4, gradient_steps=5, batch_size=16)
@@ -64,10 +62,10 @@ def test_looks_ahead_where_it_is_asked_to(tmp_path: Path) -> None:
     chosen = {}
     for look_ahead in (False, True):
         settings = WarmStartConfig(
-            env_steps=6400,
+            env_steps=23_040,
             candidates=6,
-            rollout_steps=10,
-            gradient_steps=100,
+            rollout_steps=9,
+            gradient_steps=50,
             batch_size=64,
             temperature=0.003,
             look_ahead=look_ahead,
@@ -75,45 +73,28 @@ def test_looks_ahead_where_it_is_asked_to(tmp_path: Path) -> None:
         ppo, normalization = started(ForkVectorEnv(64), settings, 1.0, tmp_path)
         actions, _ = ppo.predict(normalization.normalize_obs(observations), deterministic=True)
         chosen[look_ahead] = actions[:, 0]
-        if look_ahead:  # the critic knows what an episode is worth, and that nothing follows its end
-            paying = normalization.normalize_obs(np.array([[0.8, 1, 1], [-0.8, 1, 0]], np.float32))
+        if look_ahead:  # the critic knows what is still to come, and that nothing follows the end of an episode
+            paying = normalization.normalize_obs(np.array([[0.8, 1 / 8, 1], [0.8, 1, 1], [-0.8, 1 / 8, 0]], np.float32))
             with torch.no_grad():
                 values = ppo.policy.predict_values(torch.as_tensor(paying)).numpy()[:, 0]
-            assert values * np.sqrt(normalization.ret_rms.var) == pytest.approx([0.8, 0.0], abs=0.3)
+            assert values * np.sqrt(normalization.ret_rms.var) == pytest.approx([0.8, 0.1, 0.0], abs=0.3)
     assert chosen[False].max() < 0.1
     assert chosen[True][wishes > 0.6].min() > 0.7
     assert chosen[True][wishes < -0.1].max() < 0.25
 
 
 def test_advantages_by_hand() -> None:
-    """Two rows of three steps, the first one's episode over after two; λ is 0.9."""
+    """Two rows of three steps, the first one's episode over after two."""
     advantages = gae(
         rewards=np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]]),
         values=np.array([[0.5, 0.0], [1.0, 0.0], [0.0, 0.0]]),
         ahead=np.array([[1.0, 0.0], [9.0, 0.0], [2.0, 4.0]]),
         is_over=np.array([[False, False], [True, False], [False, False]]),
         gamma=0.5,
+        gae_lambda=0.9,
     )
     # Row 0: 2 - 1 = 1, then 1 + 0.5 - 0.5 + 0.45 * 1. Row 1: 1 + 0.5 * 4 = 3, then 0.45 * 3, then 0.45 of that.
     np.testing.assert_allclose(advantages, [[1.45, 0.6075], [1.0, 1.35], [4.0, 3.0]])
-
-
-def test_remembers_how_likely_the_draw_was_under_other_actions() -> None:
-    memory = StateMemory(4, 2, 3, (1,), (1,))
-    nothing = np.zeros((2, 1), np.float32)
-    memory.add_state(nothing, np.zeros((3, 2, 1), np.float32), np.zeros((2, 3)))
-    prospects = Prospects(
-        np.zeros((2, 3)),
-        np.array([[[3, 5], [3, 5], [5, 7]], [[1, 2], [1, 2], [2, 3]]]),
-        np.array([[[0.4, 0.6], [0.8, 0.2], [0.5, 0.5]], [[0.5, 0.5], [0.9, 0.1], [0.6, 0.4]]]),
-    )
-    likelihood = prospects.likelihood(np.array([3, 3]))
-    np.testing.assert_array_equal(likelihood, [[0.4, 0.8, 0.0], [0.0, 0.0, 0.4]])
-    memory.add_outcome(nothing, np.array([True, False]), np.array([True, False]), likelihood)
-    # The second row's token was not among those of the action that was taken: nothing is known.
-    np.testing.assert_allclose(memory.ratios[:2], [[1.0, 2.0, 0.0], [1.0, 1.0, 1.0]])
-    assert memory.goes_on[:2].all()
-    assert memory.count == 2
 
 
 def started(env: VectorEnv, settings: WarmStartConfig, gamma: float, folder: Path) -> tuple[PPO, VecNormalize]:

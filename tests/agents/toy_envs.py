@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
@@ -122,7 +123,8 @@ class ValleyVectorEnv(VectorEnv):
     def prospects(self, actions: np.ndarray) -> Prospects:
         """For actions (A, N, 3)."""
         expected = self.expected_rewards(actions)
-        return Prospects(expected, np.zeros((*expected.shape, 1), int), np.ones((*expected.shape, 1)))
+        only = np.ones((*expected.shape, 1))
+        return Prospects(expected, np.zeros(only.shape, int), only, only)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
@@ -132,7 +134,7 @@ class ValleyVectorEnv(VectorEnv):
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
         rewards = self.expected_rewards(actions[None])[:, 0] + self.np_random.normal(size=self.num_envs)
         done = np.ones(self.num_envs, bool)
-        final_info = {"token": np.zeros(self.num_envs, int)}
+        final_info = {"token": np.zeros(self.num_envs, int), "log_prob": np.zeros(self.num_envs)}
         infos = {"final_obs": self._states.copy(), "_final_obs": done, "final_info": final_info}
         self._states = self._draw()
         return self._states.copy(), rewards, done, np.zeros(self.num_envs, bool), infos
@@ -142,11 +144,14 @@ class ValleyVectorEnv(VectorEnv):
 
 
 class ForkVectorEnv(VectorEnv):
-    """Episodes of 2 steps: observe x and the step; the first action's creativity is the probability of token 1.
+    """Episodes of 9 steps: observe x and the step; the first action's creativity is the probability of token 1.
 
-    It costs 0.2 times that probability at once. The second step pays x, whatever one does, if the token was 1: far
-    ahead it is best to draw 1 where x is above 0.2, and for the next token alone it never is. Truncated at the end.
+    It costs 0.2 times that probability at once. Every later step pays x / 8, whatever one does, if the first token was
+    1: far ahead it is best to draw 1 where x is above 0.2, and for the next token alone it never is. Truncated at the
+    end.
     """
+
+    LATER_STEPS = 8
 
     def __init__(self, num_envs: int = 32) -> None:
         self.num_envs = num_envs
@@ -156,13 +161,17 @@ class ForkVectorEnv(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
+    def token_embeddings(self) -> torch.Tensor:
+        """(2, 2)."""
+        return torch.eye(2)
+
     def prospects(self, actions: np.ndarray) -> Prospects:
         """For actions (A, N, 3)."""
         wanted = actions[..., 0].T.astype(float)  # (N, A)
-        paid = np.broadcast_to((self._wishes * self._tokens)[:, None], wanted.shape)
-        expected = np.where(self._is_second, paid, -0.2 * wanted)
-        tokens = np.broadcast_to(np.arange(2), (*wanted.shape, 2))
-        return Prospects(expected, tokens, np.stack((1 - wanted, wanted), axis=2))
+        paid = np.broadcast_to((self._wishes * self._first / self.LATER_STEPS)[:, None], wanted.shape)
+        q = np.stack((1 - wanted, wanted), axis=2)
+        tokens, p = np.broadcast_to(np.arange(2), q.shape), np.full(q.shape, 0.5)
+        return Prospects(np.where(self._step > 0, paid, -0.2 * wanted), tokens, q, p)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
@@ -171,21 +180,24 @@ class ForkVectorEnv(VectorEnv):
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
         rewards = self.prospects(actions[None]).expected_rewards[:, 0]
         drawn = (self.np_random.random(self.num_envs) < actions[:, 0]).astype(int)
+        infos = {"token": drawn, "log_prob": np.full(self.num_envs, np.log(0.5))}
         none, every = np.zeros(self.num_envs, bool), np.ones(self.num_envs, bool)
-        if not self._is_second:
-            self._is_second, self._tokens = True, drawn
-            return self._observe(), rewards, none, none, {"token": drawn}
-        infos = {"final_obs": self._observe(), "_final_obs": every, "final_info": {"token": drawn}}
+        if self._step == 0:
+            self._first = drawn
+        self._step += 1
+        if self._step <= self.LATER_STEPS:
+            return self._observe(), rewards, none, none, infos
+        infos = {"final_obs": self._observe(), "_final_obs": every, "final_info": infos}
         return self._begin(), rewards, none, every, infos
 
     def _begin(self) -> np.ndarray:
         self._wishes = self.np_random.uniform(-1, 1, self.num_envs)
-        self._tokens, self._is_second = np.zeros(self.num_envs, int), False
+        self._first, self._step = np.zeros(self.num_envs, int), 0
         return self._observe()
 
     def _observe(self) -> np.ndarray:
-        second = np.full(self.num_envs, float(self._is_second))
-        return np.stack((self._wishes, second, self._tokens), axis=1).astype(np.float32)
+        progress = np.full(self.num_envs, self._step / self.LATER_STEPS)
+        return np.stack((self._wishes, progress.clip(max=1.0), self._first), axis=1).astype(np.float32)
 
 
 class SpendingVectorEnv(VectorEnv):

@@ -105,20 +105,29 @@ def test_expected_rewards_are_the_mean_of_what_is_drawn(make_env):
     assert abs(rewards.mean() - expected) < 4 * rewards.std() / 20
 
 
-def test_prospects_say_how_likely_a_draw_is_under_other_actions(make_env):
+def test_prospects_are_what_each_action_would_draw(make_env):
     env = make_env(4)
     env.reset(seed=SEED)
     actions = actions_for(4, 3)
     prospects = env.prospects(actions)
     np.testing.assert_array_equal(prospects.expected_rewards, env.expected_rewards(actions))
     for number, gates in enumerate(actions):
-        tokens, q, _ = env.candidates(gates)
-        for rank in range(3):
-            np.testing.assert_allclose(prospects.likelihood(tokens[:, rank])[:, number], q[:, rank], atol=1e-7)
-    np.testing.assert_allclose(prospects.q.sum(axis=2), 1.0, atol=1e-6)
-    drawn = env.step(actions[0])[4]["token"]
-    assert (prospects.likelihood(drawn)[:, 0] > 0).all()
-    assert (prospects.likelihood(np.full(4, -1)) == 0).all()
+        tokens, q, p = env.candidates(gates)
+        order = prospects.q[:, number].argsort(axis=1)[:, ::-1]
+        for found, expected in ((prospects.tokens, tokens), (prospects.q, q), (prospects.p, p)):
+            np.testing.assert_allclose(np.take_along_axis(found[:, number], order, axis=1), expected, atol=1e-7)
+    infos = env.step(actions[0])[4]
+    drawn = prospects.tokens[:, 0] == infos["token"][:, None]
+    np.testing.assert_allclose(np.log(prospects.p[:, 0][drawn]), infos["log_prob"], rtol=1e-5)
+
+
+def test_token_embeddings_are_a_copy(make_env):
+    env = make_env(1)
+    embeddings = env.token_embeddings()
+    weight = env.bundle.model.get_input_embeddings().weight
+    np.testing.assert_array_equal(embeddings, weight.detach())
+    embeddings.zero_()
+    assert weight.any()
 
 
 def test_batched_equals_single_exactly(make_env, gated_folder):
