@@ -5,6 +5,7 @@ held-out openings stay out of it: they are for the figures of the recipe that ca
 Variants that are in the result file already are not run again, unless --again names them.
 
     python benchmarks/recipe.py --steps 100000 --seeds 0 1
+    python benchmarks/recipe.py --reward judge --steps 200000 --seeds 0 --static 0.2283 0.3804 0 --episodes 2048
 """
 
 from __future__ import annotations
@@ -28,23 +29,35 @@ EXPECTED = PPOConfig(reward="expected")
 SETTLED = replace(EXPECTED, learning_rate=7e-4)
 WARM = WarmStartConfig(env_steps=50_000)
 
-VARIANTS: dict[str, dict[str, Any]] = {
-    "drawn rewards": {"ppo": DRAWN},
-    "expected rewards": {"ppo": EXPECTED},
-    "warm start": {"ppo": SETTLED, "warm_start": WARM},
-    "warm start, gamma 0": {"ppo": replace(SETTLED, gamma=0.0), "warm_start": WARM},
-    "warm start, gamma 0.6": {"ppo": replace(SETTLED, gamma=0.6), "warm_start": WARM},
-    "warm start, drawn rewards": {"ppo": replace(SETTLED, reward="drawn"), "warm_start": WARM},
-    "warm start, 4 candidates": {"ppo": SETTLED, "warm_start": replace(WARM, candidates=4)},
-    "warm start, 20,000 steps": {"ppo": SETTLED, "warm_start": replace(WARM, env_steps=20_000)},
+JUDGED = replace(EXPECTED, num_envs=64, rollout_steps=50, batch_size=800, gamma=0.97)
+LONG = WarmStartConfig(env_steps=180_000, rollout_steps=50, temperature=0.003)
+GENTLE = replace(JUDGED, learning_rate=3e-5)
+
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "tidal": {
+        "drawn rewards": {"ppo": DRAWN},
+        "expected rewards": {"ppo": EXPECTED},
+        "warm start": {"ppo": SETTLED, "warm_start": WARM},
+        "warm start, gamma 0": {"ppo": replace(SETTLED, gamma=0.0), "warm_start": WARM},
+        "warm start, gamma 0.6": {"ppo": replace(SETTLED, gamma=0.6), "warm_start": WARM},
+        "warm start, drawn rewards": {"ppo": replace(SETTLED, reward="drawn"), "warm_start": WARM},
+        "warm start, 4 candidates": {"ppo": SETTLED, "warm_start": replace(WARM, candidates=4)},
+        "warm start, 20,000 steps": {"ppo": SETTLED, "warm_start": replace(WARM, env_steps=20_000)},
+    },
+    "judge": {
+        "expected rewards": {"ppo": JUDGED},
+        "warm start": {"ppo": GENTLE, "warm_start": LONG},
+        "warm start that looks ahead": {"ppo": GENTLE, "warm_start": replace(LONG, look_ahead=True)},
+    },
 }
-"""Changes to the default configuration, by name."""
+"""Changes to the default configuration, by reward and name."""
 
 
 def main() -> None:
     """Measure the yardsticks once, then every variant that is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--reward", choices=list(VARIANTS), default="tidal")
+    parser.add_argument("--variants", nargs="+", default=None, help="default: all of the reward")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--steps", type=int, default=100_000, help="env steps of each run")
     parser.add_argument("--static", type=float, nargs=3, default=(0.2957, 0.0, 0.0248), help="the best static setting")
@@ -54,13 +67,17 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="run what the result file holds already")
     parser.add_argument("--output", default="runs/recipe")
     arguments = parser.parse_args()
+    env, variants = EnvConfig(reward=arguments.reward), VARIANTS[arguments.reward]
+    if unknown := set(arguments.variants or ()) - set(variants):
+        parser.error(f"--variants must be of {', '.join(variants)}; received {', '.join(unknown)}.")
 
     def returns_of(agent: Agent, episodes: int) -> np.ndarray:
-        found = evaluate(agent, EnvConfig(), prompts="train", episodes=episodes, seed=arguments.evaluation_seed)
+        found = evaluate(agent, env, prompts="train", episodes=episodes, seed=arguments.evaluation_seed)
         print(f"    {agent.name}: {found.mean_return}", flush=True)
         return np.array(found.returns)
 
-    path = RESULTS / "recipe.json"
+    name_of_result = "recipe" if arguments.reward == "tidal" else f"recipe-{arguments.reward}"
+    path = RESULTS / f"{name_of_result}.json"
     result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     runs: list[dict[str, Any]] = result.get("runs", [])
     count = arguments.oracle_episodes
@@ -81,7 +98,7 @@ def main() -> None:
         }
     marks = result["yardsticks"]
     gap = marks["one-step oracle"] - marks["best static on the oracle's episodes"]
-    for name in arguments.variants:
+    for name in arguments.variants or variants:
         for seed in arguments.seeds:
             key = {"variant": name, "seed": seed, "steps": arguments.steps}
             known = [run for run in runs if key.items() <= run.items()]
@@ -89,16 +106,22 @@ def main() -> None:
                 continue
             runs = [run for run in runs if run not in known]
             start = time.perf_counter()
-            config = TrainConfig(total_steps=arguments.steps, seed=seed, **VARIANTS[name])
-            folder = Path(arguments.output) / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
+            config = TrainConfig(env=env, total_steps=arguments.steps, seed=seed, **variants[name])
+            folder = Path(arguments.output) / f"{arguments.reward}-{name.replace(' ', '-').replace(',', '')}-{seed}"
             controller = train(config, folder, overwrite=True)
             returns = returns_of(controller, arguments.episodes)
             closed = (returns.mean() - marks["best static"]) / gap
-            run = {**key, "return": returns.mean(), "gap_closed": closed, "seconds": time.perf_counter() - start}
+            run = {
+                **key,
+                "return": returns.mean(),
+                "standard_error": returns.std(ddof=1) / len(returns) ** 0.5,
+                "gap_closed": closed,
+                "seconds": time.perf_counter() - start,
+            }
             runs.append(run)
             print(f"{name}, seed {seed}: {run['return']:.2f}, {closed:.0%} of the gap", flush=True)
             kept = {"prompts": "train", "evaluation_seed": arguments.evaluation_seed, "yardsticks": marks}
-            write_result("recipe", {**kept, "runs": runs})
+            write_result(name_of_result, {**kept, "runs": runs})
 
 
 if __name__ == "__main__":
