@@ -142,7 +142,10 @@ class Controller(Agent):
                 f"{folder} holds no controller: there is no {CONFIG_FILE}. Make one with `tidal train`."
             )
         config = _read_config(folder / CONFIG_FILE)
-        policy = make_policy(config)
+        try:
+            policy = make_policy(config)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{folder / CONFIG_FILE} is damaged: {error}") from error
         try:
             policy.load_state_dict(load_file(folder / WEIGHTS_FILE))
         except (OSError, SafetensorError, RuntimeError) as error:

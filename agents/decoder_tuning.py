@@ -95,12 +95,14 @@ def tune_decoder(
     batch = num_envs * env.max_episode_steps  # most steps that a batch of episodes takes
     if env_steps < batch:
         raise InvalidValueError("env_steps", f"must be at least {batch}, enough for one trial", env_steps)
+    if seed < 0:
+        raise InvalidValueError("seed", "must be at least 0", seed)
     if num_finalists < 1:
         raise InvalidValueError("num_finalists", "must be at least 1", num_finalists)
     if not 0 <= final_share < 1:
         raise InvalidValueError("final_share", "must be at least 0 and below 1", final_share)
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it writes a line for every study
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed % 2**32))
     study.enqueue_trial({name: where.default for name, where in family.space.items()})
     distributions: dict[str, optuna.distributions.BaseDistribution] = {
         name: where.distribution() for name, where in family.space.items()

@@ -12,6 +12,7 @@ from typing import Any
 from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
 
 CONFIG_FILE = "config.json"
+PARTIAL = ".partial"
 
 
 def claim(
@@ -36,7 +37,8 @@ def claim(
         raise InvalidValueError("overwrite", "must not be asked for together with `resume`", overwrite)
     folder = Path(folder)
     ours = json.loads(json.dumps(dataclasses.asdict(config)))
-    if folder.exists() and any(folder.iterdir()):
+    # A run that was killed at its very first write has left that alone.
+    if folder.exists() and any(entry.name != CONFIG_FILE + PARTIAL for entry in folder.iterdir()):
         theirs = _config_of_run(folder, ours)
         if theirs is None:
             raise OutputExistsError(
@@ -67,9 +69,16 @@ def write_json(path: Path, content: Any) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Write UTF-8 beside `path` and rename it into place."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _config_of_run(folder: Path, ours: dict[str, Any]) -> dict[str, Any] | None:

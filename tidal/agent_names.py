@@ -73,7 +73,7 @@ def _tuned(path: Path) -> Decoder:
 
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        family, parameters = content["family"], dict(content["parameters"])
+        family, parameters = str(content["family"]), dict(content["parameters"])
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} holds no tuned decoder: {error!r}") from error
     return decoder(family, **parameters)
@@ -92,7 +92,13 @@ def trained_env(agent: Agent) -> EnvConfig | None:
     from agents.controller import Controller
     from agents.env_config import EnvConfig
 
-    return EnvConfig(**agent.config.training["env"]) if isinstance(agent, Controller) else None
+    if not isinstance(agent, Controller):
+        return None
+    try:
+        return EnvConfig(**agent.config.training["env"])
+    except (KeyError, TypeError) as error:
+        rule = "must tell the environment that it was trained in, as this release knows it"
+        raise InvalidValueError("agent", rule, f"a controller with {error!r}") from error
 
 
 def environment_for(agents: Sequence[Agent], env: EnvConfig, model: str | None) -> EnvConfig:

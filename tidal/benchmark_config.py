@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 
 from agents.decoders import DECODER_FAMILIES
 from agents.text_measures import FEWEST_TEXTS, TextMeasuresConfig
 from agents.training_config import TrainConfig
+from lm.bundle import resolve
 from lm.errors import InvalidValueError
 
 
@@ -71,7 +73,7 @@ class BenchmarkConfig:
         if 0 < self.text_episodes < FEWEST_TEXTS:
             rule = f"must be 0 or at least {FEWEST_TEXTS}, as many as there are `episodes`"
             raise InvalidValueError("text_episodes", rule, self.text_episodes)
-        if self.text_episodes > 0 and self.text.judge == self.training.env.model:
+        if self.text_episodes > 0 and _same_model(self.text.judge, self.training.env.model):
             hint = "A judge that wrote a text finds it better than people's: name another one, or measure no texts (0)."
             raise InvalidValueError("text.judge", "must not be the model that writes", repr(self.text.judge), hint)
 
@@ -82,8 +84,10 @@ class BenchmarkConfig:
 
     @property
     def learning_steps(self) -> int:
-        """Env steps that a controller learns from, at most: warm start and PPO end with whole updates."""
-        return self.training.total_steps + 2 * self.training.ppo.steps_per_update
+        """Env steps that a controller learns from, at most: warm start and PPO end with whole rollouts."""
+        ppo, warm_start = self.training.ppo, self.training.warm_start
+        rollout = warm_start.rollout_steps if warm_start.env_steps > 0 else ppo.rollout_steps
+        return self.training.total_steps + ppo.num_envs * rollout + ppo.steps_per_update
 
     @property
     def baseline_steps(self) -> int:
@@ -109,6 +113,10 @@ class BenchmarkConfig:
             frozen_episodes=min(self.frozen_episodes, 64),
             text_episodes=min(self.text_episodes, 128),
         )
+
+
+def _same_model(one: str, other: str) -> bool:
+    return os.path.realpath(resolve(one)) == os.path.realpath(resolve(other))
 
 
 def _with_total_steps(training: TrainConfig, total_steps: int) -> TrainConfig:

@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except OSError as error:  # a disk that is full, a folder that may not be written
         return _fail(str(error), EXIT_FAILED)
+    except MemoryError as error:
+        return _fail(f"The memory does not suffice: {error}", EXIT_FAILED)
     except SystemExit as stop:  # --help and --print_config end the parsing this way
         return int(stop.code or 0)
     except KeyboardInterrupt:
@@ -89,6 +91,10 @@ def _in_plain_words(error: ArgumentError) -> str:
         (r'Parser key "([^"]+)":', r"`\1`:"),
         (r"Expected a typing\.Literal\[(.*?)\]", r"Expected one of \1"),
         (r"Expected a <class '(tuple|list)'>", "Expected a list such as '[a, b]'"),
+        # What an optional part may be besides None is what the reader wants to know.
+        (r"Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors: - ", ""),
+        (r"Problem with given class_path '[^']*': ", ""),
+        (r" - Expected a <class 'NoneType'>.*$", ""),
     ):
         text = re.sub(pattern, words, text)
     return text if text.endswith(".") else f"{text}."

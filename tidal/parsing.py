@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentError
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+
+from lm.errors import TidalGymError
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -30,11 +33,29 @@ def add_run_folder(parser: ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="Replace the run in the folder.")
 
 
+def instantiated(parser: ArgumentParser, options: Namespace) -> Any:
+    """The options with dataclasses in place of what was written for them.
+
+    Raises:
+        InvalidValueError: a value breaks a dataclass's rule.
+        ArgumentError: a section holds no options, or an optional part breaks its rule.
+    """
+    try:
+        return parser.instantiate(options)
+    except TidalGymError:
+        raise
+    except TypeError as error:
+        rule = "A section of the configuration must hold options; one that is empty has to be left out."
+        raise ArgumentError(None, rule) from error
+    except ValueError as error:  # jsonargparse's own, which quotes ours where a part is optional
+        raise ArgumentError(None, str(error)) from error
+
+
 def config_of(parser: ArgumentParser, options: Namespace, kind: type[Config]) -> Config:
     """The dataclass whose fields are options of the parser.
 
     Raises:
         InvalidValueError: a value breaks the dataclass's rule.
     """
-    made: Any = parser.instantiate(options)
+    made = instantiated(parser, options)
     return kind(**{field.name: made[field.name] for field in fields(kind)})  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lm.errors import CheckpointError
 from lm.run_folder import write_json
 
 
@@ -18,13 +19,31 @@ class StageResults:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._whole: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
-        return self._path(name).is_file()
+        """Whether the stage is done. One whose file is damaged is not."""
+        if name not in self._whole and self._path(name).is_file():
+            try:
+                self.read(name)
+            except CheckpointError:
+                return False
+        return name in self._whole
 
     def read(self, name: str) -> dict[str, Any]:
-        """The result of a stage that is done."""
-        content: dict[str, Any] = json.loads(self._path(name).read_text(encoding="utf-8"))
+        """The result of a stage that is done.
+
+        Raises:
+            CheckpointError: its file is damaged.
+        """
+        path = self._path(name)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise CheckpointError(f"{path} is damaged: {error}") from error
+        if not isinstance(content, dict) or "seconds" not in content:
+            raise CheckpointError(f"{path} is damaged: it holds no stage's result.")
+        self._whole.add(name)
         return content
 
     def write(self, name: str, content: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from lm.bundle import load_bundle
+from lm.errors import InvalidValueError
 from lm.gated_transformer import GatedTransformer
 from tidal_gym.actions import GATE_NAMES, NEUTRAL_ACTION, require_gates
 from tidal_gym.arguments import (
@@ -288,9 +289,12 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
     def _ask(self, actions: ArrayLike) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Expected rewards (N, A), and ids, q and p (N, A, K), on the device."""
         self._require_running()
-        actions = np.asarray(actions)
-        rows = (self.num_envs,) if actions.ndim == 3 else ()
-        gates = self._as_tensor(require_gates(actions, (len(actions), *rows, len(GATE_NAMES))))
+        shape = np.shape(actions)
+        if len(shape) not in (2, 3) or shape[0] < 1:
+            rule = f"must have shape (A, 3) or (A, {self.num_envs}, 3), with at least one action"
+            raise InvalidValueError("actions", rule, f"shape {shape}")
+        rows = (self.num_envs,) if len(shape) == 3 else ()
+        gates = self._as_tensor(require_gates(actions, (shape[0], *rows, len(GATE_NAMES))))
         self._generation.catch_up()
         return self._generation.prospects(gates, self._reward)
 

@@ -54,3 +54,20 @@ def test_another_configuration_cannot_be_resumed(tmp_path):
     run_folder.claim(tmp_path, Config(), resume=True, overwrite=False, adjustable=frozenset({"steps"}))
     with pytest.raises(CheckpointError, match=r"`inner.rate` was 0.1 and is 0.2; `steps` was 3 and is 4"):
         run_folder.claim(tmp_path, Config(steps=4, inner=Inner(0.2)), resume=True, overwrite=False)
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            run_folder.claim(tmp_path / "run", Config(), resume=False, overwrite=False)
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_kill_at_the_first_write_does_not_spoil_the_folder(tmp_path):
+    (tmp_path / "config.json.partial").write_text('{"ste')
+    run_folder.claim(tmp_path, Config(), resume=False, overwrite=False)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["config.json"]

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.training_config import TrainConfig, WarmStartConfig
+from agents.env_config import EnvConfig
+from agents.training import train
+from agents.training_config import PPOConfig, TrainConfig, WarmStartConfig
 from lm.errors import InvalidValueError
 from tidal.benchmark_config import BenchmarkConfig
 from tidal.benchmark_report import render_report
@@ -195,3 +197,12 @@ def test_page_shows_results(results: dict[str, Any]) -> None:
         "| best static | ",
     ):
         assert wanted in page
+
+
+def test_baselines_get_the_steps_of_a_warm_start_that_ends_with_a_whole_rollout(tmp_path: Path) -> None:
+    ppo = PPOConfig(num_envs=4, rollout_steps=2, batch_size=4, epochs=1, hidden_sizes=(8,))
+    warm_start = WarmStartConfig(env_steps=50, rollout_steps=60, candidates=2, gradient_steps=1, batch_size=2)
+    training = TrainConfig(env=EnvConfig(max_episode_steps=5), ppo=ppo, warm_start=warm_start, total_steps=100)
+    learned = train(training, tmp_path / "run").metrics["step"]
+    assert learned == 240
+    assert BenchmarkConfig(training=training).baseline_steps >= learned

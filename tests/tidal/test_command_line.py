@@ -116,6 +116,14 @@ def test_unknown_key_in_yaml(tidal: Tidal, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_empty_section_in_yaml(tidal: Tidal, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("warm_start:\n  # env_steps: 20000\n", encoding="utf-8")
+    code, _, err = tidal("train", "--config", config, "--output", tmp_path / "run")
+    assert code == 2 and "one that is empty has to be left out" in err and err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
 def test_broken_rules_are_one_line(tidal: Tidal, tmp_path: Path) -> None:
     code, _, err = tidal("train", "--output", tmp_path / "run", "--ppo.gamma", "1.5")
     assert (code, err) == (2, "Error: `gamma` must be in [0, 1]. Received 1.5.\n")
@@ -175,6 +183,14 @@ def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         (("train", "--ppo.policy", "gausian", "--output", "run"), "`ppo.policy`: Expected one of 'beta', 'gaussian'."),
         (("benchmark", "--decoders", "edt", "--output", "run"), "`decoders`: Expected a list such as '[a, b]'."),
         (("evaluate", "--agent", "neutrl"), "Received neutrl. Did you mean `neutral`?"),
+        (
+            ("train", "--ppo.constraint.multiplier_gain", -1, "--output", "run"),
+            "Error: `constraint.multiplier_gain` must be at least 0 and finite. Received -1.0.",
+        ),
+        (
+            ("train", "--ppo.constraint.gain", 1, "--output", "run"),
+            "Error: `ppo.constraint`: Option 'gain' is not accepted.",
+        ),
         (("evaluate", "--agent", "runs/nope/controller"), "must be the existing folder of a controller"),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lm.errors import CheckpointError
 from tidal.stage_results import StageResults
 from tidal.stages import Stage, StagesStatus, run_stages
 
@@ -16,7 +17,7 @@ def results(tmp_path: Path) -> StageResults:
 
 
 def test_a_failure_stops_what_needs_it_and_nothing_else(results: StageResults) -> None:
-    results.write("old", {"value": 0})
+    results.write("old", {"value": 0, "seconds": 1.0})
     stages = [
         Stage("old", partial(int, "is not begun again")),
         Stage("bad", partial(int, "no number")),
@@ -33,11 +34,18 @@ def test_a_failure_stops_what_needs_it_and_nothing_else(results: StageResults) -
     assert failures["needs that"] == "It needs needs bad."
     assert failures["kills its process"] == "Its process died."
     assert results.read("good")["value"] == 3 and results.read("last")["value"] == 4
-    assert results.read("old") == {"value": 0}
+    assert results.read("old") == {"value": 0, "seconds": 1.0}
     assert {name for status in seen for name in status.done} == {"good", "last"}
 
 
 def test_only_whole_results_count(results: StageResults) -> None:
-    results.write("whole", {"value": 1})
+    results.write("whole", {"value": 1, "seconds": 1.0})
     (results.folder / "half.json.partial").write_text('{"val')
+    for name, content in (("empty", ""), ("cut", '{"val'), ("other", "{}"), ("list", "[]")):
+        (results.folder / f"{name}.json").write_text(content)
+        assert name not in results
+        with pytest.raises(CheckpointError, match=rf"{name}\.json is damaged"):
+            results.read(name)
     assert "whole" in results and "half" not in results
+    assert run_stages([Stage("empty", partial(dict, value=2))], results, workers=1, look=print) == {}
+    assert results.read("empty")["value"] == 2  # it was run again

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,24 @@ def test_preset_and_overrides_reach_the_run(trained: Path, model: str) -> None:
     assert config["env"]["model"] == model
     assert config["env"]["modulation"] == {"base_penalty": 1.2} and config["ppo"]["gamma"] == 0.99  # of the preset
     assert config["total_steps"] == 64 and config["ppo"]["num_envs"] == 4  # overridden
+
+
+def test_controllers_of_another_release_are_named(tidal: Tidal, trained: Path, tmp_path: Path) -> None:
+    for change in ({"training": {}}, {"training": None}, {"training": {"env": {"novel": 1}}}, {"hidden_sizes": ["a"]}):
+        folder = shutil.copytree(trained / "controller", tmp_path / "controller", dirs_exist_ok=True)
+        content = json.loads((folder / "controller.json").read_text(encoding="utf-8"))
+        (folder / "controller.json").write_text(json.dumps(content | change), encoding="utf-8")
+        code, _, err = tidal("evaluate", "--agent", folder, "--episodes", 1)
+        assert code == 2 and err.count("Error: ") == 1 and ("is damaged" in err or "trained in" in err)
+
+
+def test_evaluation_under_carl_is_written(tidal: Tidal, model: str, tmp_path: Path) -> None:
+    arguments = ("evaluate", "--agent", "neutral", "--model", model, "--episodes", 1, "--env.max_episode_steps", 3)
+    assert tidal(*arguments, "--env.carl.weight", 0.5, "--output", tmp_path / "found.json").code == 0
+    written = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert written["environment"]["carl"]["weight"] == 0.5
+    code, _, err = tidal(*arguments, "--output", tmp_path, "--overwrite")
+    assert code == 2 and "is a folder" in err
 
 
 def test_train_says_where_the_controller_lies(tidal: Tidal, model: str, tmp_path: Path) -> None:

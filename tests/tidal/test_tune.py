@@ -20,7 +20,8 @@ def test_tuned_methods_are_agents(tidal, model: str, tmp_path: Path) -> None:
     code, _, err = tidal(*arguments, "--decoder", "min-p", "edt")
     assert code == 2 and "--resume" in err
     code, out, _ = tidal(*arguments, "--decoder", "min-p", "edt", "--resume")  # goes on with what is missing
-    assert code == 0 and "edt" in out
+    assert code == 0 and "edt" in out and "min-p" in out
+    assert tidal(*arguments, "--decoder", "min-p", "edt", "--resume").code == 0  # nothing is left to do
     assert (folder / "min-p.json").read_text(encoding="utf-8") == first
 
     files = (folder / "min-p.json", folder / "edt.json")
@@ -32,6 +33,22 @@ def test_unknown_methods_leave_nothing_behind(tidal, model: str, tmp_path: Path)
     code, _, err = tidal("tune", "--model", model, "--output", tmp_path / "tuning", "--decoder", "nobody")
     assert code == 2 and "`decoder` must be one of temperature" in err
     assert not (tmp_path / "tuning").exists()
+
+
+def test_a_damaged_result_is_named(tidal, model: str, tmp_path: Path) -> None:
+    arguments = ("tune", "--model", model, "--output", tmp_path, *SHORT, "--decoder", "min-p")
+    assert tidal(*arguments).code == 0
+    (tmp_path / "min-p.json").write_text("", encoding="utf-8")
+    code, _, err = tidal(*arguments, "--resume")
+    assert code == 2 and "min-p.json holds no tuned decoder" in err
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32 + 5])
+def test_any_seed_or_a_sentence(tidal, model: str, tmp_path: Path, seed: int) -> None:
+    folder = tmp_path / "tuning"
+    code, _, err = tidal("tune", "--model", model, "--output", folder, *SHORT, "--decoder", "min-p", "--seed", seed)
+    assert code == (2 if seed < 0 else 0) and folder.exists() == (seed >= 0)
+    assert ("`seed` must be at least 0" in err) == (seed < 0)
 
 
 @pytest.mark.parametrize("steps", [0, 10])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from gymnasium.utils import seeding
 
+from lm.errors import InvalidValueError
 from lm.sampling import inverse_cdf_sample, top_k_mask
 from tests.tidal_gym.slow_environment import SlowEpisode, softmax
 from tidal_gym.env import TidalGatingEnv
@@ -119,6 +120,14 @@ def test_prospects_are_what_each_action_would_draw(make_env):
     infos = env.step(actions[0])[4]
     drawn = prospects.tokens[:, 0] == infos["token"][:, None]
     np.testing.assert_allclose(np.log(prospects.p[:, 0][drawn]), infos["log_prob"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("actions", [0.5, [0.1, 0.2], np.zeros((0, 3)), np.zeros((2, 3, 3)), np.zeros((1, 1, 4, 3))])
+def test_prospects_want_some_actions(make_env, actions):
+    env = make_env(4)
+    env.reset(seed=SEED)
+    with pytest.raises(InvalidValueError, match="`actions` must have shape"):
+        env.prospects(actions)
 
 
 def test_token_embeddings_are_a_copy(make_env):

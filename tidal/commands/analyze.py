@@ -13,7 +13,7 @@ from agents.analysis_config import AnalysisConfig
 from agents.env_config import EnvConfig
 from tidal import agent_names
 from tidal.console import output, print_figures, progress
-from tidal.parsing import config_of, new_parser
+from tidal.parsing import config_of, instantiated, new_parser
 
 if TYPE_CHECKING:
     from agents.trajectory_analysis import Analysis
@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
     parser = make_parser()
     options = parser.parse_args(list(arguments))
     config = config_of(parser, options, AnalysisConfig)
-    env = parser.instantiate(options).env
+    env = instantiated(parser, options).env
 
     with progress("Importing the libraries"):
         from agents.recorder import Recorder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
@@ -11,7 +12,7 @@ from jsonargparse import ArgumentParser
 from agents.env_config import EnvConfig
 from tidal import agent_names
 from tidal.console import errors, output, progress
-from tidal.parsing import new_parser
+from tidal.parsing import instantiated, new_parser
 
 
 def make_parser() -> ArgumentParser:
@@ -40,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     """Evaluate the agents one after the other, print a table and write the file."""
     parser = make_parser()
     options = parser.parse_args(list(arguments))
-    env = parser.instantiate(options).env
+    env = instantiated(parser, options).env
 
     from agents.evaluation import evaluate
     from agents.text_measures import TextMeasuresConfig
@@ -49,6 +50,8 @@ def run(arguments: Sequence[str]) -> int:
     from tidal.evaluation_table import evaluation_table
 
     target = Path(options.output) if options.output else None
+    if target is not None and target.is_dir():
+        raise OutputExistsError(f"{target} is a folder. Name a file in it.")
     if target is not None and target.exists() and not options.overwrite:
         raise OutputExistsError(f"{target} already exists. Choose another file, or replace it with `--overwrite`.")
     agents = [agent_names.agent_named(name) for name in options.agent]
@@ -78,7 +81,7 @@ def run(arguments: Sequence[str]) -> int:
         output.print(measures_table(evaluations))
     if target is not None:
         content = {
-            "environment": vars(env) | {"prompts": options.prompts},
+            "environment": asdict(env) | {"prompts": options.prompts},
             "agents": [json.loads(evaluation.to_json()) for evaluation in evaluations],
         }
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
 from agents.env_config import EnvConfig
+from lm.errors import CheckpointError, InvalidValueError
 from tidal.console import print_figures, print_next, progress
-from tidal.parsing import add_run_folder, new_parser
+from tidal.parsing import add_run_folder, instantiated, new_parser
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,10 @@ class TuneConfig:
     """Episodes that run side by side."""
     seed: int
     """Of search and episodes."""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InvalidValueError("seed", "must be at least 0", self.seed)
 
 
 def make_parser() -> ArgumentParser:
@@ -46,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
     """Tune one method after the other, and write what each tuning found; a method that has its file is left out."""
     parser = make_parser()
     options = parser.parse_args(list(arguments))
-    env = parser.instantiate(options).env
+    env = instantiated(parser, options).env
     if options.model is not None:
         env = replace(env, model=options.model)
     config = TuneConfig(env, tuple(options.decoder), options.env_steps, options.num_envs, options.seed)
@@ -66,16 +73,24 @@ def run(arguments: Sequence[str]) -> int:
     figures = {}
     for family in families:
         path = folder / f"{family.name}.json"
-        if path.exists():
-            continue
-        with progress(f"Tuning {family.name}") as update:
-            tuning = tune_decoder(
-                family, env, env_steps=config.env_steps, num_envs=config.num_envs, seed=config.seed, progress=update
-            )
-        write_json(path, tuning.to_json())
-        settings = ", ".join(f"{name} {value:.4g}" for name, value in tuning.parameters.items())
-        figures[family.name] = f"{tuning.mean_return:.2f} at {settings}"
+        if not path.exists():
+            with progress(f"Tuning {family.name}") as update:
+                tuning = tune_decoder(
+                    family, env, env_steps=config.env_steps, num_envs=config.num_envs, seed=config.seed, progress=update
+                )
+            write_json(path, tuning.to_json())
+        figures[family.name] = _found(path)
     print_figures("Return on training prompts", figures)
     files = " ".join(str(folder / f"{family.name}.json") for family in families)
     print_next({"compare them on held-out prompts": f"tidal evaluate --agent {files} neutral"})
     return 0
+
+
+def _found(path: Path) -> str:
+    """What a tuning found, by its file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        settings = ", ".join(f"{name} {value:.4g}" for name, value in found["parameters"].items())
+        return f"{found['mean_return']:.2f} at {settings}"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} holds no tuned decoder: {error!r}. Remove it to tune again.") from error
