@@ -183,7 +183,8 @@ class TrainConfig:
         if self.warm_start.env_steps > 0:
             if self.warm_start.env_steps > self.total_steps:
                 rule = f"must be at most `total_steps` ({self.total_steps})"
-                raise InvalidValueError("warm_start.env_steps", rule, self.warm_start.env_steps)
+                hint = "A preset's warm start is shortened by this option, beside `--total_steps`."
+                raise InvalidValueError("warm_start.env_steps", rule, self.warm_start.env_steps, hint)
             if self.ppo.policy != "beta" or self.env.carl is not None or self.ppo.constraint is not None:
                 rule = "must be 0 for a Gaussian policy, where coherence is paid, and under a constraint"
                 raise InvalidValueError("warm_start.env_steps", rule, self.warm_start.env_steps)

@@ -46,8 +46,9 @@ env steps (tokens drawn). A warm start also asks the environment what other acti
 env step but a forward pass of the gated stream each. The presets `default` and `judge` therefore give every baseline
 twice the env steps of a controller, 400,000. With `default` that is as many forward passes for static gates, which run
 two streams as a controller does (a decoding method runs one). With `judge`, whose warm start is longer, a controller
-makes 1.86 million passes, 2.3 times as many as static gates. `quick` gives as many env steps. Neutral, random and the
-one-step oracle are there for orientation.
+makes 2.1 million passes, the judge's included, 1.7 times as many as static gates. `--total_steps` shortens a training
+and its warm start alike, and leaves what the preset gives to baselines. `quick` gives as many env steps. Neutral,
+random and the one-step oracle are there for orientation.
 
 **What the intervals mean.** Those of returns, differences, gaps and frozen gates resample training seeds and episodes,
 each as a whole (Owen 2007), and pair everybody by episode: they hold for new seeds and new episodes. IQM and
@@ -78,9 +79,10 @@ HEADROOM = """\
 ## What each gate could earn
 
 In states that noisy static gates lead to, each action of a grid earns something for the next token. How much more than
-with the best constant action one can earn there (50 tokens ± standard error over states) depends on what one sees.
-Without a gate means that it is held at its best constant value. Networks learned in other episodes on the same training
-openings:
+with the best constant action one can earn there (50 tokens ± standard error over rows of episodes) depends on what one
+sees. Without a gate means that it is held at its best constant value; beside a reward stands what the best constant
+action earns in these states. Networks learned in other episodes on the same training openings; what they do not find
+may still be there:
 
 ```bash
 {commands}

@@ -199,7 +199,7 @@ def _claims(
         strongest = comparison.advantages[0]
         level = [advantage.over for advantage in comparison.advantages if not advantage.is_apart]
         evidence = f"{_text(strongest.difference, '+.2f')} an episode over the strongest, {strongest.over}"
-        evidence += f"; not apart from {', '.join(level)}" if level else ""
+        evidence += f"; intervals of returns overlap with those of {', '.join(level)}" if level else ""
         claim("The controllers' interval lies above every baseline's", not level, evidence)
     for gap in comparison.gap_closed[:1]:
         steps = config.training.total_steps
