@@ -17,6 +17,7 @@ to the surface what follows the token, discounted by PPO's γ (:mod:`agents.look
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -109,6 +110,8 @@ class _Learner:
         self._memory = memory
         self._policy, self._gamma = ppo.policy, ppo.gamma
         self._normalization, self._config = normalization, config
+        self._normalized = partial(_normalized, normalization)
+        self._values = partial(_values, ppo.policy, normalization)
         self._surface = RewardSurface(*(space.shape[0] for space in (ppo.observation_space, ppo.action_space)))
         extractor = self._policy.mlp_extractor
         parts = (
@@ -166,12 +169,14 @@ class _Learner:
             _descend(critic, F.mse_loss(self._policy.predict_values(states).squeeze(1), earned + self._gamma * later))
         self._policy.set_training_mode(False)
 
-    def _normalized(self, observations: NDArray[np.float32]) -> torch.Tensor:
-        return torch.as_tensor(self._normalization.normalize_obs(observations))
 
-    def _values(self, observations: NDArray[np.float32]) -> torch.Tensor:
-        """(B,) for observations (B, size) as the environment gives them."""
-        return self._policy.predict_values(self._normalized(observations)).squeeze(1)
+def _normalized(normalization: VecNormalize, observations: NDArray[np.float32]) -> torch.Tensor:
+    return torch.as_tensor(normalization.normalize_obs(observations))
+
+
+def _values(policy: BetaPolicy, normalization: VecNormalize, observations: NDArray[np.float32]) -> torch.Tensor:
+    """(B,) for observations (B, size) as the environment gives them."""
+    return policy.predict_values(_normalized(normalization, observations)).squeeze(1)
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
