@@ -14,13 +14,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from preset import training_of
 from results_file import write_result
 
-from agents import Evaluation, Neutral, TrainConfig, evaluate, train
+from agents import Evaluation, Neutral, evaluate, train
 from agents.agent import Agent
 from agents.learning_curve import read_learning_curve
 from agents.training import CURVE_FILE
-from tidal.parsing import config_of, new_parser
 
 
 def main() -> None:
@@ -34,9 +34,7 @@ def main() -> None:
     parser.add_argument("--output", default="runs/constrained")
     arguments = parser.parse_args()
 
-    typed = new_parser("train", "")
-    typed.add_class_arguments(TrainConfig)
-    config = config_of(typed, typed.parse_args(["--config", arguments.config]), TrainConfig)
+    config = training_of(arguments.config)
     if arguments.total_steps is not None:
         config = dataclasses.replace(config, total_steps=arguments.total_steps)
     floor, constraint = config.env.cost_bound, config.ppo.constraint

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from preset import training_of
 from results_file import RESULTS, write_result
 
 from agents import EnvConfig, OneStepOracle, PPOConfig, TrainConfig, WarmStartConfig, evaluate, train
@@ -29,9 +30,7 @@ EXPECTED = PPOConfig(reward="expected")
 SETTLED = replace(EXPECTED, learning_rate=7e-4)
 WARM = WarmStartConfig(env_steps=50_000)
 
-JUDGED = replace(EXPECTED, num_envs=64, rollout_steps=50, batch_size=800, gamma=0.97)
-LONG = WarmStartConfig(env_steps=180_000, rollout_steps=50, temperature=0.003)
-GENTLE = replace(JUDGED, learning_rate=3e-5)
+JUDGED = training_of("configs/ppo/judge.yaml")
 
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "tidal": {
@@ -45,9 +44,9 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "warm start, 20,000 steps": {"ppo": SETTLED, "warm_start": replace(WARM, env_steps=20_000)},
     },
     "judge": {
-        "expected rewards": {"ppo": JUDGED},
-        "warm start": {"ppo": GENTLE, "warm_start": LONG},
-        "warm start that looks ahead": {"ppo": GENTLE, "warm_start": replace(LONG, look_ahead=True)},
+        "expected rewards": {"ppo": replace(JUDGED.ppo, learning_rate=1e-3)},
+        "warm start": {"ppo": JUDGED.ppo, "warm_start": replace(JUDGED.warm_start, look_ahead=False)},
+        "warm start that looks ahead": {"ppo": JUDGED.ppo, "warm_start": JUDGED.warm_start},
     },
 }
 """Changes to the default configuration, by reward and name."""

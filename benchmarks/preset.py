@@ -1,0 +1,11 @@
+"""Training configurations as the presets of configs/ppo hold them."""
+
+from agents import TrainConfig
+from tidal.parsing import config_of, new_parser
+
+
+def training_of(path: str) -> TrainConfig:
+    """The configuration in a YAML file, as ``tidal train --config`` reads it."""
+    parser = new_parser("train", "")
+    parser.add_class_arguments(TrainConfig)
+    return config_of(parser, parser.parse_args(["--config", path]), TrainConfig)
