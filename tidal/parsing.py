@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentError
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from lm.errors import TidalGymError
 
@@ -45,6 +44,8 @@ def instantiated(parser: ArgumentParser, options: Namespace) -> Any:
     except TidalGymError:
         raise
     except TypeError as error:
+        if "must be a mapping" not in str(error):  # a mistake of ours
+            raise
         rule = "A section of the configuration must hold options; one that is empty has to be left out."
         raise ArgumentError(None, rule) from error
     except ValueError as error:  # jsonargparse's own, which quotes ours where a part is optional

@@ -47,9 +47,10 @@ def run(arguments: Sequence[str]) -> int:
         from tidal.stages import cores
 
     require_extra("rliable", "eval", "The benchmark")  # missed now rather than in an hour
-    if config.decoders and not options.report_only:
-        require_extra("optuna", "tune", "Tuning decoders")
-    config.training.env.make(1).close()  # a model that is not there is missed now as well
+    if not options.report_only:
+        if config.decoders:
+            require_extra("optuna", "tune", "Tuning decoders")
+        config.training.env.make(1).close()  # a model that is not there is missed now as well
     resume = options.resume or options.report_only
     folder = claim_folder(config, options.output, resume=resume, overwrite=options.overwrite)
 
