@@ -13,7 +13,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# No GPU, unless one is named, as benchmarks/gpu.sh does.
+os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("TIDAL_TEST_CUDA_DEVICES", "")
 
 # Downloads and processed data sets belong to this run alone; the folder goes when the run ends.
 _hub_cache = tempfile.TemporaryDirectory(prefix="tidal-gym-hub-")
