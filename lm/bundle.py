@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import lm.gated_transformer  # noqa: F401 - registers the model type with the Au
 from lm import reference_statistics
 from lm.device import has_fast_bfloat16
 from lm.errors import InvalidValueError, ModelFolderError
+from lm.model_cache import LOADING, ModelCache, content_key
 from lm.reference_statistics import ReferenceStatistics
 from lm.tokenization import load_tokenizer
 from lm.whole_folder import write_whole_folder
@@ -60,6 +60,10 @@ class Bundle:
         return self.tokenizer.eos_token_id
 
 
+_bundles: ModelCache[Bundle] = ModelCache()
+_models: ModelCache[tuple[PreTrainedModel, PreTrainedTokenizerBase]] = ModelCache()
+
+
 def bundled_models() -> list[str]:
     """Names of the models that ship with the package."""
     return sorted(path.name for path in BUNDLED_FOLDER.iterdir() if path.is_dir()) if BUNDLED_FOLDER.is_dir() else []
@@ -73,7 +77,9 @@ def resolve(model: str) -> str:
 def load_bundle(
     model: str = "tidal-tiny", *, statistics: str | None = None, dtype: str = "float32", device: str = "cpu"
 ) -> Bundle:
-    """Load a bundle, or give back the one that this process already has.
+    """Load a bundle, or give back the one that this process already has, if its files are unchanged.
+
+    The models that were requested last stay loaded. A bundle may be used by several threads at once.
 
     Args:
         model: a bundled name, a folder or a hub id of any causal LM that transformers knows.
@@ -90,13 +96,14 @@ def load_bundle(
         raise InvalidValueError("dtype", f"must be one of {('auto', *DTYPES)}", repr(dtype))
     if dtype == "auto":
         dtype = "bfloat16" if has_fast_bfloat16(device) else "float32"
-    return _load(str(model), statistics, dtype, device)
+    name, source = str(model), resolve(str(model))
+    path = Path(statistics) if statistics else Path(source) / reference_statistics.FILE_NAME
+    key = (name, content_key(source), content_key(path), dtype, device)
+    return _bundles.get(key, lambda: _load(name, path, dtype, device))
 
 
-@functools.cache
-def _load(name: str, statistics: str | None, dtype: str, device: str) -> Bundle:
+def _load(name: str, path: Path, dtype: str, device: str) -> Bundle:
     model, tokenizer = load_model_and_tokenizer(name, DTYPES[dtype], device)
-    path = Path(statistics) if statistics else Path(resolve(name)) / reference_statistics.FILE_NAME
     if not path.is_file():
         raise ModelFolderError(
             f"The model '{name}' has no reference statistics ({path} does not exist). Make them with `tidal statistics "
@@ -112,11 +119,12 @@ def _load(name: str, statistics: str | None, dtype: str, device: str) -> Bundle:
     return Bundle(name, model, tokenizer, loaded)
 
 
-@functools.cache
 def load_model_and_tokenizer(
     name: str, dtype: torch.dtype = torch.float32, device: str = "cpu"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a model and its tokenizer without statistics, or give back those that this process already has.
+
+    They are loaded again once a file of theirs has changed.
 
     Args:
         name: as in :func:`load_bundle`.
@@ -127,6 +135,13 @@ def load_model_and_tokenizer(
         ModelFolderError: the model or its tokenizer are missing, or it states no context length.
     """
     source = resolve(name)
+    key = (content_key(source), dtype, device)
+    return _models.get(key, lambda: _load_model_and_tokenizer(name, source, dtype, device))
+
+
+def _load_model_and_tokenizer(
+    name: str, source: str, dtype: torch.dtype, device: str
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if _looks_like_folder(source) and not Path(source, "config.json").is_file():
         raise ModelFolderError(
             f"No model named '{name}': it is not bundled ({', '.join(bundled_models())}), "
@@ -148,7 +163,7 @@ def load_model(source: str, dtype: torch.dtype = torch.float32, device: str = "c
         ModelFolderError: it cannot be loaded.
     """
     try:
-        with without_progress_bars():
+        with LOADING, without_progress_bars():
             config = AutoConfig.from_pretrained(source)
             model = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=dtype)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

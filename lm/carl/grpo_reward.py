@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from lm.carl.phases import PhaseAdaptiveWeights
 from lm.carl.prompt_groups import Prompt, flat_groups, group_numbers
 from lm.carl.reward import carl_reward
 from lm.errors import InvalidValueError
+from lm.model_cache import ModelCache, content_key
 from lm.tokenization import load_tokenizer
 
 
@@ -103,10 +103,13 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) ->
     return tokenizer.apply_chat_template(list(prompts), add_generation_prompt=True, return_dict=True)["input_ids"]
 
 
-@functools.cache
 def _load_judge(name: str, dtype: str, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     source = resolve(name)
-    return load_model(source, DTYPES[dtype], device), load_tokenizer(source)
+    key = (content_key(source), dtype, device)
+    return _judges.get(key, lambda: (load_model(source, DTYPES[dtype], device), load_tokenizer(source)))
+
+
+_judges: ModelCache[tuple[PreTrainedModel, PreTrainedTokenizerBase]] = ModelCache()
 
 
 def _padded(texts: list[list[int]], prompt_lengths: list[int], model: PreTrainedModel) -> tuple[Tensor, Tensor]:
