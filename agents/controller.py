@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents.agent import Agent
 from agents.beta_policy import BetaPolicy
-from agents.observation_statistics import ObservationNormalizer, RunningStatistics
+from agents.observation_statistics import ObservationNormalizer, StatisticsFile
 from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
+from lm.passed_files import read_object, record_from
 from lm.run_folder import write_json
 from lm.whole_folder import write_whole_folder
 
@@ -35,8 +35,8 @@ POLICIES: dict[str, type[ActorCriticPolicy]] = {"beta": BetaPolicy, "gaussian": 
 class ControllerConfig:
     """What a controller's folder says of it, beside the numbers."""
 
-    policy: str
-    """"beta" or "gaussian"."""
+    policy: Literal["beta", "gaussian"]
+    """Action distribution."""
     hidden_sizes: tuple[int, ...]
     """Widths of the hidden layers."""
     observation_size: int
@@ -51,6 +51,16 @@ class ControllerConfig:
     """The training run's configuration, for the record."""
     versions: Mapping[str, str]
     """Versions of the libraries it was trained with, for the record."""
+
+    def __post_init__(self) -> None:
+        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
+            raise InvalidValueError("hidden_sizes", "must be one or more positive widths", self.hidden_sizes)
+        if self.observation_size < 1:
+            raise InvalidValueError("observation_size", "must be at least 1", self.observation_size)
+        pairs = list(zip(self.action_low, self.action_high, strict=False))
+        if len(self.action_low) != len(self.action_high) or not pairs or any(low >= high for low, high in pairs):
+            rule = "must hold as many bounds as `action_high`, each below the one there"
+            raise InvalidValueError("action_low", rule, (self.action_low, self.action_high))
 
 
 def make_policy(config: ControllerConfig) -> ActorCriticPolicy:
@@ -142,16 +152,7 @@ class Controller(Agent):
                 f"{folder} holds no controller: there is no {CONFIG_FILE}. Make one with `tidal train`."
             )
         config = _read_config(folder / CONFIG_FILE)
-        try:
-            policy = make_policy(config)
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f"{folder / CONFIG_FILE} is damaged: {error}") from error
-        try:
-            policy.load_state_dict(load_file(folder / WEIGHTS_FILE))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{folder / WEIGHTS_FILE} does not fit the policy of {CONFIG_FILE}: {error}"
-            ) from error
+        policy = _read_policy(folder / WEIGHTS_FILE, config)
         normalizer = None
         if (folder / STATISTICS_FILE).is_file():
             normalizer = _read_normalizer(folder / STATISTICS_FILE, config.observation_size)
@@ -159,42 +160,55 @@ class Controller(Agent):
             raise CheckpointError(
                 f"{folder} lacks {STATISTICS_FILE}, and its policy was trained on normalised observations."
             )
-        return cls(config, policy, normalizer, _read_json(folder / METRICS_FILE))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} cannot be read: it holds no object.")
-    return content
+        return cls(config, policy, normalizer, read_object(folder / METRICS_FILE))
 
 
 def _read_config(path: Path) -> ControllerConfig:
-    content = _read_json(path)
+    content = read_object(path)
     version = content.pop("format_version", None)
     if version != FORMAT_VERSION:
-        raise CheckpointError(f"{path} has format version {version}, and this release reads version {FORMAT_VERSION}.")
+        raise CheckpointError(f"{path} has format version {version!r}, and this release reads {FORMAT_VERSION}.")
+    return record_from(ControllerConfig, content, path)
+
+
+def _read_policy(path: Path, config: ControllerConfig) -> ActorCriticPolicy:
+    """The policy with its weights. The file tells their sizes, so that nothing is built that it does not hold."""
     try:
-        tuples = {name: tuple(content[name]) for name in ("hidden_sizes", "action_low", "action_high")}
-        config = ControllerConfig(**content | tuples)
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
-    if config.policy not in POLICIES:
-        raise CheckpointError(f"{path} names the policy '{config.policy}', which is none of {sorted(POLICIES)}.")
-    return config
+        with safe_open(path, "pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+        if misfit := _misfit(config, shapes):
+            raise CheckpointError(f"{path} does not fit the policy of {CONFIG_FILE}: {misfit}.")
+        policy = make_policy(config)
+        policy.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} does not fit the policy of {CONFIG_FILE}: {error}") from error
+    if not all(bool(weights.isfinite().all()) for weights in policy.state_dict().values()):
+        raise CheckpointError(f"{path} is damaged: it holds weights that are not finite.")
+    return policy
+
+
+def _misfit(config: ControllerConfig, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """What of the described sizes the weights do not have; empty if they have them."""
+    width = config.observation_size
+    for layer, size in enumerate(config.hidden_sizes):
+        for network in ("policy_net", "value_net"):
+            name = f"mlp_extractor.{network}.{2 * layer}.weight"  # an activation follows each layer
+            if shapes.get(name) != (size, width):
+                return f"`{name}` should have the shape {(size, width)} and has {shapes.get(name)}"
+        width = size
+    outputs = len(config.action_low) * (2 if config.policy == "beta" else 1)
+    if shapes.get("action_net.weight") != (outputs, width):
+        return f"`action_net.weight` should have the shape {(outputs, width)} and has {shapes.get('action_net.weight')}"
+    return ""
 
 
 def _read_normalizer(path: Path, observation_size: int) -> ObservationNormalizer:
-    content = _read_json(path)
-    try:
-        statistics = RunningStatistics.from_json(content)
-        normalizer = ObservationNormalizer(statistics, float(content["epsilon"]), float(content["clip"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
+    statistics = record_from(StatisticsFile, read_object(path), path)
     for values in (statistics.mean, statistics.variance):
-        if values.shape != (observation_size,):
-            raise CheckpointError(f"{path} has statistics of shape {values.shape} for {observation_size} observations.")
-    return normalizer
+        if len(values) != observation_size:
+            raise CheckpointError(
+                f"{path} has statistics of shape {(len(values),)} for {observation_size} observations."
+            )
+    return statistics.normalizer()

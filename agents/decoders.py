@@ -46,7 +46,7 @@ class DecoderFamily:
     make: Callable[[Mapping[str, Any]], list[LogitsProcessor]]
     """The processors of given parameters, after the repetition penalty."""
 
-    def agent(self, **parameters: float) -> Decoder:
+    def agent(self, /, **parameters: float) -> Decoder:
         """The method as an agent; parameters that are not given have their defaults.
 
         Raises:
@@ -54,7 +54,7 @@ class DecoderFamily:
         """
         return Decoder(self, **parameters)
 
-    def processors(self, **parameters: float) -> LogitsProcessorList:
+    def processors(self, /, **parameters: float) -> LogitsProcessorList:
         """Fresh processors for ``model.generate(logits_processor=...)``, the repetition penalty first.
 
         Raises:
@@ -84,7 +84,7 @@ class Decoder(Agent):
         InvalidValueError: a parameter that the method does not have, or a value that it cannot use.
     """
 
-    def __init__(self, family: DecoderFamily, **parameters: float) -> None:
+    def __init__(self, family: DecoderFamily, /, **parameters: float) -> None:
         self.family = family
         self.parameters = settings_in(family.space, parameters, family.name)
         """All of them."""
@@ -192,7 +192,7 @@ DECODER_FAMILIES: Mapping[str, DecoderFamily] = {family.name: family for family 
 """Decoding methods by name."""
 
 
-def decoder(name: str, **parameters: float) -> Decoder:
+def decoder(name: str, /, **parameters: float) -> Decoder:
     """A decoding method by name, as an agent: ``decoder("min-p", min_p=0.05, temperature=1.2)``.
 
     Raises:

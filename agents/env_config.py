@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, cast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from lm.errors import InvalidValueError
+from lm.passed_files import BundledInFiles, InFiles, NotInFiles, checked, one_of
 from tidal_gym.carl_config import CarlRewardConfig
 from tidal_gym.settings import settings_from
 
@@ -13,32 +16,62 @@ if TYPE_CHECKING:
     from tidal_gym.vector_env import TidalGatingVectorEnv
 
 
+def _is_registered_reward(name: str) -> bool:
+    import tidal_gym.judge  # noqa: F401 - registers the reward `judge`
+    from tidal_gym.rewards import registered_rewards
+
+    return name in registered_rewards()
+
+
+def _is_registered_cost(name: str) -> bool:
+    from tidal_gym.costs import registered_costs
+
+    return name in registered_costs()
+
+
+def _is_modulation(values: dict[str, Any]) -> bool:
+    from tidal_gym.modulation import ModulationConfig
+
+    settings_from(ModulationConfig, "modulation", values)
+    return True
+
+
+def _is_device(name: str) -> bool:
+    return re.fullmatch(r"cpu|mps|cuda(:\d{1,2})?", name) is not None
+
+
+_REWARD = InFiles("must be a registered reward where a file names it", _is_registered_reward)
+_COST = InFiles("must be a registered cost where a file names it", _is_registered_cost)
+_MODULATION = InFiles("must hold fields of the modulation", _is_modulation)
+_DEVICE = InFiles("must be cpu, cuda or mps where a file names it", _is_device)
+
+
 @dataclass(frozen=True)
 class EnvConfig:
     """A registered environment, and its arguments that do not depend on who acts in it."""
 
-    id: str = "TidalGating-v0"
+    id: Annotated[str, one_of("TidalGating-v0", "TidalRLM-v0")] = "TidalGating-v0"
     """Name of the environment, as Gymnasium knows it: TidalGating-v0 or TidalRLM-v0."""
-    model: str = "tidal-tiny"
+    model: BundledInFiles = "tidal-tiny"
     """Language model: a bundled name, a folder, or a hub id."""
-    statistics: str | None = None
+    statistics: NotInFiles | None = None
     """File of the reference statistics; None: those in the model's folder."""
-    prompts: str | list[str] = "train"
+    prompts: Annotated[str, one_of("train", "heldout")] | list[str] = "train"
     """"train" or "heldout" (bundled openings), a text file with one prompt a line, or a list of prompts."""
     prompt_tokens: tuple[int, int] = (3, 10)
     """Fewest and most tokens of a prompt that an episode begins with."""
-    modulation: dict[str, Any] | None = None
+    modulation: Annotated[dict[str, Any], _MODULATION] | None = None
     """Fields of the modulation that differ from its defaults."""
-    reward: str = "tidal"
+    reward: Annotated[str, _REWARD] = "tidal"
     """Name of the reward."""
-    reward_weights: dict[str, Any] | None = None
+    reward_weights: dict[str, float] | None = None
     """Weights of the reward terms that differ from their defaults."""
-    judge: str | None = None
+    judge: BundledInFiles | None = None
     """Language model that judges, for rewards that ask one: a bundled name, a folder, or a hub id with the same
     vocabulary; None: for the reward `judge` the bundled tidal-judge, in TidalRLM-v0 the grammar."""
     entropy_target: float | None = None
     """Entropy that sampling should have [nats], above 0; None: the model's mean entropy on human text."""
-    cost: str | None = None
+    cost: Annotated[str, _COST] | None = None
     """Name of the cost in ``info["cost"]``, for learning under a constraint; None: there is none."""
     cost_bound: float | None = None
     """Bound that the cost is counted from, in [0, 1]; None: the cost's own."""
@@ -46,15 +79,33 @@ class EnvConfig:
     """Length at which an episode is truncated [tokens], at least 1."""
     carl: CarlRewardConfig | None = None
     """How an episode's coherence is paid besides or in place of this reward; None: it is not."""
-    dtype: str = "auto"
+    dtype: Annotated[str, one_of("auto", "float32", "bfloat16", "float64")] = "auto"
     """Number format of the language model: "auto", "float32", "bfloat16" or "float64"."""
-    device: str = "cpu"
+    device: Annotated[str, _DEVICE] = "cpu"
     """Device of the language model."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt_tokens", tuple(self.prompt_tokens))  # YAML and JSON give lists
         if self.carl is not None:
             object.__setattr__(self, "carl", settings_from(CarlRewardConfig, "carl", self.carl))  # JSON gives mappings
+
+    @classmethod
+    def from_file(cls, content: object, given: Mapping[str, Any]) -> EnvConfig:
+        """The environment that a file describes, where it is not given otherwise.
+
+        A file may name bundled models, openings, registered rewards and costs; all else that leads out of the file
+        (other models, paths, ``module:attribute``) must be given.
+
+        Args:
+            content: what stands in the file, fields by name.
+            given: fields that replace what stands there, which is then not looked at.
+
+        Raises:
+            InvalidValueError: a field is unknown, of another type, breaks a rule, or may not be chosen by a file.
+        """
+        if isinstance(content, Mapping):
+            content = {name: value for name, value in content.items() if name not in given}
+        return replace(checked(cls, content, "env"), **given)
 
     def make(
         self, num_envs: int, autoreset_mode: str = "SameStep", *, expected_reward: bool = False

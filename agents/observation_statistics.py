@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lm.errors import InvalidValueError
+
 
 @dataclass(frozen=True)
 class RunningStatistics:
@@ -54,3 +56,31 @@ class ObservationNormalizer:
         """Normalise observations (N, size)."""
         scale = np.sqrt(self.statistics.variance + self.epsilon)
         return np.clip((observations - self.statistics.mean) / scale, -self.clip, self.clip).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class StatisticsFile:
+    """Content of a controller's file of statistics."""
+
+    mean: tuple[float, ...]
+    """Mean of each entry."""
+    variance: tuple[float, ...]
+    """Population variance of each entry, at least 0."""
+    count: float
+    """How many observations were seen, at least 0."""
+    epsilon: float
+    """Added to the variance, above 0."""
+    clip: float
+    """Largest absolute value that comes out, above 0."""
+
+    def __post_init__(self) -> None:
+        if min((*self.variance, self.count)) < 0:
+            raise InvalidValueError("variance", "and `count` must be at least 0", min((*self.variance, self.count)))
+        for name in ("epsilon", "clip"):
+            if getattr(self, name) <= 0:
+                raise InvalidValueError(name, "must be above 0", getattr(self, name))
+
+    def normalizer(self) -> ObservationNormalizer:
+        """What the statistics are for."""
+        statistics = RunningStatistics(np.array(self.mean), np.array(self.variance), self.count)
+        return ObservationNormalizer(statistics, self.epsilon, self.clip)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lm.errors import CheckpointError, InvalidValueError
+from lm.passed_files import read_object, record_from
 
 if TYPE_CHECKING:
     from agents.agent import Agent
@@ -68,15 +68,35 @@ def _gates(text: str) -> list[float]:
         raise InvalidValueError("agent", "must give its gates as three numbers, static:0.5,0,0", text) from error
 
 
+@dataclass(frozen=True)
+class TunedDecoder:
+    """What a file of `tidal tune` says that an agent needs."""
+
+    family: str
+    """Decoding method."""
+    parameters: dict[str, float]
+    """Its setting."""
+
+
+def tuned_decoder(path: Path) -> TunedDecoder:
+    """The tuned decoding method in a file.
+
+    Raises:
+        CheckpointError: the file holds none; says why.
+    """
+    content = read_object(path)
+    known = {name: content[name] for name in ("family", "parameters") if name in content}
+    return record_from(TunedDecoder, known, path)
+
+
 def _tuned(path: Path) -> Decoder:
     from agents.decoders import decoder
 
+    tuned = tuned_decoder(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        family, parameters = str(content["family"]), dict(content["parameters"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} holds no tuned decoder: {error!r}") from error
-    return decoder(family, **parameters)
+        return decoder(tuned.family, **tuned.parameters)
+    except InvalidValueError as error:
+        raise CheckpointError(f"{path} holds no tuned decoder: {error}") from error
 
 
 def _parameters(text: str, name: str) -> dict[str, float]:
@@ -87,32 +107,38 @@ def _parameters(text: str, name: str) -> dict[str, float]:
         raise InvalidValueError("agent", "must give its parameters as name=number,name=number", name) from error
 
 
-def trained_env(agent: Agent) -> EnvConfig | None:
-    """The environment that a controller was trained in; None for other agents."""
+def trained_env(agent: Agent, given: Mapping[str, Any]) -> EnvConfig | None:
+    """The environment that a controller was trained in; None for other agents.
+
+    Args:
+        agent: perhaps a controller, whose file may come from anybody.
+        given: fields that replace what the file says.
+
+    Raises:
+        CheckpointError: it tells no environment, or one that a file may not choose.
+    """
     from agents.controller import Controller
     from agents.env_config import EnvConfig
 
     if not isinstance(agent, Controller):
         return None
     try:
-        return EnvConfig(**agent.config.training["env"])
-    except (KeyError, TypeError) as error:
-        rule = "must tell the environment that it was trained in, as this release knows it"
-        raise InvalidValueError("agent", rule, f"a controller with {error!r}") from error
+        return EnvConfig.from_file(agent.config.training.get("env"), given)
+    except InvalidValueError as error:
+        raise CheckpointError(f"The environment that {agent.name} was trained in cannot be taken: {error}") from error
 
 
-def environment_for(agents: Sequence[Agent], env: EnvConfig, model: str | None) -> EnvConfig:
+def environment_for(agents: Sequence[Agent], env: EnvConfig, **given: Any) -> EnvConfig:
     """The environment that agents meet: what `env` leaves at its default comes from the first controller's training.
 
     Args:
         agents: some of which may be controllers.
         env: what was asked for.
-        model: goes before all others; None: it does not.
+        given: fields that go before all others; None: they do not.
     """
-    trained_in = next(filter(None, map(trained_env, agents)), None)
-    if trained_in is not None:
-        defaults = type(env)()
-        given = {field.name: getattr(env, field.name) for field in fields(env)}
-        asked = {name: value for name, value in given.items() if value != getattr(defaults, name)}
-        env = replace(trained_in, **asked)
-    return env if model is None else replace(env, model=model)
+    given = {name: value for name, value in given.items() if value is not None}
+    defaults = type(env)()
+    asked = {field.name: getattr(env, field.name) for field in fields(env)}
+    asked = {name: value for name, value in asked.items() if value != getattr(defaults, name)} | given
+    trained_in = next(filter(None, (trained_env(agent, asked) for agent in agents)), None)
+    return replace(env, **given) if trained_in is None else trained_in

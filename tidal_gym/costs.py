@@ -39,6 +39,11 @@ def register_cost(name: str) -> Callable[[CostFactory], CostFactory]:
     return bind
 
 
+def registered_costs() -> tuple[str, ...]:
+    """Names that costs are registered under in this process."""
+    return tuple(_FACTORIES)
+
+
 def make_cost(name: str | None, reference: RewardReference, bound: float | None) -> Cost | None:
     """The cost that `name` stands for; None for None.
 

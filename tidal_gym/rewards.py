@@ -98,6 +98,11 @@ def register_reward(name: str) -> Callable[[RewardFactory], RewardFactory]:
     return bind
 
 
+def registered_rewards() -> tuple[str, ...]:
+    """Names that rewards are registered under in this process."""
+    return tuple(_FACTORIES)
+
+
 def make_reward(name: str, reference: RewardReference, weights: Mapping[str, float] | None) -> Reward:
     """The reward that `name` stands for.
 

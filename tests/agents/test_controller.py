@@ -121,9 +121,9 @@ def damage(folder: Path, name: str) -> None:
     ("name", "message"),
     [
         ("no config", "holds no controller: there is no controller.json"),
-        ("later format", "has format version 99, and this release reads version 1"),
+        ("later format", "has format version 99, and this release reads 1"),
         ("field missing", "is damaged: .*observation_size"),
-        ("policy unknown", "names the policy 'dirac', which is none of"),
+        ("policy unknown", "is damaged: `policy` must be one of beta, gaussian. Received 'dirac'"),
         ("other size", "does not fit the policy of controller.json"),
         ("weights cut", "does not fit the policy of controller.json"),
         ("weight missing", "does not fit the policy of controller.json"),

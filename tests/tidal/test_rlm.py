@@ -32,7 +32,8 @@ def test_train_resume_and_take_a_controller(tidal: Tidal, tmp_path: Path) -> Non
     environment = ("--env.id", "TidalRLM-v0", "--env.reward", "judge", "--env.max_episode_steps", 4)
     code, _, err = tidal("train", *environment, "--model", folder / "model", "--output", tmp_path / "ppo", *short)
     assert code == 0, err
-    code, out, err = tidal("evaluate", "--agent", tmp_path / "ppo", "neutral", "--episodes", 4, "--num_envs", 4)
+    known = ("--model", folder / "model", "--episodes", 4)
+    code, out, err = tidal("evaluate", "--agent", tmp_path / "ppo", "neutral", *known)
     assert code == 0 and "neutral" in out, err
 
 

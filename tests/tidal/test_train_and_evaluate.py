@@ -42,7 +42,43 @@ def test_controllers_of_another_release_are_named(tidal: Tidal, trained: Path, t
         content = json.loads((folder / "controller.json").read_text(encoding="utf-8"))
         (folder / "controller.json").write_text(json.dumps(content | change), encoding="utf-8")
         code, _, err = tidal("evaluate", "--agent", folder, "--episodes", 1)
-        assert code == 2 and err.count("Error: ") == 1 and ("is damaged" in err or "trained in" in err)
+        assert code == 2 and err.count("Error: ") == 1 and ("is damaged" in err or "cannot be taken" in err)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reward": "pydoc:pipepager", "reward_weights": "touch ran"}, "`env.reward` must be a registered reward"),
+        ({"reward_weights": {"perplexity": "touch ran"}}, "`env.reward_weights.perplexity` must be a finite number"),
+        ({"statistics": "/etc/passwd"}, "`env.statistics` may not be chosen by a file"),
+        ({"judge": "somebody/model"}, "`env.judge` must be a bundled model"),
+        ({"modulation": {"top_k": "40"}}, "`modulation.top_k` must be an integer"),
+        ({"max_episode_steps": 2**70}, "`env.max_episode_steps` must be a whole number below 2^63"),
+        ({"device": "warp"}, "`env.device` must be cpu, cuda or mps"),
+    ],
+)
+def test_a_controllers_file_cannot_lead_out_of_it(
+    tidal: Tidal, trained: Path, model: str, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    folder = shutil.copytree(trained / "controller", tmp_path / "controller")
+    content = json.loads((folder / "controller.json").read_text(encoding="utf-8"))
+    content["training"]["env"] |= change
+    (folder / "controller.json").write_text(json.dumps(content), encoding="utf-8")
+    code, out, err = tidal("evaluate", "--agent", folder, "--model", model, "--episodes", 1)
+    assert (code, out) == (2, "") and message in err and err.count("\n") == 1
+
+
+def test_what_a_controllers_file_may_not_choose_can_be_given(
+    tidal: Tidal, trained: Path, model: str, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(trained / "controller", tmp_path / "controller")
+    content = json.loads((folder / "controller.json").read_text(encoding="utf-8"))
+    content["training"]["env"]["reward"] = "tidal_gym.rewards:TidalReward"
+    (folder / "controller.json").write_text(json.dumps(content), encoding="utf-8")
+    arguments = ("evaluate", "--agent", folder, "--model", model, "--episodes", 1)
+    assert tidal(*arguments).code == 2
+    assert tidal(*arguments, "--env.reward", "tidal_gym.rewards:TidalReward").code == 0
+    assert tidal("generate", "The dog", "--controller", folder, "--model", model, "--max_tokens", 1).code == 0
 
 
 def test_evaluation_under_carl_is_written(tidal: Tidal, model: str, tmp_path: Path) -> None:
@@ -94,6 +130,8 @@ def test_evaluate_prints_a_table_and_writes_json(tidal: Tidal, trained: Path, mo
         "static:0.2,0.1,0.4",
         "--episodes",
         4,
+        "--model",
+        model,
         "--output",
         target,
     )
@@ -126,8 +164,11 @@ def test_evaluate_in_another_environment(tidal: Tidal, trained: Path, model: str
     assert all(agent["samples"][0]["prompt"].startswith("The") for agent in content["agents"])
 
 
-def test_generate_with_a_controller_takes_its_model_and_modulation(tidal: Tidal, trained: Path) -> None:
-    code, out, _ = tidal("generate", "The dog", "--controller", trained, "--max_tokens", 3, "--show_gates")
+def test_generate_with_a_controller_takes_its_modulation(tidal: Tidal, trained: Path, model: str) -> None:
+    arguments = ("generate", "The dog", "--controller", trained, "--max_tokens", 3, "--show_gates")
+    code, _, err = tidal(*arguments)
+    assert code == 2 and "`env.model` must be a bundled model where a file names it" in err
+    code, out, _ = tidal(*arguments, "--model", model)
     assert code == 0
     for row in out.splitlines()[-3:]:
         _, _, stability, _, penalty = row.split()[-7:-2]
@@ -163,7 +204,7 @@ def test_bad_parameters_of_decoding_methods(name: str, message: str) -> None:
 def test_files_that_hold_no_decoder(tmp_path: Path, content: str) -> None:
     path = tmp_path / "tuned.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(CheckpointError, match="holds no tuned decoder"):
+    with pytest.raises(CheckpointError, match=r"tuned\.json (is damaged|cannot be read)"):
         agent_named(str(path))
 
 

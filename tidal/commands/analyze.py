@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser
@@ -49,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
         from tidal.provenance import provenance
 
     agent = agent_names.agent_named(options.agent)
-    env = replace(agent_names.environment_for([agent], env, options.model), prompts=config.prompts)
+    env = agent_names.environment_for([agent], env, model=options.model, prompts=config.prompts)
     # What agent and environment refuse, they refuse before there is a folder.
     Recorder(agent, rows=0)
     env.make(1).close()

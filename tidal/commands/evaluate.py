@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
     if target is not None and target.exists() and not options.overwrite:
         raise OutputExistsError(f"{target} already exists. Choose another file, or replace it with `--overwrite`.")
     agents = [agent_names.agent_named(name) for name in options.agent]
-    env = agent_names.environment_for(agents, env, options.model)
+    env = agent_names.environment_for(agents, env, model=options.model, prompts=options.prompts)
 
     measures = TextMeasuresConfig(options.judge, options.human) if options.measures else None
     evaluations = []
@@ -81,7 +81,7 @@ def run(arguments: Sequence[str]) -> int:
         output.print(measures_table(evaluations))
     if target is not None:
         content = {
-            "environment": asdict(env) | {"prompts": options.prompts},
+            "environment": asdict(env),
             "agents": [json.loads(evaluation.to_json()) for evaluation in evaluations],
         }
         target.parent.mkdir(parents=True, exist_ok=True)

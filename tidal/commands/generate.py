@@ -25,6 +25,8 @@ def make_parser() -> ArgumentParser:
     add("--controller", type=str | None, default=None, help="Folder of a controller, which sets the gates.")
     add("--model", type=str | None, default=None, help="Language model: a bundled name, a folder or a hub id. "
         "Without it, the one that the controller was trained for, else tidal-tiny.")  # fmt: skip
+    add("--statistics", type=str | None, default=None, help="File of the model's reference statistics. Without it, the "
+        "one in the model's folder.")  # fmt: skip
     add("--max_tokens", type=int, default=200, help="Most tokens to draw, at least 1.")
     add("--temperature", type=float | None, default=None, help="Temperature at the middle of the creativity gate, "
         "above 0. Without it, as the controller was trained, else 1.")  # fmt: skip
@@ -57,7 +59,7 @@ def run(arguments: Sequence[str]) -> int:
         agent = Controller.load(options.controller)
     elif options.gates is not None:
         agent = Fixed(options.gates)
-    env = _with_options(trained_env(agent) or EnvConfig(), options)
+    env = _with_options(trained_env(agent, _given(options)) or EnvConfig(**_given(options)), options)
     tokens = generate_tokens(
         agent, env, options.prompt, max_tokens=options.max_tokens, seed=options.seed, stop=options.stop
     )
@@ -77,7 +79,14 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _given(options: Namespace) -> dict[str, Any]:
+    """Fields of the environment that are not taken from a controller: the text alone is wanted, and no reward."""
+    named = {"model": options.model, "statistics": options.statistics}
+    unpaid = {"reward": "tidal", "reward_weights": None, "judge": None, "cost": None, "cost_bound": None, "carl": None}
+    return {name: value for name, value in named.items() if value is not None} | unpaid | {"prompts": "train"}
+
+
 def _with_options(env: Any, options: Namespace) -> Any:
     given = {"base_temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
     modulation = {**(env.modulation or {}), **{name: value for name, value in given.items() if value is not None}}
-    return replace(env, model=options.model or env.model, modulation=modulation)
+    return replace(env, modulation=modulation)

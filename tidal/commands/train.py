@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ def run(arguments: Sequence[str]) -> int:
         config = replace(config, env=replace(config.env, model=options.model))
 
     from agents.training import CONTROLLER_FOLDER, train
+    from lm.bundle import bundled_models
     from tidal.training_progress import training_note
 
     with progress("Training the controller") as update:
@@ -42,6 +44,8 @@ def run(arguments: Sequence[str]) -> int:
             progress=lambda point: update(point.step, point.total_steps, training_note(point)),
         )
     folder = Path(options.output) / CONTROLLER_FOLDER
+    # A controller's file may name bundled models alone.
+    model = "" if config.env.model in bundled_models() else f" --model {shlex.quote(config.env.model)}"
     metrics = controller.metrics
     gates = zip(("creativity", "focus", "stability"), metrics["gate_means"], metrics["gate_stds"], strict=True)
     reward = metrics["episode_reward"]
@@ -55,8 +59,8 @@ def run(arguments: Sequence[str]) -> int:
     print_figures("Trained", figures)
     print_next(
         {
-            "compare it with the baselines on held-out prompts": f"tidal evaluate --agent {folder} neutral random",
-            "see it at work": f'tidal generate "Once upon a time" --controller {folder} --show_gates',
+            "compare it with baselines on held-out prompts": f"tidal evaluate --agent {folder} neutral random{model}",
+            "see it at work": f'tidal generate "Once upon a time" --controller {folder} --show_gates{model}',
             "look at the curves": f"tensorboard --logdir {options.output}",
         }
     )
