@@ -19,13 +19,14 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainerControl,
+    TrainerState,
     TrainingArguments,
     set_seed,
 )
 
 from lm import run_folder
 from lm.bundle import save_bundle
-from lm.checkpoints import last_whole_checkpoint, naming_a_full_disk, train_to_the_end
+from lm.checkpoints import last_whole_checkpoint, naming_a_full_disk, take_up, train_to_the_end
 from lm.control_codes import ControlCodes
 from lm.device import has_fast_bfloat16
 from lm.errors import InvalidValueError
@@ -66,8 +67,9 @@ def pretrain(
     Args:
         config: the run.
         output_dir: its folder.
-        resume: continue from the last whole checkpoint in `output_dir`, if there is one. Only the length of the run may
-            differ then; the learning rate follows the new length's cosine from there on.
+        resume: continue from the last whole checkpoint in `output_dir`, if there is one: with the same configuration,
+            machine and number of threads to the same weights as the unbroken run, bit for bit. Only the length of the
+            run may differ; the learning rate follows the new length's cosine from there on.
         overwrite: replace what `output_dir` holds.
         callbacks: additional transformers callbacks (progress, for one).
 
@@ -95,7 +97,7 @@ def pretrain(
         train_dataset=windows,
         eval_dataset=validation,
         data_collator=codes if has_gates else codes.plain_batch,
-        callbacks=[*callbacks, *_early_stopping(config.training)],
+        callbacks=[*callbacks, _WindowsOfEpoch(windows), *_early_stopping(config.training)],
         optimizer_cls_and_kwargs=_optimizer(config.training),
     )
     trainer.remove_callback(PrinterCallback)  # a library function prints nothing
@@ -202,6 +204,32 @@ class _PretrainTrainer(Trainer):
         return metrics
 
 
+class _WindowsOfEpoch(TrainerCallback):
+    """Tells the windows which epoch begins, for accelerate does not in the epoch in which a run is resumed."""
+
+    def __init__(self, windows: TokenWindows) -> None:
+        self._windows = windows
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Tell them; the state counts the epochs that are done, in fractions."""
+        self._windows.set_epoch(math.floor(state.epoch or 0))
+
+
+class _EarlyStopping(EarlyStoppingCallback):
+    """Ends a run that no longer improves; a run that is resumed keeps count."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take up the count."""
+        super().on_train_begin(args, state, control, **kwargs)
+        take_up(self, state)
+        if self.early_stopping_patience_counter >= self.early_stopping_patience:
+            control.should_training_stop = True
+
+
 def _tokenizer(config: DataConfig, folder: Path) -> PreTrainedTokenizerBase:
     if config.tokenizer is not None:
         return load_tokenizer(config.tokenizer)
@@ -278,4 +306,4 @@ def _optimizer(config: TrainingConfig) -> tuple[Any, dict[str, Any]] | None:
 
 
 def _early_stopping(config: TrainingConfig) -> list[TrainerCallback]:
-    return [EarlyStoppingCallback(config.patience)] if config.patience > 0 else []
+    return [_EarlyStopping(config.patience)] if config.patience > 0 else []

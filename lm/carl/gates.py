@@ -8,6 +8,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import ExportableState
 
 from lm.carl.constants import SIGMA
+from lm.checkpoints import take_up
 from lm.errors import InvalidValueError
 
 HIGH, MEDIUM = 0.8, 0.5
@@ -91,12 +92,8 @@ class PhaseTransitionGate(TrainerCallback, ExportableState):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Takes up what an interrupted run knew. The Trainer by itself does so only if asked, and in another object."""
-        # The Trainer saves what it finds under this name, and fails where a checkpoint has never seen the gate.
-        saved = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
-        if state.global_step > 0:
-            for name, value in saved["attributes"].items():
-                setattr(self, name, value)
+        """Takes up what an interrupted run knew."""
+        take_up(self, state)
         if self.is_open:
             control.should_training_stop = True
 
