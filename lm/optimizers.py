@@ -9,11 +9,16 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from lm.errors import InvalidValueError
+
 
 class MuonWithAdamW(torch.optim.Optimizer):
     """``torch.optim.Muon`` on hidden weight matrices, ``torch.optim.AdamW`` on embeddings, head, gates, norms, biases.
 
     Muon's update is scaled to AdamW's root mean square (arXiv:2502.16982), so that one learning rate serves both.
+
+    Raises:
+        InvalidValueError: the model has no hidden weight matrix that is large enough for Muon.
     """
 
     def __init__(self, model: nn.Module, lr: float, weight_decay: float) -> None:
@@ -30,6 +35,9 @@ class MuonWithAdamW(torch.optim.Optimizer):
                     hidden.append(parameter)
                 else:
                     (decayed if parameter.dim() >= 2 else plain).append(parameter)
+        if not hidden:
+            rule = "must be another for a model without hidden weight matrices of at least 32 x 32"
+            raise InvalidValueError("training.optimizer", rule, "muon")
         adamw_groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
         self.muon = torch.optim.Muon(hidden, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
         self.adamw = torch.optim.AdamW(adamw_groups, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.95))

@@ -36,8 +36,8 @@ def phase_of(order: float) -> str:
 class PhaseAdaptiveWeights:
     """Weights by the phase of the previous batch, so that no batch chooses how it is weighed itself.
 
-    The first batch gets the static weights. The state is :attr:`order`, so pickles carry it; a run of TRL that is
-    resumed begins with the static weights again, since its checkpoints hold no reward functions.
+    The first batch gets the static weights. The state is :attr:`order`, so pickles carry it. TRL's checkpoints hold no
+    reward functions; ``tidal carl train`` adds it to them.
     """
 
     def __init__(self) -> None:

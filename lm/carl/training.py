@@ -23,6 +23,7 @@ from lm.bundle import load_model, resolve
 from lm.carl.gates import PhaseTransitionGate
 from lm.carl.grpo_reward import CarlGRPOReward
 from lm.carl.phases import PhaseAdaptiveWeights
+from lm.carl.resuming import OrderOfPrompts, PhaseOfTraining
 from lm.carl.task_words import WordTask
 from lm.carl.training_config import CarlTrainConfig, PolicyConfig
 from lm.carl.training_data import prompts_of, read_training_data
@@ -65,7 +66,8 @@ def train(
     Args:
         config: the run.
         output_dir: its folder.
-        resume: continue from the last whole checkpoint.
+        resume: continue from the last whole checkpoint: on the same machine with the same number of threads to the same
+            weights as the unbroken run, bit for bit, if a `task_reward` of your own keeps nothing from call to call.
         overwrite: replace what `output_dir` holds.
         callbacks: additional transformers callbacks, for both methods.
 
@@ -200,6 +202,10 @@ def _optimize(
         processing_class=tokenizer,
         callbacks=list(callbacks),
     )
+    trainer.add_callback(OrderOfPrompts())
+    for reward in rewards:
+        if isinstance(getattr(reward, "weights", None), PhaseAdaptiveWeights):
+            trainer.add_callback(PhaseOfTraining(reward.weights))
     log = _run(trainer, folder)
     return {"steps": trainer.state.global_step, "log": log}
 

@@ -99,17 +99,42 @@ class _KillAfter(TrainerCallback):
 
 
 def test_killed_within_a_method_it_ends_as_if_it_had_not_been(config: CarlTrainConfig, tmp_path: Path) -> None:
-    config = replace(config, method="grpo", save_every=2, grpo=replace(config.grpo, steps=4))
+    """Four documents, and one a step: killed in the first epoch and in the third; the weights follow the phase."""
+    grpo = replace(config.grpo, steps=11, adaptive_weights=True)
+    config = replace(config, method="grpo", save_every=2, grpo=grpo)
     whole = train(config, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "run", callbacks=[_KillAfter(3)])
+    for step in (3, 9, 11):
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "run", resume=True, callbacks=[_KillAfter(step)])
     resumed = train(config, tmp_path / "run", resume=True)
     rewards = [[entry["reward"] for entry in result.grpo["log"]] for result in (whole, resumed)]
-    assert len(rewards[0]) == 4 and rewards[0] == rewards[1]
+    assert len(rewards[0]) == 11 and rewards[0] == rewards[1]
     for name, weight in load_model(str(whole.model_folder)).state_dict().items():
-        torch.testing.assert_close(load_model(str(resumed.model_folder)).state_dict()[name], weight)
+        assert torch.equal(load_model(str(resumed.model_folder)).state_dict()[name], weight), name
     again = train(config, tmp_path / "run", resume=True)
     assert again.grpo == resumed.grpo  # nothing is left to do
+
+
+def test_fine_tuning_killed_at_its_end_and_before_goes_on_as_if_it_had_not_been(
+    config: CarlTrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sft = replace(config.sft, steps=9, batch_size=2, gate_accuracy=0.3, gate_window=4, gate_min_above=4)
+    config = replace(config, method="sft", save_every=1, sft=sft)
+    whole = train(config, tmp_path / "whole")
+    assert 4 <= whole.sft["opened_at"] < 9
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", callbacks=[_KillAfter(4)])
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "_save", killed)
+        train(config, tmp_path / "run", resume=True)
+    resumed = train(config, tmp_path / "run", resume=True)
+    assert resumed.sft == whole.sft
+    for name, weight in load_model(str(whole.model_folder)).state_dict().items():
+        assert torch.equal(load_model(str(resumed.model_folder)).state_dict()[name], weight), name
 
 
 def test_chat_prompts_end_before_the_answer(tmp_path: Path) -> None:

@@ -176,6 +176,28 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
     assert finished.best == whole.best
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+def test_a_run_on_a_fixed_set_killed_in_any_epoch_resumes_to_the_same_weights(tmp_path, optimizer):
+    """Three epochs of 8 batches, with dropout; killed in the first, after its end, and in the third."""
+    config = make_config(max_steps=24, checkpoints=40, optimizer=optimizer)
+    model = replace(TINY, hidden_size=32, dropout=0.1)
+    config = replace(config, examples=ExamplesConfig(task="next", train_size=128, test_size=50), model=model)
+    whole = train_on_grammar(config, tmp_path / "whole")
+    for step in (5, 9, 21):
+        with pytest.raises(KeyboardInterrupt):
+            train_on_grammar(config, tmp_path / "killed", resume=True, callbacks=[Kill(step)])
+    resumed = train_on_grammar(config, tmp_path / "killed", resume=True)
+    assert (resumed.best, resumed.final) == (whole.best, whole.final)
+    for name, weights in load_model(str(whole.model_folder)).state_dict().items():
+        assert torch.equal(weights, load_model(str(resumed.model_folder)).state_dict()[name]), name
+    assert read_dynamics(tmp_path / "killed" / "dynamics.jsonl") == read_dynamics(tmp_path / "whole" / "dynamics.jsonl")
+
+
+def test_muon_needs_matrices(tmp_path):
+    with pytest.raises(InvalidValueError, match=r"`training.optimizer` must be another .* Received muon\."):
+        train_on_grammar(make_config(optimizer="muon"), tmp_path / "run")
+
+
 def test_the_best_model_is_kept_where_training_overfits(tmp_path):
     config = make_config(max_steps=300, batch_size=8, schedule="constant", checkpoints=12)
     config = replace(config, examples=ExamplesConfig(task="next", train_size=8, test_size=200))

@@ -1,0 +1,62 @@
+"""What TRL's checkpoints leave out of a policy optimisation, so that a resumed run is the unbroken one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
+
+from lm.carl.phases import PhaseAdaptiveWeights
+from lm.checkpoints import take_up
+
+
+class OrderOfPrompts(TrainerCallback):
+    """Brings the prompts into the order of the epoch in which a run is resumed.
+
+    TRL's sampler draws each epoch's order from a generator that a new process begins anew.
+    """
+
+    def __init__(self) -> None:
+        self._is_new = True
+
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        train_dataloader: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Draws the orders of the epochs before the first one of this process."""
+        if self._is_new:
+            for _ in range(math.floor(state.epoch or 0)):
+                next(iter(train_dataloader.batch_sampler.sampler))
+        self._is_new = False
+
+
+class PhaseOfTraining(TrainerCallback, ExportableState):
+    """Keeps in the checkpoints what phase-adaptive weights remember of the previous batch."""
+
+    def __init__(self, weights: PhaseAdaptiveWeights) -> None:
+        self._weights = weights
+
+    @property
+    def order(self) -> float | None:
+        """R of the previous batch."""
+        return self._weights.order
+
+    @order.setter
+    def order(self, order: float | None) -> None:
+        self._weights.order = order
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Takes up what an interrupted run remembered."""
+        take_up(self, state)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"args": {}, "attributes": {"order": self.order}}
