@@ -76,9 +76,9 @@ def main() -> None:
     }
     both = [np.concatenate((states.observations, states.model), axis=1) for states in (known, unseen)]
     predictions = {
-        "who sees the reward": unseen.rewards,
-        "who sees the observation": learn(known.observations, known.rewards, unseen.observations, constant),
-        "who sees all that the model knows": learn(both[0], known.rewards, both[1], constant),
+        "exact reward": unseen.rewards,
+        "observation": learn(known.observations, known.rewards, unseen.observations, constant),
+        "observation, hidden state and log-probabilities": learn(both[0], known.rewards, both[1], constant),
     }
     for who, predicted in predictions.items():
         result[who] = {name: gained(kept[predicted[:, kept].argmax(axis=1)]) for name, kept in everything.items()}

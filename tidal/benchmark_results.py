@@ -215,10 +215,10 @@ def _claims(
     if texts:
         nearer = [text.measure for text in texts if text.is_nearer]
         farther = [text.measure for text in texts if text.is_significantly_farther]
-        evidence = f"nearer on {len(nearer)}, surely farther on {len(farther)}"
+        evidence = f"nearer on {len(nearer)}, significantly farther on {len(farther)}"
         evidence += f": {', '.join(farther)}" if farther else ""
         holds = len(nearer) >= NEARER_AIM and not farther
-        aim = f"at least {NEARER_AIM} of {len(texts)} measures, surely farther on none"
+        aim = f"at least {NEARER_AIM} of {len(texts)} measures, significantly farther on none"
         claim(f"Nearer to human text than {STATIC} on {aim}", holds, evidence.replace("_", " "))
     return claims
 
