@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agents.episodes import require_series
+from lm.checks import COUNT, SEED, at_least, check_fields
 from lm.errors import InvalidValueError
 
 
@@ -32,10 +32,15 @@ class AnalysisConfig:
     """Episodes of each extreme setting, the first of those looked at; 0 leaves the sweep out."""
 
     def __post_init__(self) -> None:
-        require_series(self.episodes, self.seed)
-        for name, least in (("num_envs", 1), ("stories", 0), ("window", 2), ("min_occurrences", 1),
-                            ("repeated_prompts", 0), ("sweep_episodes", 0)):  # fmt: skip
-            if getattr(self, name) < least:
-                raise InvalidValueError(name, f"must be at least {least}", getattr(self, name))
+        none_or_more = dict.fromkeys(("stories", "repeated_prompts", "sweep_episodes"), at_least(0))
+        check_fields(
+            self,
+            episodes=COUNT,
+            seed=SEED,
+            num_envs=COUNT,
+            window=at_least(2),
+            min_occurrences=COUNT,
+            **none_or_more,
+        )
         if self.repeated_prompts == 1:
             raise InvalidValueError("repeated_prompts", "must be 0 or at least 2", 1)

@@ -28,6 +28,7 @@ from lm.adaptive_decoding import (
     MirostatV2LogitsProcessor,
     TopNSigmaLogitsProcessor,
 )
+from lm.checks import TEMPERATURE, at_least, require_number
 from lm.errors import InvalidValueError
 from tidal_gym.actions import NEUTRAL_ACTION
 
@@ -62,7 +63,8 @@ class DecoderFamily:
         """
         settings = settings_in(self.space, parameters, self.name)
         try:
-            penalty = RepetitionPenaltyLogitsProcessor(float(settings["repetition_penalty"]))
+            strength = require_number("repetition_penalty", settings["repetition_penalty"], at_least(1e-3, 1e3))
+            penalty = RepetitionPenaltyLogitsProcessor(strength)
             return LogitsProcessorList([penalty, *self.make(settings)])
         except InvalidValueError:
             raise
@@ -125,7 +127,7 @@ def _family(name: str, make: Callable[[Mapping[str, Any]], list[LogitsProcessor]
 
 def _tempered(*others: LogitsProcessor, at: Mapping[str, Any]) -> list[LogitsProcessor]:
     """Temperature first, as transformers has it."""
-    return [TemperatureLogitsWarper(float(at["temperature"])), *others]
+    return [TemperatureLogitsWarper(require_number("temperature", at["temperature"], TEMPERATURE)), *others]
 
 
 _ALL = (

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
+from lm.checks import COUNT, SHARE, at_least, check_fields
 from lm.errors import InvalidValueError
 from lm.passed_files import BundledInFiles, InFiles, NotInFiles, checked, one_of
 from tidal_gym.carl_config import CarlRewardConfig
@@ -85,9 +86,16 @@ class EnvConfig:
     """Device of the language model."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "prompt_tokens", tuple(self.prompt_tokens))  # YAML and JSON give lists
         if self.carl is not None:
             object.__setattr__(self, "carl", settings_from(CarlRewardConfig, "carl", self.carl))  # JSON gives mappings
+        check_fields(
+            self,
+            "env",
+            prompt_tokens=COUNT,
+            entropy_target=at_least(1e-3, 1e3),
+            cost_bound=SHARE,
+            max_episode_steps=COUNT,
+        )
 
     @classmethod
     def from_file(cls, content: object, given: Mapping[str, Any]) -> EnvConfig:

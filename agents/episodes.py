@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.agent import Agent
-from lm.errors import InvalidValueError
+from lm.checks import COUNT, SEED, require_integer
 
 if TYPE_CHECKING:
     from tidal_gym.vector_env import TidalGatingVectorEnv
@@ -133,10 +133,8 @@ def require_series(episodes: int, seed: int) -> None:
     Raises:
         InvalidValueError: `episodes` is below 1, or `seed` below 0.
     """
-    if episodes < 1:
-        raise InvalidValueError("episodes", "must be at least 1", episodes)
-    if seed < 0:
-        raise InvalidValueError("seed", "must be at least 0", seed)
+    require_integer("episodes", episodes, COUNT)
+    require_integer("seed", seed, SEED)
 
 
 def run_series(

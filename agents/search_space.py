@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lm.checks import require_number
 from lm.errors import InvalidValueError
-from tidal_gym.settings import require_finite
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -57,7 +57,7 @@ def settings_in(space: Mapping[str, Range], values: Mapping[str, Any], owner: st
             raise InvalidValueError(owner, f"may only have the parameters {', '.join(space)}", repr(name), hint)
     settings: dict[str, float] = {}
     for name, where in space.items():
-        value = require_finite(f"{owner}.{name}", values.get(name, where.default))
+        value = require_number(f"{owner}.{name}", values.get(name, where.default))
         if where.is_whole and not value.is_integer():
             raise InvalidValueError(f"{owner}.{name}", "must be a whole number", value)
         settings[name] = int(value) if where.is_whole else value

@@ -22,6 +22,7 @@ from agents.text_comparison import Gap, towards_human
 from agents.text_sets import TextSet, human_texts
 from agents.text_statistics import distinct
 from lm.bundle import Bundle
+from lm.checks import check_fields
 from lm.errors import InvalidValueError
 from tidal_gym.judge import DEFAULT_JUDGE
 from tidal_gym.language_model_judge import load_judge
@@ -43,6 +44,9 @@ class TextMeasuresConfig:
     where it neither wrote them nor was the reward."""
     human: str | None = None
     """Human text: a .txt, .jsonl or .parquet file, or a data set on the hub; None: bundled beginnings of stories."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "text")
 
 
 @dataclass(frozen=True)

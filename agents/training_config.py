@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from agents.env_config import EnvConfig
+from lm.checks import COUNT, LEARNING_RATE, SEED, SHARE, above, at_least, check_fields, require
 from lm.errors import InvalidValueError
 from tidal_gym.settings import settings_from
 
@@ -29,17 +30,16 @@ class ConstraintConfig:
     """λ of generalised advantage estimation for costs, in [0, 1]; None: that of rewards."""
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.limit):
-            raise InvalidValueError("constraint.limit", "must be finite", self.limit)
-        for name in ("initial_multiplier", "multiplier_gain"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InvalidValueError(f"constraint.{name}", "must be at least 0 and finite", getattr(self, name))
-        if not 0 < self.multiplier_learning_rate < math.inf:
-            rule = "must be above 0 and finite"
-            raise InvalidValueError("constraint.multiplier_learning_rate", rule, self.multiplier_learning_rate)
-        for name in ("gamma", "gae_lambda"):
-            if getattr(self, name) is not None and not 0 <= getattr(self, name) <= 1:
-                raise InvalidValueError(f"constraint.{name}", "must be in [0, 1]", getattr(self, name))
+        check_fields(
+            self,
+            "ppo.constraint",
+            limit=at_least(-1e6, 1e6),
+            initial_multiplier=at_least(0, 1e6),
+            multiplier_learning_rate=LEARNING_RATE,
+            multiplier_gain=at_least(0, 1e6),
+            gamma=SHARE,
+            gae_lambda=SHARE,
+        )
 
 
 @dataclass(frozen=True)
@@ -85,36 +85,28 @@ class PPOConfig:
     """Limit on the environment's cost, held by PPO-Lagrangian; None: costs change nothing."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))  # YAML and JSON give lists
         if self.constraint is not None:  # JSON gives mappings
             object.__setattr__(self, "constraint", settings_from(ConstraintConfig, "constraint", self.constraint))
-        for name in ("num_envs", "epochs"):
-            if getattr(self, name) < 1:
-                raise InvalidValueError(name, "must be at least 1", getattr(self, name))
-        for name in ("rollout_steps", "batch_size"):
-            if getattr(self, name) < 2:
-                raise InvalidValueError(name, "must be at least 2", getattr(self, name))
+        check_fields(
+            self,
+            "ppo",
+            num_envs=COUNT,
+            rollout_steps=at_least(2),
+            batch_size=at_least(2),
+            epochs=COUNT,
+            learning_rate=LEARNING_RATE,
+            gamma=SHARE,
+            gae_lambda=SHARE,
+            clip_range=above(0, 1e6),
+            entropy_coefficient=at_least(0, 1e6),
+            value_coefficient=at_least(0, 1e6),
+            max_gradient_norm=above(0, 1e6),
+            hidden_sizes=COUNT,
+        )
+        require("ppo.hidden_sizes", "must be one or more widths", self.hidden_sizes, len(self.hidden_sizes) > 0)
         if self.batch_size > self.steps_per_update:
-            rule = f"must be at most `num_envs` * `rollout_steps` ({self.steps_per_update})"
-            raise InvalidValueError("batch_size", rule, self.batch_size)
-        for name in ("learning_rate", "clip_range", "max_gradient_norm"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InvalidValueError(name, "must be above 0 and finite", getattr(self, name))
-        for name in ("entropy_coefficient", "value_coefficient"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InvalidValueError(name, "must be at least 0 and finite", getattr(self, name))
-        for name in ("gamma", "gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InvalidValueError(name, "must be in [0, 1]", getattr(self, name))
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
-            raise InvalidValueError("hidden_sizes", "must be one or more positive widths", self.hidden_sizes)
-        if self.policy not in ("beta", "gaussian"):
-            raise InvalidValueError("policy", 'must be "beta" or "gaussian"', self.policy)
-        if self.reward not in ("drawn", "expected"):
-            raise InvalidValueError("reward", 'must be "drawn" or "expected"', self.reward)
-        if self.learning_rate_schedule not in ("linear", "constant"):
-            rule = 'must be "linear" or "constant"'
-            raise InvalidValueError("learning_rate_schedule", rule, self.learning_rate_schedule)
+            rule = f"must be at most `ppo.num_envs` * `ppo.rollout_steps` ({self.steps_per_update})"
+            raise InvalidValueError("ppo.batch_size", rule, self.batch_size)
 
     @property
     def steps_per_update(self) -> int:
@@ -147,13 +139,17 @@ class WarmStartConfig:
     """Whether it learns as well what follows the next token until the episode ends, discounted by ``ppo.gamma``."""
 
     def __post_init__(self) -> None:
-        least = {"env_steps": 0, "candidates": 2, "rollout_steps": 1, "gradient_steps": 1, "batch_size": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise InvalidValueError(f"warm_start.{name}", f"must be at least {value}", getattr(self, name))
-        for name in ("learning_rate", "temperature"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InvalidValueError(f"warm_start.{name}", "must be above 0 and finite", getattr(self, name))
+        check_fields(
+            self,
+            "warm_start",
+            env_steps=at_least(0),
+            candidates=at_least(2),
+            rollout_steps=COUNT,
+            gradient_steps=COUNT,
+            batch_size=COUNT,
+            learning_rate=LEARNING_RATE,
+            temperature=above(0, 1e6),
+        )
 
 
 @dataclass(frozen=True)
@@ -174,9 +170,7 @@ class TrainConfig:
     """What comes before PPO."""
 
     def __post_init__(self) -> None:
-        for name, least in (("total_steps", 1), ("checkpoint_every", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise InvalidValueError(name, f"must be at least {least}", getattr(self, name))
+        check_fields(self, total_steps=COUNT, checkpoint_every=COUNT, seed=SEED)
         if self.ppo.reward == "expected" and self.env.carl is not None:
             rule = 'must be "drawn" where coherence is paid: a token\'s CARL reward hangs on the whole episode'
             raise InvalidValueError("ppo.reward", rule, self.ppo.reward)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
+from lm.checks import TEMPERATURE, above, at_least, require_number
 from lm.errors import InvalidValueError
 
 LEAST_TEMPERATURE = 1e-3
@@ -38,12 +39,9 @@ class EDTLogitsProcessor(LogitsProcessor):
     """
 
     def __init__(self, base_temperature: float, theta: float, base: float = 0.8) -> None:
-        self.base_temperature = _require_above_zero("base_temperature", base_temperature)
-        if not 0 <= theta < math.inf:
-            raise InvalidValueError("theta", "must be finite and at least 0", theta)
-        if not 0 < base <= 1:
-            raise InvalidValueError("base", "must be above 0 and at most 1", base)
-        self.theta, self.base = theta, base
+        self.base_temperature = require_number("base_temperature", base_temperature, TEMPERATURE)
+        self.theta = require_number("theta", theta, at_least(0, 1e6))
+        self.base = require_number("base", base, above(0, 1))
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores (N, V) divided by each row's temperature."""
@@ -81,15 +79,15 @@ class AdapTLogitsProcessor(LogitsProcessor):
         block_ends: Sequence[int] | None = None,
         entropy_threshold: float | None = None,
     ) -> None:
-        self.challenging_temperature = _require_above_zero("challenging_temperature", challenging_temperature)
-        self.confident_temperature = _require_above_zero("confident_temperature", confident_temperature)
+        self.challenging_temperature = require_number("challenging_temperature", challenging_temperature, TEMPERATURE)
+        self.confident_temperature = require_number("confident_temperature", confident_temperature, TEMPERATURE)
         if (block_ends is None) == (entropy_threshold is None):
             rule = "must be given, or else `entropy_threshold`, and not both"
             raise InvalidValueError("block_ends", rule, f"{block_ends} and {entropy_threshold}")
         if block_ends is not None and len(block_ends) == 0:
             raise InvalidValueError("block_ends", "must hold at least one token id", list(block_ends))
-        if entropy_threshold is not None and not 0 <= entropy_threshold < math.inf:
-            raise InvalidValueError("entropy_threshold", "must be finite and at least 0 nats", entropy_threshold)
+        if entropy_threshold is not None:
+            require_number("entropy_threshold", entropy_threshold, at_least(0))
         self._block_ends = torch.as_tensor(list(block_ends or ()))
         self.entropy_threshold = entropy_threshold
 
@@ -120,7 +118,7 @@ class TopNSigmaLogitsProcessor(LogitsProcessor):
     """
 
     def __init__(self, n_sigma: float) -> None:
-        self.n_sigma = _require_above_zero("n_sigma", n_sigma)
+        self.n_sigma = require_number("n_sigma", n_sigma, above(0, 1e6))
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores (N, V) with all other tokens at −inf."""
@@ -154,8 +152,8 @@ class MirostatV2LogitsProcessor(LogitsProcessor):
     """
 
     def __init__(self, tau: float, eta: float = 0.1) -> None:
-        self.tau = _require_above_zero("tau", tau)
-        self.eta = _require_above_zero("eta", eta)
+        self.tau = require_number("tau", tau, above(0, 1e6))
+        self.eta = require_number("eta", eta, above(0, 1e6))
         self.mu: Tensor | None = None
         """(N,) [bits] as of the last call; None before the first."""
         self._last: tuple[Tensor, Tensor] | None = None
@@ -192,9 +190,3 @@ class MirostatV2LogitsProcessor(LogitsProcessor):
 def score_entropy(scores: Tensor) -> Tensor:
     """Entropy (N,) [nats] of the distribution that scores (N, V) stand for."""
     return torch.special.entr(scores.softmax(dim=1)).sum(dim=1)
-
-
-def _require_above_zero(parameter: str, value: float) -> float:
-    if not 0 < value < math.inf:
-        raise InvalidValueError(parameter, "must be finite and above 0", value)
-    return value

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lm.checks import COUNT, SHARE, check_fields
 from lm.errors import InvalidValueError
 from lm.gated_transformer import NEUTRAL_GATES
 
@@ -35,6 +36,11 @@ class ControlCodeConfig:
 
     segment_length: int = 64
     """Length of the span whose statistics the signals describe [tokens]."""
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self, "control_codes", batch_probability=SHARE, neutral_probability=SHARE, segment_length=COUNT
+        )
 
 
 def segment_statistics(segments: Tensor, unigram_surprisal: Tensor) -> Tensor:

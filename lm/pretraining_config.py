@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lm.checks import COUNT, LEARNING_RATE, SEED, Bounds, above, at_least, check_fields, require
 from lm.control_codes import ControlCodeConfig
-from lm.errors import InvalidValueError
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,12 @@ class ModelConfig:
     dropout: float = 0.0
     """Dropout rate on embeddings and residual branches, in [0, 1)."""
 
+    def __post_init__(self) -> None:
+        sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "context_length")
+        check_fields(self, "model", **dict.fromkeys(sizes, COUNT), dropout=Bounds(0, 1, is_open_above=True))
+        rule = f"must be divisible by `model.num_attention_heads` ({self.num_attention_heads})"
+        require("model.hidden_size", rule, self.hidden_size, self.hidden_size % self.num_attention_heads == 0)
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -75,6 +81,10 @@ class DataConfig:
 
     vocab_size: int = 4096
     """Vocabulary of the tokenizer trained here [tokens]."""
+
+    def __post_init__(self) -> None:
+        share = Bounds(0, 1, is_open_below=True, is_open_above=True)
+        check_fields(self, "data", validation_fraction=share, vocab_size=COUNT)
 
 
 @dataclass(frozen=True)
@@ -126,6 +136,24 @@ class TrainingConfig:
     seed: int = 0
     """Seed of initialisation, order of windows and gate dropping."""
 
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            "training",
+            epochs=above(0, 1e6),
+            max_steps=at_least(-1),
+            batch_size=COUNT,
+            gradient_accumulation=COUNT,
+            learning_rate=LEARNING_RATE,
+            min_learning_rate=at_least(0, 1000),
+            warmup_ratio=Bounds(0, 1, is_open_above=True),
+            weight_decay=at_least(0, 1e6),
+            max_grad_norm=above(0, 1e6),
+            evaluate_every=COUNT,
+            patience=at_least(0),
+            seed=SEED,
+        )
+
 
 @dataclass(frozen=True)
 class PretrainConfig:
@@ -139,31 +167,12 @@ class PretrainConfig:
     """Type of the weights on disk."""
 
     def __post_init__(self) -> None:
-        model, training, codes = self.model, self.training, self.control_codes
-        for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "context_length"):
-            _require(f"model.{name}", "must be at least 1", getattr(model, name), getattr(model, name) >= 1)
-        for name in ("batch_size", "gradient_accumulation", "evaluate_every"):
-            _require(f"training.{name}", "must be at least 1", getattr(training, name), getattr(training, name) >= 1)
-        for name in ("patience", "weight_decay", "min_learning_rate", "seed"):
-            _require(f"training.{name}", "must be at least 0", getattr(training, name), getattr(training, name) >= 0)
-        for name in ("learning_rate", "max_grad_norm", "epochs"):
-            _require(f"training.{name}", "must be above 0", getattr(training, name), getattr(training, name) > 0)
-        _require("model.dropout", "must be in [0, 1)", model.dropout, 0 <= model.dropout < 1)
-        _require("training.warmup_ratio", "must be in [0, 1)", training.warmup_ratio, 0 <= training.warmup_ratio < 1)
-        for name in ("batch_probability", "neutral_probability"):
-            _require(f"control_codes.{name}", "must be in [0, 1]", getattr(codes, name), 0 <= getattr(codes, name) <= 1)
-        rule = f"must be a divisor of `model.context_length` ({model.context_length})"
-        is_divisor = codes.segment_length >= 1 and model.context_length % codes.segment_length == 0
-        _require("control_codes.segment_length", rule, codes.segment_length, is_divisor)
-        rule = f"must be divisible by `model.num_attention_heads` ({model.num_attention_heads})"
-        _require("model.hidden_size", rule, model.hidden_size, model.hidden_size % model.num_attention_heads == 0)
+        check_fields(self)
+        segment, context = self.control_codes.segment_length, self.model.context_length
+        rule = f"must be a divisor of `model.context_length` ({context})"
+        require("control_codes.segment_length", rule, segment, context % segment == 0)
 
     @property
     def tokens_per_step(self) -> int:
         """Tokens of one optimizer step."""
         return self.training.batch_size * self.training.gradient_accumulation * self.model.context_length
-
-
-def _require(parameter: str, rule: str, value: object, is_kept: bool) -> None:
-    if not is_kept:
-        raise InvalidValueError(parameter, rule, value)

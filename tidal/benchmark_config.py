@@ -9,6 +9,7 @@ from agents.decoders import DECODER_FAMILIES
 from agents.text_measures import FEWEST_TEXTS, TextMeasuresConfig
 from agents.training_config import TrainConfig
 from lm.bundle import resolve
+from lm.checks import COUNT, SEED, at_least, check_fields, require_integer
 from lm.errors import InvalidValueError
 
 
@@ -53,8 +54,17 @@ class BenchmarkConfig:
     """What texts are compared with."""
 
     def __post_init__(self) -> None:
-        for name in ("decoders", "oracle_levels"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))  # YAML and JSON give lists
+        counts = ("total_steps", "seeds", "static_settings", "tuning_steps", "episodes")
+        parts = ("oracle_episodes", "frozen_episodes", "text_episodes")
+        check_fields(
+            self,
+            **dict.fromkeys(counts, COUNT),
+            **dict.fromkeys(parts, at_least(0)),
+            tuning_seed=SEED,
+            evaluation_seed=SEED,
+            oracle_levels=at_least(2),
+        )
+        require_integer("seeds", self.seeds, at_least(1, SEED.most - self.training.seed))
         given = {name: getattr(self, name) for name in ("model", "reward") if getattr(self, name) is not None}
         object.__setattr__(self, "training", replace(self.training, env=replace(self.training.env, **given)))
         if self.total_steps is not None:
@@ -62,13 +72,7 @@ class BenchmarkConfig:
         if unknown := set(self.decoders) - DECODER_FAMILIES.keys():
             rule = f"must be among {', '.join(DECODER_FAMILIES)}"
             raise InvalidValueError("decoders", rule, ", ".join(sorted(unknown)))
-        least = {"seeds": 1, "static_settings": 1, "tuning_seed": 0, "episodes": 1, "evaluation_seed": 0}
-        for name, bound in (least | {"oracle_episodes": 0, "frozen_episodes": 0, "text_episodes": 0}).items():
-            if getattr(self, name) < bound:
-                raise InvalidValueError(name, f"must be at least {bound}", getattr(self, name))
-        if self.tuning_steps is not None and self.tuning_steps < 1:
-            raise InvalidValueError("tuning_steps", "must be at least 1", self.tuning_steps)
-        for name in ("oracle_episodes", "frozen_episodes", "text_episodes"):
+        for name in parts:
             object.__setattr__(self, name, min(getattr(self, name), self.episodes))
         if 0 < self.text_episodes < FEWEST_TEXTS:
             rule = f"must be 0 or at least {FEWEST_TEXTS}, as many as there are `episodes`"
@@ -120,8 +124,6 @@ def _same_model(one: str, other: str) -> bool:
 
 
 def _with_total_steps(training: TrainConfig, total_steps: int) -> TrainConfig:
-    if total_steps < 1:
-        raise InvalidValueError("total_steps", "must be at least 1", total_steps)
     share = training.warm_start.env_steps / training.total_steps
     warm_start = replace(training.warm_start, env_steps=int(share * total_steps))
     return replace(training, total_steps=total_steps, warm_start=warm_start)

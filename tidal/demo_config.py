@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from lm.checks import COUNT, SEED, at_least, check_fields
+
 
 @dataclass(frozen=True)
 class DemoConfig:
@@ -23,6 +25,10 @@ class DemoConfig:
     """Held-out episodes of the one-step oracle, which is slow; 0 leaves it out."""
     oracle_levels: tuple[int, int, int] = (9, 3, 5)
     """Values of creativity, focus and stability that the oracle tries, at least 2 each."""
+
+    def __post_init__(self) -> None:
+        counts = dict.fromkeys(("steps", "settings", "episodes"), COUNT)
+        check_fields(self, seed=SEED, oracle_episodes=at_least(0), oracle_levels=at_least(2), **counts)
 
     def shortened(self) -> DemoConfig:
         """A walk through all phases in seconds, too short to learn anything."""

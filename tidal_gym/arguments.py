@@ -12,17 +12,6 @@ from numpy.typing import NDArray
 from lm.errors import InvalidValueError
 
 
-def require_count(parameter: str, value: object) -> int:
-    """An integer of at least 1.
-
-    Raises:
-        InvalidValueError: anything else.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InvalidValueError(parameter, "must be an integer of at least 1", repr(value))
-    return int(value)
-
-
 def require_autoreset_mode(value: str | AutoresetMode) -> AutoresetMode:
     """A member of ``AutoresetMode``, which may be given by its name ("SAME_STEP") or value ("SameStep").
 

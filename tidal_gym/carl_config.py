@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lm.carl.options import CarlWeights, Composite
-from lm.errors import InvalidValueError
-from tidal_gym.settings import require_finite, settings_from
+from lm.checks import WEIGHT, check_fields
+from tidal_gym.settings import settings_from
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,4 @@ class CarlRewardConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", settings_from(CarlWeights, "weights", self.weights))
-        require_finite("weight", self.weight)
-        for name, allowed in (
-            ("mode", ("add", "replace")),
-            ("payment", ("differences", "end")),
-            ("composite", ("corrected", "published")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise InvalidValueError(name, f"must be one of {', '.join(allowed)}", repr(getattr(self, name)))
+        check_fields(self, weight=WEIGHT)

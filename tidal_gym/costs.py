@@ -12,9 +12,9 @@ from typing import Protocol
 
 from torch import Tensor
 
+from lm.checks import SHARE, require_number
 from lm.errors import InvalidValueError
 from tidal_gym.rewards import Outcome, RewardReference, diversity_term, repetition_term
-from tidal_gym.settings import require_finite
 
 
 class Cost(Protocol):
@@ -70,7 +70,7 @@ REPETITION_CEILING = 0.02
 @register_cost("diversity_floor")
 def diversity_floor(reference: RewardReference, bound: float | None = None) -> Cost:
     """bound - diversity, in [bound - 1, bound]: the default reward's diversity term is at least `bound` in the mean."""
-    floor = _share(DIVERSITY_FLOOR if bound is None else bound)
+    floor = require_number("cost_bound", DIVERSITY_FLOOR if bound is None else bound, SHARE)
 
     def cost(outcome: Outcome) -> Tensor:
         diversity = diversity_term(outcome.sampling_entropy, reference.entropy_target)
@@ -82,16 +82,10 @@ def diversity_floor(reference: RewardReference, bound: float | None = None) -> C
 @register_cost("repetition_ceiling")
 def repetition_ceiling(reference: RewardReference, bound: float | None = None) -> Cost:
     """penalty - bound, in [-bound, 1 - bound]: the repetition penalty shall be at most `bound` in the mean."""
-    ceiling = _share(REPETITION_CEILING if bound is None else bound)
+    ceiling = require_number("cost_bound", REPETITION_CEILING if bound is None else bound, SHARE)
 
     def cost(outcome: Outcome) -> Tensor:
         penalty = -repetition_term(outcome.tokens, outcome.newest, outcome.recent)
         return penalty.to(outcome.log_prob.dtype) - ceiling
 
     return cost
-
-
-def _share(bound: float) -> float:
-    if not 0 <= require_finite("cost_bound", bound) <= 1:
-        raise InvalidValueError("cost_bound", "must be in [0, 1]", bound)
-    return bound

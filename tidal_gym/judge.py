@@ -10,9 +10,10 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from lm.checks import WEIGHT, check_fields
 from lm.errors import InvalidValueError
 from tidal_gym.rewards import Outcome, RewardReference, RewardTerms, register_reward
-from tidal_gym.settings import require_finite, settings_from
+from tidal_gym.settings import settings_from
 
 LEAST_PROBABILITY = 1e-12
 """What a judge holds impossible counts as this, so that a reward stays finite."""
@@ -58,7 +59,7 @@ class JudgeWeights:
     """Of the divergence from the judge; any finite number."""
 
     def __post_init__(self) -> None:
-        require_finite("reward_weights.agreement", self.agreement)
+        check_fields(self, "reward_weights", agreement=WEIGHT)
 
 
 @register_reward("judge")

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lm.errors import InvalidValueError
+from lm.checks import COUNT, TEMPERATURE, above, at_least, check_fields
 from lm.sampling import inverse_cdf_sample, top_k, top_p_mask
-from tidal_gym.settings import require_finite
+
+_PENALTY = at_least(1.0, 1e3)  # base and factor each: logits times the product of two stay finite in float32
 
 
 @dataclass(frozen=True)
@@ -18,19 +19,20 @@ class ModulationConfig:
     """How far each gate reaches."""
 
     base_temperature: float = 1.0
-    """Temperature at the middle of `temperature_range`; above 0."""
+    """Temperature at the middle of `temperature_range`; from 1e-4 to 1e4."""
 
     temperature_range: tuple[float, float] = (0.5, 1.5)
-    """Factors on `base_temperature` at creativity 0 and 1, linear in between; above 0."""
+    """Factors on `base_temperature` at creativity 0 and 1, linear in between; from 1e-4 to 1e4."""
 
     base_penalty: float = 1.0
-    """Repetition penalty at stability 0; at least 1, where 1 is none."""
+    """Repetition penalty at stability 0; at least 1, which is none, and at most 1000."""
 
     penalty_range: tuple[float, float] = (1.0, 2.5)
-    """Factors on `base_penalty` at stability 0 and 1, linear in between; at least 1."""
+    """Factors on `base_penalty` at stability 0 and 1, linear in between; from 1 to 1000."""
 
     focus_strength: float = 2.0
-    """Attention bias [nats] that focus 1 lays on the farthest token; at least 0, where 0 switches focus off."""
+    """Attention bias [nats] that focus 1 lays on the farthest token; from 0, which switches focus off,
+    to 1000."""
 
     top_k: int = 40
     """Tokens that may be drawn, the most probable ones; at least 1, and the whole vocabulary if it is smaller."""
@@ -40,18 +42,17 @@ class ModulationConfig:
     after temperature; above 0 and at most 1, where 1 keeps all (nucleus sampling, arXiv:1904.09751)."""
 
     def __post_init__(self) -> None:
-        for name, least in (("base_temperature", 0.0), ("base_penalty", 1.0), ("focus_strength", 0.0)):
-            _require_at_least(f"modulation.{name}", getattr(self, name), least, is_strict=name == "base_temperature")
-        for name, least in (("temperature_range", 0.0), ("penalty_range", 1.0)):
-            pair = getattr(self, name)
-            if not isinstance(pair, tuple) or len(pair) != 2:
-                raise InvalidValueError(f"modulation.{name}", "must be a pair, the factors at gate 0 and 1", repr(pair))
-            for factor in pair:
-                _require_at_least(f"modulation.{name}", factor, least, is_strict=name == "temperature_range")
-        if isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or self.top_k < 1:
-            raise InvalidValueError("modulation.top_k", "must be an integer of at least 1", repr(self.top_k))
-        if not 0 < require_finite("modulation.top_p", self.top_p) <= 1:
-            raise InvalidValueError("modulation.top_p", "must be above 0 and at most 1", self.top_p)
+        check_fields(
+            self,
+            "modulation",
+            base_temperature=TEMPERATURE,
+            temperature_range=TEMPERATURE,
+            base_penalty=_PENALTY,
+            penalty_range=_PENALTY,
+            focus_strength=at_least(0, 1e3),
+            top_k=COUNT,
+            top_p=above(0, 1),
+        )
 
     @property
     def strongest_penalty(self) -> float:
@@ -156,9 +157,3 @@ def draw(distribution: SamplingDistribution, uniforms: Tensor) -> Tensor:
 def _between(pair: tuple[float, float], gate: Tensor) -> Tensor:
     low, high = pair
     return low + (high - low) * gate
-
-
-def _require_at_least(parameter: str, value: object, least: float, *, is_strict: bool) -> None:
-    number = require_finite(parameter, value)
-    if number < least or (is_strict and number == least):
-        raise InvalidValueError(parameter, f"must be {'above' if is_strict else 'at least'} {least:g}", number)

@@ -7,7 +7,6 @@ with it, and the one-step oracle all tokens that could be drawn.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import math
 from collections.abc import Callable, Mapping
@@ -17,11 +16,12 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from lm.checks import WEIGHT, at_least, check_fields, require_number
 from lm.errors import InvalidValueError
 from lm.reference_statistics import ReferenceStatistics
 from tidal_gym.modulation import SamplingDistribution
 from tidal_gym.observation import LARGEST_SURPRISAL
-from tidal_gym.settings import require_finite, settings_from
+from tidal_gym.settings import settings_from
 
 
 class Outcome(NamedTuple):
@@ -140,8 +140,9 @@ class TidalWeights:
     """Of the bonus for familiar bigrams."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            require_finite(f"reward_weights.{field.name}", getattr(self, field.name))
+        check_fields(
+            self, "reward_weights", perplexity=WEIGHT, diversity=WEIGHT, repetition=WEIGHT, coherence=WEIGHT
+        )
 
 
 @register_reward("tidal")
@@ -153,8 +154,7 @@ class TidalReward:
     """
 
     def __init__(self, reference: RewardReference, weights: Mapping[str, float] | None = None) -> None:
-        if not require_finite("entropy_target", reference.entropy_target) > 0:
-            raise InvalidValueError("entropy_target", "must be above 0 nats", reference.entropy_target)
+        require_number("entropy_target", reference.entropy_target, at_least(1e-3, 1e3))
         self.weights = settings_from(TidalWeights, "reward_weights", weights)
         self._reference = reference
 

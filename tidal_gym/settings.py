@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -34,14 +33,3 @@ def settings_from(kind: type[Settings], parameter: str, values: Mapping[str, Any
             hint = f"Did you mean `{near[0]}`?" if near else ""
             raise InvalidValueError(parameter, f"may only have the keys {', '.join(names)}", repr(name), hint)
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
-
-
-def require_finite(parameter: str, value: object) -> float:
-    """`value` as a float.
-
-    Raises:
-        InvalidValueError: `value` is not a finite number.
-    """
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-        raise InvalidValueError(parameter, "must be a finite number", repr(value))
-    return float(value)

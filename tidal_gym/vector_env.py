@@ -20,12 +20,12 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from lm.bundle import load_bundle
+from lm.checks import COUNT, require_integer
 from lm.errors import InvalidValueError
 from lm.gated_transformer import GatedTransformer
 from tidal_gym.actions import GATE_NAMES, NEUTRAL_ACTION, require_gates
 from tidal_gym.arguments import (
     require_autoreset_mode,
-    require_count,
     require_render_mode,
     require_reset_mask,
     seeds_by_row,
@@ -96,7 +96,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
     ) -> None:
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         MadeAgain.__init__(self, **arguments)
-        self.num_envs = require_count("num_envs", num_envs)
+        self.num_envs = require_integer("num_envs", num_envs, COUNT)
         self.autoreset_mode = require_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.render_mode = require_render_mode(render_mode, self.metadata["render_modes"])
@@ -111,7 +111,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         statistics_of_text = self.bundle.statistics
         context_length = self.bundle.context_length
         self._prompts = self._read_prompts(prompts, prompt_tokens)
-        self.max_episode_steps = require_count("max_episode_steps", max_episode_steps)
+        self.max_episode_steps = require_integer("max_episode_steps", max_episode_steps, COUNT)
         self.capacity = capacity = require_episode_fits(
             self.max_episode_steps, longest_prompt=self._prompts.longest, context_length=context_length
         )

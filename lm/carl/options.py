@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
-from lm.errors import InvalidValueError
+from lm.checks import at_least, check_fields
 
 Alignment = Literal["shifted", "paired"]
 """Which logits a token is scored with: ``"shifted"`` those before it, which it was chosen from, and ``"paired"`` those
@@ -30,7 +29,5 @@ class CarlWeights:
     """Of the worth of jumps of Φ."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise InvalidValueError(f"weights.{field.name}", "must be at least 0 and finite", value)
+        bounds = at_least(0, 1e6)
+        check_fields(self, "weights", multiscale=bounds, cloud_quality=bounds, discontinuity=bounds)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lm.checks import COUNT, LEARNING_RATE, SEED, above, at_least, check_fields
 from lm.errors import InvalidValueError
 
 
@@ -28,6 +28,9 @@ class CarlDataConfig:
     max_documents: int = 0
     """Most documents that are read, at least 0; 0 is all."""
 
+    def __post_init__(self) -> None:
+        check_fields(self, "data", prompt_tokens=COUNT, max_documents=at_least(0))
+
 
 @dataclass(frozen=True)
 class FineTuningConfig:
@@ -47,6 +50,19 @@ class FineTuningConfig:
     """How many of the last steps the gate looks at, at least 1."""
     gate_min_above: int = 3
     """How many of them must reach the accuracy, from 1 to `gate_window`."""
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            "sft",
+            steps=COUNT,
+            batch_size=COUNT,
+            learning_rate=LEARNING_RATE,
+            max_length=at_least(2),
+            gate_accuracy=above(0, 1),
+            gate_window=COUNT,
+            gate_min_above=at_least(1, self.gate_window),
+        )
 
 
 @dataclass(frozen=True)
@@ -86,7 +102,19 @@ class PolicyConfig:
     """Weight of the task rewards, above 0."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "task_words", tuple(self.task_words))  # YAML and JSON give lists
+        check_fields(
+            self,
+            "grpo",
+            steps=COUNT,
+            prompts_per_step=COUNT,
+            num_generations=at_least(2),
+            max_completion_tokens=COUNT,
+            temperature=at_least(1e-3, 1e3),
+            learning_rate=LEARNING_RATE,
+            beta=at_least(0, 1e6),
+            carl_weight=at_least(0, 1e6),
+            task_weight=above(0, 1e6),
+        )
 
 
 @dataclass(frozen=True)
@@ -112,29 +140,8 @@ class CarlTrainConfig:
     """Seed of batches and completions, at least 0."""
 
     def __post_init__(self) -> None:
-        data, sft, grpo = self.data, self.sft, self.grpo
-        self._require_least(data, "data", {"prompt_tokens": 1, "max_documents": 0})
-        self._require_least(sft, "sft", {"steps": 1, "batch_size": 1, "max_length": 2, "gate_window": 1})
-        least = {"steps": 1, "prompts_per_step": 1, "num_generations": 2, "max_completion_tokens": 1}
-        self._require_least(grpo, "grpo", {**least, "beta": 0, "carl_weight": 0})
-        self._require_least(self, "", {"save_every": 1, "seed": 0})
-        for name, value in (
-            ("sft.learning_rate", sft.learning_rate),
-            ("grpo.learning_rate", grpo.learning_rate),
-            ("grpo.temperature", grpo.temperature),
-            ("grpo.task_weight", grpo.task_weight),
-        ):
-            if not 0 < value < math.inf:
-                raise InvalidValueError(name, "must be above 0 and finite", value)
-        for name, allowed in (
-            ("method", ("sft", "grpo", "sft-then-grpo")),
-            ("precision", ("float32", "bfloat16")),
-            ("device", ("auto", "cpu")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise InvalidValueError(name, f"must be one of {', '.join(allowed)}", repr(getattr(self, name)))
-        if grpo.scale_rewards not in ("group", "batch", "none"):
-            raise InvalidValueError("grpo.scale_rewards", "must be one of group, batch, none", repr(grpo.scale_rewards))
+        check_fields(self, save_every=COUNT, seed=SEED)
+        grpo = self.grpo
         if self.has_grpo and not (grpo.carl_weight or grpo.task_words or grpo.task_reward):
             raise InvalidValueError("grpo.carl_weight", "must be above 0 where there is no task", grpo.carl_weight)
 
@@ -147,11 +154,3 @@ class CarlTrainConfig:
     def has_grpo(self) -> bool:
         """Whether there is policy optimisation."""
         return self.method in ("grpo", "sft-then-grpo")
-
-    @staticmethod
-    def _require_least(config: object, section: str, least: dict[str, int]) -> None:
-        for name, smallest in least.items():
-            value = getattr(config, name)
-            if not smallest <= value < math.inf:
-                name = f"{section}.{name}" if section else name
-                raise InvalidValueError(name, f"must be at least {smallest}", value)

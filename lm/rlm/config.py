@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lm.errors import InvalidValueError
+from lm.checks import COUNT, LEARNING_RATE, SEED, Bounds, above, at_least, check_fields, require
 from lm.pretraining_config import ModelConfig
 from lm.rlm.grammar import RandomGrammar
 
@@ -25,6 +24,9 @@ class GrammarConfig:
     """Of the rules, at least 0."""
     file: str | None = None
     """A saved grammar, in place of what is above."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "grammar", vocab_size=at_least(2), depth=COUNT, beta=above(0, 1e6), seed=SEED)
 
     def make(self) -> RandomGrammar:
         """The grammar."""
@@ -46,6 +48,9 @@ class ExamplesConfig:
     """Sentences that the model is measured on, at least 2; as many training sentences are measured beside them."""
     seed: int = 0
     """Of the sentences, at least 0; training and test sentences of one seed share nothing."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "examples", train_size=at_least(0), test_size=at_least(2), seed=SEED)
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,24 @@ class OptimizationConfig:
     seed: int = 0
     """Of weights and order, at least 0."""
 
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            "training",
+            max_steps=COUNT,
+            batch_size=COUNT,
+            learning_rate=LEARNING_RATE,
+            momentum=Bounds(0, 1, is_open_above=True),
+            weight_decay=at_least(0, 1e6),
+            warmup_steps=at_least(0),
+            max_grad_norm=at_least(0, 1e6),
+            embedding_std=above(0, 1e6),
+            checkpoints=COUNT,
+            seed=SEED,
+        )
+        rule = f"must be at least `training.max_steps` ({self.max_steps})"
+        require("training.decay_steps", rule, self.decay_steps, (self.decay_steps or self.max_steps) >= self.max_steps)
+
 
 @dataclass(frozen=True)
 class RLMConfig:
@@ -95,27 +118,8 @@ class RLMConfig:
     training: OptimizationConfig = field(default_factory=OptimizationConfig)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         training, examples = self.training, self.examples
-        for name in ("max_steps", "batch_size", "checkpoints"):
-            _require(f"training.{name}", "must be at least 1", getattr(training, name), getattr(training, name) >= 1)
-        for name in ("warmup_steps", "max_grad_norm", "weight_decay", "seed"):
-            _require(f"training.{name}", "must be at least 0", getattr(training, name), getattr(training, name) >= 0)
-        rate = training.learning_rate
-        _require("training.learning_rate", "must be above 0 and finite", rate, 0 < rate < math.inf)
-        _require("training.momentum", "must be in [0, 1)", training.momentum, 0 <= training.momentum < 1)
-        std = training.embedding_std
-        _require("training.embedding_std", "must be above 0 and finite", std, std is None or 0 < std < math.inf)
-        decay = training.decay_steps
-        rule = f"must be at least `training.max_steps` ({training.max_steps})"
-        _require("training.decay_steps", rule, decay, decay is None or decay >= training.max_steps)
-        for name, least in (("train_size", 0), ("test_size", 2), ("seed", 0)):
-            value = getattr(examples, name)
-            _require(f"examples.{name}", f"must be at least {least}", value, value >= least)
         rule = f"must be 0 or at least `training.batch_size` ({training.batch_size})"
         is_enough = examples.train_size == 0 or examples.train_size >= training.batch_size
-        _require("examples.train_size", rule, examples.train_size, is_enough)
-
-
-def _require(parameter: str, rule: str, value: object, is_kept: bool) -> None:
-    if not is_kept:
-        raise InvalidValueError(parameter, rule, value)
+        require("examples.train_size", rule, examples.train_size, is_enough)

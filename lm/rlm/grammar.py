@@ -5,20 +5,19 @@ Source: E. De Giuli, Random Language Model, Phys. Rev. Lett. 122, 128301 (2019),
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
-import psutil
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lm.checks import COUNT, SEED, above, at_least, require_integer, require_number
 from lm.errors import InvalidValueError
+from lm.memory import require_memory
 from lm.rlm import inference
 from lm.rlm.statistics import SentenceEntropy, sentence_entropy
 
@@ -76,12 +75,11 @@ class RandomGrammar:
     def __init__(
         self, vocab_size: int, depth: int, beta: float, seed: int = 0, *, dtype: torch.dtype = torch.float64
     ) -> None:
-        _require_integer("vocab_size", vocab_size, 2)
-        _require_integer("seed", seed, 0)
-        if not (isinstance(beta, (int, float, np.floating)) and 0 < beta < math.inf):
-            raise InvalidValueError("beta", "must be above 0 and finite", beta)
+        require_integer("vocab_size", vocab_size, at_least(2))
+        require_integer("seed", seed, SEED)
+        require_number("beta", beta, above(0, 1e6))
         # Rules, and the scores that they are made from, in float64.
-        _require_memory("vocab_size", vocab_size, "its v³ rules: drawing them", lambda v: 16 * v**3)
+        require_memory("vocab_size", vocab_size, "drawing its v³ rules", lambda v: 16 * v**3)
         generator = torch.Generator().manual_seed(_sub_seed(seed, 0))
         scores = torch.randn(vocab_size, vocab_size**2, generator=generator, dtype=torch.float64)
         rules = scores.mul_(beta * math.sqrt(math.log(vocab_size))).softmax(dim=1)
@@ -109,11 +107,11 @@ class RandomGrammar:
         return grammar
 
     def _set(self, rules: Tensor, depth: int, beta: float | None, seed: int | None) -> None:
-        _require_integer("depth", depth, 1)
+        require_integer("depth", depth, COUNT)
         # The inside and outside messages of all nodes of one sentence, v numbers each.
         numbers = 4 * len(rules) * rules.element_size()
-        use = "its 2^L symbols: what is inferred of one sentence"
-        _require_memory("depth", depth, use, lambda depth: numbers << min(depth, 100))
+        use = "inference on its 2^L symbols"
+        require_memory("depth", depth, use, lambda depth: numbers << min(depth, 100))
         self.rules = rules.contiguous()
         self.depth = int(depth)
         self.beta = None if beta is None else float(beta)  # no number of NumPy's: files hold these as text
@@ -181,7 +179,7 @@ class RandomGrammar:
             count: B, at least 1.
             generator: on the grammar's device; None takes :attr:`own_generator`.
         """
-        _require_integer("count", count, 1)
+        require_integer("count", count, COUNT)
         generator = self.own_generator if generator is None else generator
         v, device = self.vocab_size, self.rules.device
         levels = [torch.randint(v, (count, 1), generator=generator, device=device)]
@@ -267,21 +265,3 @@ class RandomGrammar:
 def _sub_seed(seed: int, stream: int) -> int:
     """Seeds of streams that share nothing, also between neighbouring seeds."""
     return int(np.random.SeedSequence((seed, stream)).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _require_integer(parameter: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise InvalidValueError(parameter, f"must be an integer of at least {least}", value)
-
-
-def _require_memory(parameter: str, value: int, use: str, needed: Callable[[int], int]) -> None:
-    """That what a value of a parameter needs [bytes] is free."""
-    free = psutil.virtual_memory().available
-    if needed(value) > free:
-        largest = next(smaller - 1 for smaller in itertools.count(1) if needed(smaller) > free)
-        raise InvalidValueError(
-            parameter,
-            f"must be small enough for {use} needs {needed(value) / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
-            value,
-            f"At most {largest} fits.",
-        )

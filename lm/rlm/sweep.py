@@ -10,6 +10,7 @@ from typing import Literal
 from transformers import TrainerCallback
 
 from lm import run_folder
+from lm.checks import SEED, check_fields
 from lm.errors import InvalidValueError
 from lm.rlm.config import RLMConfig
 from lm.rlm.training import RLMResult, train_on_grammar
@@ -33,8 +34,7 @@ class SweepConfig:
     """Everything else."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values", tuple(self.values))  # YAML and JSON give lists
-        object.__setattr__(self, "grammars", tuple(self.grammars))
+        check_fields(self, grammars=SEED)
         for name in ("values", "grammars"):
             members = getattr(self, name)
             if not members or len(set(members)) != len(members):

@@ -81,8 +81,8 @@ def test_a_decoder_has_no_gates_to_give() -> None:
         ("min-p", {"min_p": float("nan")}, "^`min-p.min_p` must be a finite number"),
         ("top-k", {"top_k": 2.5}, "^`top-k.top_k` must be a whole number"),
         ("top-p", {"top_p": 1.5}, "^`top-p` must have parameters that it can use.* `top_p`"),
-        ("edt", {"theta": -1.0}, "^`theta` must be finite and at least 0"),
-        ("temperature", {"repetition_penalty": 0.0}, "^`temperature` must have parameters that it can use.* `penalty`"),
+        ("edt", {"theta": -1.0}, "^`theta` must be at least 0"),
+        ("temperature", {"repetition_penalty": 0.0}, "^`repetition_penalty` must be at least 0.001"),
     ],
 )
 def test_bad_parameters_are_named(name: str, parameters: dict, message: str) -> None:

@@ -304,18 +304,18 @@ def test_learning_rate_falls_in_equal_steps_and_stays_above_zero() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: PPOConfig(num_envs=0), "`num_envs` must be at least 1. Received 0."),
-        (lambda: PPOConfig(num_envs=2, rollout_steps=2, batch_size=5), "`batch_size` must be at most `num_envs` * "),
-        (lambda: PPOConfig(learning_rate=float("nan")), "`learning_rate` must be above 0 and finite. Received nan."),
-        (lambda: PPOConfig(gamma=1.1), "`gamma` must be in [0, 1]. Received 1.1."),
-        (lambda: PPOConfig(hidden_sizes=()), "`hidden_sizes` must be one or more positive widths. Received ()."),
-        (lambda: ConstraintConfig(limit=float("nan")), "`constraint.limit` must be finite. Received nan."),
-        (lambda: ConstraintConfig(initial_multiplier=-1), "`constraint.initial_multiplier` must be at least 0 and "),
-        (lambda: ConstraintConfig(gamma=2), "`constraint.gamma` must be in [0, 1]. Received 2."),
+        (lambda: PPOConfig(num_envs=0), "`ppo.num_envs` must be at least 1. Received 0."),
+        (lambda: PPOConfig(num_envs=2, rollout_steps=2, batch_size=5), "`ppo.batch_size` must be at most `ppo."),
+        (lambda: PPOConfig(learning_rate=float("nan")), "`ppo.learning_rate` must be a finite number. Received nan."),
+        (lambda: PPOConfig(gamma=1.1), "`ppo.gamma` must be in [0, 1]. Received 1.1."),
+        (lambda: PPOConfig(hidden_sizes=()), "`ppo.hidden_sizes` must be one or more widths. Received ()."),
+        (lambda: ConstraintConfig(limit=float("nan")), "`ppo.constraint.limit` must be a finite number. Received nan."),
+        (lambda: ConstraintConfig(initial_multiplier=-1), "`ppo.constraint.initial_multiplier` must be at least 0"),
+        (lambda: ConstraintConfig(gamma=2), "`ppo.constraint.gamma` must be in [0, 1]. Received 2."),
         (lambda: PPOConfig(constraint={"limt": 1}), "`constraint` may only have the keys limit, initial_multiplier"),
-        (lambda: PPOConfig(policy="dirac"), '`policy` must be "beta" or "gaussian". Received dirac.'),
+        (lambda: PPOConfig(policy="dirac"), "`ppo.policy` must be one of beta, gaussian. Received 'dirac'."),
         (lambda: TrainConfig(total_steps=0), "`total_steps` must be at least 1. Received 0."),
-        (lambda: TrainConfig(seed=-1), "`seed` must be at least 0. Received -1."),
+        (lambda: TrainConfig(seed=-1), "`seed` must be at least 0 and at most 4294967295. Received -1."),
     ],
 )
 def test_bad_settings_are_named(make, message: str) -> None:

@@ -149,16 +149,16 @@ def test_generate_takes_them(processor) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: EDTLogitsProcessor(0.0, 0.5), r"^`base_temperature` must be finite and above 0\. Received 0\.0\."),
-        (lambda: EDTLogitsProcessor(1.0, -0.1), "^`theta` must be finite and at least 0"),
-        (lambda: EDTLogitsProcessor(1.0, 0.1, base=1.5), "^`base` must be above 0 and at most 1"),
-        (lambda: AdapTLogitsProcessor(1.0, math.nan, entropy_threshold=1.0), "^`confident_temperature` must be finite"),
+        (lambda: EDTLogitsProcessor(0.0, 0.5), r"^`base_temperature` must be at least 0\.0001 .* Received 0\.0\."),
+        (lambda: EDTLogitsProcessor(1.0, -0.1), "^`theta` must be at least 0 and"),
+        (lambda: EDTLogitsProcessor(1.0, 0.1, base=1.5), r"^`base` must be in \(0, 1\]"),
+        (lambda: AdapTLogitsProcessor(1.0, math.nan, entropy_threshold=1.0), "^`confident_temperature` must be a fin"),
         (lambda: AdapTLogitsProcessor(1.0, 1.0), "^`block_ends` must be given, or else `entropy_threshold`"),
         (lambda: AdapTLogitsProcessor(1.0, 1.0, block_ends=[]), "^`block_ends` must hold at least one token id"),
-        (lambda: AdapTLogitsProcessor(1.0, 1.0, entropy_threshold=-1.0), "^`entropy_threshold` must be finite and at"),
-        (lambda: TopNSigmaLogitsProcessor(0.0), "^`n_sigma` must be finite and above 0"),
-        (lambda: MirostatV2LogitsProcessor(math.inf), "^`tau` must be finite and above 0"),
-        (lambda: MirostatV2LogitsProcessor(3.0, 0.0), "^`eta` must be finite and above 0"),
+        (lambda: AdapTLogitsProcessor(1.0, 1.0, entropy_threshold=-1.0), "^`entropy_threshold` must be at least 0"),
+        (lambda: TopNSigmaLogitsProcessor(0.0), "^`n_sigma` must be"),
+        (lambda: MirostatV2LogitsProcessor(math.inf), "^`tau` must be"),
+        (lambda: MirostatV2LogitsProcessor(3.0, 0.0), "^`eta` must be"),
     ],
 )
 def test_bad_arguments_are_named(make, message: str) -> None:

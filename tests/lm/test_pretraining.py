@@ -160,9 +160,9 @@ def test_a_mistake_costs_no_run(stories, tmp_path):
     ("overrides", "message"),
     [
         ({"batch_size": 0}, "`training.batch_size` must be at least 1. Received 0."),
-        ({"learning_rate": -1.0}, "`training.learning_rate` must be above 0. Received -1.0."),
+        ({"learning_rate": -1.0}, "`training.learning_rate` must be above 0 and at most 1000. Received -1.0."),
         ({"warmup_ratio": 1.0}, r"`training.warmup_ratio` must be in \[0, 1\). Received 1.0."),
-        ({"seed": -1}, "`training.seed` must be at least 0. Received -1."),
+        ({"seed": -1}, "`training.seed` must be at least 0 and at most 4294967295. Received -1."),
         ({"model": {"dropout": 2.0}}, r"`model.dropout` must be in \[0, 1\). Received 2.0."),
     ],
 )

@@ -126,7 +126,7 @@ def test_mistakes_in_yaml(tidal: Tidal, tmp_path: Path, content: str, says: str)
 
 def test_broken_rules_are_one_line(tidal: Tidal, tmp_path: Path) -> None:
     code, _, err = tidal("train", "--output", tmp_path / "run", "--ppo.gamma", "1.5")
-    assert (code, err) == (2, "Error: `gamma` must be in [0, 1]. Received 1.5.\n")
+    assert (code, err) == (2, "Error: `ppo.gamma` must be in [0, 1]. Received 1.5.\n")
 
 
 def test_missing_model_is_one_line(tidal: Tidal, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         (("evaluate", "--agent", "neutrl"), "Received neutrl. Did you mean `neutral`?"),
         (
             ("train", "--ppo.constraint.multiplier_gain", -1, "--output", "run"),
-            "Error: `constraint.multiplier_gain` must be at least 0 and finite. Received -1.0.",
+            "Error: `ppo.constraint.multiplier_gain` must be at least 0 and at most 1e+06. Received -1.0.",
         ),
         (
             ("train", "--ppo.constraint.gain", 1, "--output", "run"),

@@ -90,15 +90,15 @@ def test_draw_is_the_inverse_cdf_in_the_order_of_the_vocabulary(uniform, token):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"top_p": 0.0}, r"`modulation\.top_p` must be above 0 and at most 1\. Received 0"),
-        ({"top_k": 0}, r"`modulation\.top_k` must be an integer of at least 1\. Received 0"),
+        ({"top_p": 0.0}, r"`modulation\.top_p` must be in \(0, 1\]\. Received 0"),
+        ({"top_k": 0}, r"`modulation\.top_k` must be at least 1\. Received 0"),
         ({"top_k": 2.5}, r"`modulation\.top_k` must be an integer"),
-        ({"base_temperature": 0.0}, r"`modulation\.base_temperature` must be above 0"),
+        ({"base_temperature": 0.0}, r"`modulation\.base_temperature` must be at least 0\.0001"),
         ({"base_penalty": 0.9}, r"`modulation\.base_penalty` must be at least 1"),
         ({"focus_strength": -1}, r"`modulation\.focus_strength` must be at least 0"),
         ({"focus_strength": float("inf")}, r"`modulation\.focus_strength` must be a finite number"),
-        ({"temperature_range": [0.0, 1.0]}, r"`modulation\.temperature_range` must be above 0"),
-        ({"penalty_range": 2.0}, r"`modulation\.penalty_range` must be a pair"),
+        ({"temperature_range": [0.0, 1.0]}, r"`modulation\.temperature_range` must be at least 0\.0001"),
+        ({"penalty_range": 2.0}, r"`modulation\.penalty_range` must be a list of 2, each a finite number"),
         ({"temperature": 1.0}, r"`modulation` may only have the keys base_temperature, .*'temperature'"),
     ],
 )

@@ -136,7 +136,7 @@ def test_entropy_target_moves_the_diversity_term(make_env):
 
 @pytest.mark.parametrize("target", [0.0, -1.0])
 def test_entropy_target_is_positive(make_env, target):
-    with pytest.raises(InvalidValueError, match="`entropy_target` must be above 0"):
+    with pytest.raises(InvalidValueError, match="`entropy_target` must be at least 0.001"):
         make_env(entropy_target=target)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from agents.env_config import EnvConfig
-from lm.errors import CheckpointError, InvalidValueError
+from lm.checks import COUNT, SEED, check_fields
+from lm.errors import CheckpointError
 from tidal.console import print_figures, print_next, progress
 from tidal.parsing import add_run_folder, instantiated, new_parser
 
@@ -31,8 +32,7 @@ class TuneConfig:
     """Of search and episodes."""
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InvalidValueError("seed", "must be at least 0", self.seed)
+        check_fields(self, env_steps=COUNT, num_envs=COUNT, seed=SEED)
 
 
 def make_parser() -> ArgumentParser:

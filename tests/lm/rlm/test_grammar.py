@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from lm import memory
 from lm.errors import InvalidValueError
-from lm.rlm import grammar as grammar_module
 from lm.rlm.grammar import RandomGrammar
 from tests.lm.rlm.enumeration import joint_table
 
@@ -123,13 +123,13 @@ def test_a_file_of_half_precision_is_scaled_to_sum_to_1(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((1, 2, 1.0), r"`vocab_size` must be an integer of at least 2\. Received 1\."),
-        ((4.0, 2, 1.0), r"`vocab_size` must be an integer of at least 2\. Received 4\.0\."),
-        ((4, 0, 1.0), r"`depth` must be an integer of at least 1\. Received 0\."),
-        ((4, 2, 0.0), r"`beta` must be above 0 and finite\. Received 0\.0\."),
-        ((4, 2, -2.0), r"`beta` must be above 0 and finite\. Received -2\.0\."),
-        ((4, 2, math.nan), r"`beta` must be above 0 and finite\. Received nan\."),
-        ((4, 2, 1.0, -1), r"`seed` must be an integer of at least 0\. Received -1\."),
+        ((1, 2, 1.0), r"`vocab_size` must be at least 2\. Received 1\."),
+        ((4.0, 2, 1.0), r"`vocab_size` must be an integer\. Received 4\.0\."),
+        ((4, 0, 1.0), r"`depth` must be at least 1\. Received 0\."),
+        ((4, 2, 0.0), r"`beta` must be above 0 and at most 1e\+06\. Received 0\.0\."),
+        ((4, 2, -2.0), r"`beta` must be above 0 and at most 1e\+06\. Received -2\.0\."),
+        ((4, 2, math.nan), r"`beta` must be a finite number\. Received nan\."),
+        ((4, 2, 1.0, -1), r"`seed` must be at least 0 and at most 4294967295\. Received -1\."),
     ],
 )
 def test_bad_grammars(arguments, message):
@@ -138,11 +138,11 @@ def test_bad_grammars(arguments, message):
 
 
 def test_memory_is_checked_before_it_is_spent(monkeypatch):
-    with pytest.raises(InvalidValueError, match=r"needs 16000000\.0 GB, and .* are free\. Received 100000\. At most"):
+    with pytest.raises(InvalidValueError, match=r"needs 16000000\.0 GB; .* are free\. Received 100000\. At most"):
         RandomGrammar(100_000, 1, 1.0)
-    with pytest.raises(InvalidValueError, match=r"`depth` must be small enough for its 2\^L symbols.*Received 60\."):
+    with pytest.raises(InvalidValueError, match=r"`depth` must be small enough for inference on its 2\^L symbols.*Received 60\."):
         RandomGrammar(4, 60, 1.0)
-    monkeypatch.setattr(grammar_module.psutil, "virtual_memory", lambda: type("Free", (), {"available": 16 * 8**3})())
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("Free", (), {"available": 16 * 8**3})())
     assert RandomGrammar(8, 1, 1.0).vocab_size == 8
     with pytest.raises(InvalidValueError, match=r"At most 8 fits"):
         RandomGrammar(9, 1, 1.0)
@@ -166,7 +166,7 @@ def test_bad_sentences(method, tokens, message):
 
 @pytest.mark.parametrize("count", [0, -3, 1.5])
 def test_bad_counts(count):
-    with pytest.raises(InvalidValueError, match=rf"`count` must be an integer of at least 1\. Received {count}\."):
+    with pytest.raises(InvalidValueError, match=rf"`count` must be (an integer|at least 1)\. Received {count}\."):
         RandomGrammar(5, 2, 1.0).sample(count)
 
 

@@ -296,7 +296,7 @@ def test_bad_sweeps(arguments, message):
         ("training", "batch_size", 0, "at least 1"),
         ("training", "checkpoints", 0, "at least 1"),
         ("training", "learning_rate", 0.0, "above 0"),
-        ("training", "learning_rate", float("nan"), "above 0"),
+        ("training", "learning_rate", float("nan"), "a finite number"),
         ("training", "momentum", 1.0, r"in \[0, 1\)"),
         ("training", "embedding_std", 0.0, "above 0"),
         ("training", "decay_steps", 10, "at least `training.max_steps`"),
