@@ -15,7 +15,7 @@ from importlib import import_module
 from jsonargparse import ArgumentError
 
 from lm.errors import TidalGymError
-from tidal.console import errors
+from tidal.console import errors, replace_unencodable
 
 COMMANDS = {
     "demo": "Train a controller, compare it with the baselines, write a report",
@@ -39,6 +39,7 @@ EXIT_FAILED, EXIT_MISUSED, EXIT_INTERRUPTED = 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, without the program's name, and return its exit code."""
+    replace_unencodable()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         _print_help()

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-output = Console(highlight=False, markup=False, emoji=False)
+
+class _Stream(Console):
+    """A console that fits the terminal, and gives every line and table its whole width elsewhere."""
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        return super().size if self.is_terminal else ConsoleDimensions(_UNLIMITED_WIDTH, 25)
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
+
+
+_UNLIMITED_WIDTH = 100_000
+
+output = _Stream(highlight=False, markup=False, emoji=False)
 """Standard output."""
-errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
+errors = _Stream(stderr=True, highlight=False, markup=False, emoji=False)
 """Standard error."""
+
+
+def replace_unencodable() -> None:
+    """Have both standard streams write a question mark for a character that their encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 Update = Callable[..., None]
 """``update(done, total, note="")``: how much is done, of how much, and a few figures to show beside it."""
@@ -63,6 +88,15 @@ def _lines(description: str) -> Iterator[Update]:
 
     yield update
     errors.print(f"{description}: done in {time.monotonic() - started:.0f} s {newest}".rstrip(), soft_wrap=True)
+
+
+def print_text(text: str | Text, style: str | None = None) -> None:
+    """Print part of a generated text, and flush; not in a terminal exactly as it is, tabs included."""
+    if output.is_terminal:
+        output.print(text, style=style, end="", soft_wrap=True)
+    else:
+        output.file.write(str(text))
+    output.file.flush()
 
 
 def print_figures(title: str, figures: dict[str, str]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from lm.checks import at_least, require_integer
 from lm.errors import InvalidValueError
 
 
@@ -36,12 +37,27 @@ def require_render_mode(value: str | None, render_modes: Sequence[str]) -> str |
     return value
 
 
+def require_options(options: object, names: Sequence[str]) -> None:
+    """Refuses options of `reset` that do not exist, which would have no effect.
+
+    Raises:
+        InvalidValueError: `options` is no mapping, or has other keys than `names`.
+    """
+    if options is not None and not isinstance(options, Mapping):
+        raise InvalidValueError("options", "must be None or a mapping", repr(options))
+    for name in options or ():
+        if name not in names:
+            rule = f"may only have the keys {', '.join(names)}" if names else "must be None or empty"
+            raise InvalidValueError("options", rule, repr(name))
+
+
 def require_reset_mask(options: dict[str, Any] | None, num_rows: int) -> NDArray[np.bool_]:
     """(N,) the rows that a reset begins anew: ``options["reset_mask"]``, or all.
 
     Raises:
-        InvalidValueError: the mask is not an array (N,) of bool with at least one True.
+        InvalidValueError: there are other options, or the mask is not an array (N,) of bool with at least one True.
     """
+    require_options(options, ("reset_mask",))
     mask = (options or {}).get("reset_mask")
     if mask is None:
         return np.ones(num_rows, np.bool_)
@@ -52,16 +68,43 @@ def require_reset_mask(options: dict[str, Any] | None, num_rows: int) -> NDArray
     return mask
 
 
+def require_rows(rows: ArrayLike, count: int, most: int) -> NDArray[np.integer]:
+    """Indices of rows, (`count`,) integers from 0 to `most` - 1.
+
+    Raises:
+        InvalidValueError: anything else.
+    """
+    indices = np.asarray(rows)
+    if indices.dtype.kind not in "iu" or indices.shape != (count,) or not ((indices >= 0) & (indices < most)).all():
+        raise InvalidValueError("rows", f"must be integers of shape ({count},) from 0 to {most - 1}", repr(rows))
+    return indices
+
+
+def require_uniforms(uniforms: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Random numbers in [0, 1) of a shape.
+
+    Raises:
+        InvalidValueError: anything else.
+    """
+    numbers = np.asarray(uniforms)
+    is_real = numbers.dtype.kind in "fiu" and numbers.shape == shape
+    if not is_real or not ((numbers >= 0) & (numbers < 1)).all():
+        rule = f"must be numbers in [0, 1) of shape {shape}"
+        raise InvalidValueError("uniforms", rule, f"{numbers.dtype} of shape {numbers.shape}")
+    return numbers.astype(np.float64)
+
+
 def seeds_by_row(seed: int | Sequence[int | None] | None, num_rows: int) -> list[int | None]:
     """A seed for each of N rows: s, s + 1, ... from an integer s, a list as it is, None where there is no new seed.
 
     Raises:
-        InvalidValueError: the list does not have N seeds.
+        InvalidValueError: a seed is not an integer of at least 0, or the list does not have N seeds.
     """
     if seed is None:
         return [None] * num_rows
-    if isinstance(seed, (int, np.integer)):
-        return [int(seed) + row for row in range(num_rows)]
-    if len(seed) != num_rows:
-        raise InvalidValueError("seed", f"must be an integer or a list of {num_rows} seeds, one a row", repr(seed))
-    return [None if value is None else int(value) for value in seed]
+    if isinstance(seed, (list, tuple, np.ndarray)):
+        if len(seed) != num_rows:
+            raise InvalidValueError("seed", f"must be an integer or a list of {num_rows} seeds, one a row", repr(seed))
+        return [None if value is None else require_integer("seed", value, at_least(0)) for value in seed]
+    first = require_integer("seed", seed, at_least(0))
+    return [first + row for row in range(num_rows)]

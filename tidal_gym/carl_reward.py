@@ -64,7 +64,8 @@ class CarlReward(gymnasium.Wrapper, RecordConstructorArgs):
         self._account.look(self._base)
         observation, reward, terminated, truncated, info = self.env.step(action)
         token, log_prob = (np.array([info[name]]) for name in ("token", "log_prob"))
-        payment = self._account.pay(token, log_prob, np.ones(1, np.bool_), np.array([terminated or truncated]))
+        with self._base.one_piece():
+            payment = self._account.pay(token, log_prob, np.ones(1, np.bool_), np.array([terminated or truncated]))
         info[INFO_KEY] = float(payment[0])
         total = float(self._account.total(np.array([float(reward)]), payment)[0])
         return observation, total, terminated, truncated, info
@@ -119,15 +120,16 @@ class VectorCarlReward(VectorWrapper):
             np.where(final["_token"], final[name], infos[name]) if final else infos[name]
             for name in ("token", "log_prob")
         )
-        payment = account.pay(tokens, log_prob, has_stepped, is_over)
-        if self._base.autoreset_mode is AutoresetMode.SAME_STEP:
-            infos |= masked({INFO_KEY: payment}, ~is_over)
-            if final:
-                final |= masked({INFO_KEY: payment}, is_over)
-            account.begin(self._base, is_over)
-        else:
-            infos |= masked({INFO_KEY: payment}, has_stepped)
-            account.begin(self._base, ~has_stepped)  # begun anew in this step (NEXT_STEP)
+        with self._base.one_piece():
+            payment = account.pay(tokens, log_prob, has_stepped, is_over)
+            if self._base.autoreset_mode is AutoresetMode.SAME_STEP:
+                infos |= masked({INFO_KEY: payment}, ~is_over)
+                if final:
+                    final |= masked({INFO_KEY: payment}, is_over)
+                account.begin(self._base, is_over)
+            else:
+                infos |= masked({INFO_KEY: payment}, has_stepped)
+                account.begin(self._base, ~has_stepped)  # begun anew in this step (NEXT_STEP)
         return observations, account.total(rewards, payment), terminations, truncations, infos
 
     def expected_rewards(self, actions: Any) -> NoReturn:

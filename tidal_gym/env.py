@@ -12,7 +12,9 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 
 from lm.bundle import Bundle
+from lm.checks import at_least, require_integer
 from tidal_gym.actions import GATE_NAMES, require_gates
+from tidal_gym.arguments import require_options
 from tidal_gym.episode_limit import DEFAULT_EPISODE_STEPS, limit_of_enclosing_make
 from tidal_gym.infos import of_single_row
 from tidal_gym.pickling import MadeAgain
@@ -210,8 +212,13 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begins a new episode; returns the observation (64,) and an empty info."""
-        super().reset(seed=seed)
+        """Begins a new episode; returns the observation (64,) and an empty info.
+
+        Raises:
+            InvalidValueError: the seed is not an integer of at least 0, or there are options: it has none.
+        """
+        require_options(options, ())
+        super().reset(seed=None if seed is None else require_integer("seed", seed, at_least(0)))
         self.batch.row_generators = [self.np_random]
         observations, _ = self.batch.reset()
         return observations[0], {}

@@ -5,7 +5,8 @@ What actions, observations, rewards and arguments mean stands in :class:`tidal_g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import gymnasium
@@ -28,6 +29,8 @@ from tidal_gym.arguments import (
     require_autoreset_mode,
     require_render_mode,
     require_reset_mask,
+    require_rows,
+    require_uniforms,
     seeds_by_row,
 )
 from tidal_gym.candidates import Candidates, Prospects
@@ -142,6 +145,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         self.row_generators: list[np.random.Generator] = []
         """The generator of each row; empty before the first reset."""
         self._row_seeds: list[int] = []
+        self._is_halfway = False
         self._rows = np.arange(self.num_envs)
         self._steps = np.zeros(self.num_envs, np.int64)
         self._prompt_lengths = np.zeros(self.num_envs, np.int64)
@@ -205,18 +209,22 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             Observations (N, 64), and an empty info.
 
         Raises:
-            InvalidValueError: the seeds or the mask break their rules.
+            InvalidValueError: the seeds or the mask break their rules, or there are other options.
+            gymnasium.error.ResetNeeded: a step raised an exception halfway, and not all rows are to begin.
         """
         rows = require_reset_mask(options, self.num_envs)
         seeds = seeds_by_row(seed, self.num_envs)
+        if not rows.all():
+            self._require_whole()
         if not self.row_generators:  # the first reset
             rows = np.ones(self.num_envs, np.bool_)
             self.row_generators, self._row_seeds = map(list, zip(*map(seeding.np_random, seeds), strict=True))
         for row in np.flatnonzero(rows):
             if seeds[row] is not None:
                 self.row_generators[row], self._row_seeds[row] = seeding.np_random(seeds[row])
-        self._begin_episodes(rows)
-        observations = self._generation.observe().cpu().numpy()
+        with self.one_piece():
+            self._begin_episodes(rows)
+            observations = self._generation.observe().cpu().numpy()
         self._render_if_human()
         return observations, {}
 
@@ -234,12 +242,16 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
 
         Raises:
             InvalidValueError: the actions have a wrong shape, are not finite or out of range.
-            gymnasium.error.ResetNeeded: before the first reset, or while a row waits for one (DISABLED autoreset).
+            gymnasium.error.ResetNeeded: before the first reset, while a row waits for one (DISABLED autoreset), or
+                after a step that raised an exception halfway, as of a reward.
         """
         self._require_running()
         gates = require_gates(actions, (self.num_envs, len(GATE_NAMES)))
-        self._generation.catch_up()
-        return self._end_of_step(*self._step_on_device(self._as_tensor(gates), self._begin_step(gates)))
+        with self.one_piece():
+            self._generation.catch_up()
+            result = self._end_of_step(*self._step_on_device(self._as_tensor(gates), self._begin_step(gates)))
+        self._render_if_human()
+        return result
 
     @torch.inference_mode()
     def step_with(
@@ -262,10 +274,13 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             gymnasium.error.ResetNeeded: as for :meth:`step`.
         """
         self._require_running()
-        uniforms, expects = self._begin_step(self.neutral_action), self._with_expectation
-        return self._end_of_step(
-            *self._generation.step_with(processor, uniforms, self._reward, self._cost, with_expectation=expects)
-        )
+        with self.one_piece():
+            uniforms, expects = self._begin_step(self.neutral_action), self._with_expectation
+            result = self._end_of_step(
+                *self._generation.step_with(processor, uniforms, self._reward, self._cost, with_expectation=expects)
+            )
+        self._render_if_human()
+        return result
 
     def expected_rewards(self, actions: ArrayLike) -> NDArray[np.float64]:
         """The expected immediate reward of each action in every row's present state, exact: summed over q, not sampled.
@@ -306,7 +321,25 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         tokens, q, p = (column.cpu().numpy() for column in self._generation.candidates(gates))
         return Candidates(tokens, q.astype(np.float64), p.astype(np.float64))
 
+    @contextmanager
+    def one_piece(self) -> Iterator[None]:
+        """Around what must happen whole: after an exception inside, every row must be reset.
+
+        A reward, cost, judge, processor or interrupt that raises within a step leaves streams, texts and counters that
+        do not belong together.
+        """
+        self._is_halfway = True
+        yield
+        self._is_halfway = False
+
+    def _require_whole(self) -> None:
+        if self._is_halfway:
+            raise gymnasium.error.ResetNeeded(
+                "The last step or reset raised an exception and ended halfway: call `reset()`, for all rows, first."
+            )
+
     def _require_running(self) -> None:
+        self._require_whole()
         if not self.row_generators:
             raise gymnasium.error.ResetNeeded("Call `reset` before `step`.")
         if self.autoreset_mode is AutoresetMode.DISABLED and self._is_finished.any():
@@ -355,7 +388,6 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
                 add_objects(infos, "token_ids", self._token_ids(is_over), is_over)
             if not has_stepped.all():
                 observations = self._begin_within_step(~has_stepped, observations)
-        self._render_if_human()
         return observations, rewards, terminations, truncations, infos
 
     def _begin_within_step(self, mask: NDArray[np.bool_], observations: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -395,17 +427,21 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
                 `other` will draw with, so that the same gates lead to the same tokens.
 
         Raises:
+            InvalidValueError: rows or uniforms break their rules.
             gymnasium.error.ResetNeeded: one of the two has never been reset.
         """
         self._require_running()
         other._require_running()
-        rows = np.asarray(rows)
-        self._generation.adopt(other._generation, torch.as_tensor(rows, device=self._generation.device))
-        for name in ("_steps", "_prompt_lengths", "_is_finished", "_uniforms", "_gates_taken"):
-            np.copyto(getattr(self, name), getattr(other, name)[rows])
+        rows = require_rows(rows, self.num_envs, other.num_envs)
         if uniforms is not None:
-            columns = (np.arange(self.max_episode_steps) - self._steps[:, None]) % self.max_episode_steps
-            self._uniforms[:, :-1] = np.take_along_axis(np.asarray(uniforms), columns, axis=1)
+            uniforms = require_uniforms(uniforms, (self.num_envs, self.max_episode_steps))
+        with self.one_piece():
+            self._generation.adopt(other._generation, torch.as_tensor(rows, device=self._generation.device))
+            for name in ("_steps", "_prompt_lengths", "_is_finished", "_uniforms", "_gates_taken"):
+                np.copyto(getattr(self, name), getattr(other, name)[rows])
+            if uniforms is not None:
+                columns = (np.arange(self.max_episode_steps) - self._steps[:, None]) % self.max_episode_steps
+                self._uniforms[:, :-1] = np.take_along_axis(uniforms, columns, axis=1)
 
     # Looking at the episodes
 
@@ -430,6 +466,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         if self._renderer is None:
             gymnasium.logger.warn("`render` needs a render mode: make the environment with render_mode='ansi', say.")
             return None
+        self._require_whole()
         views = []
         for row, ids in enumerate(self.token_ids()):
             prompt_length = len(self._prompts.prefix) + int(self._prompt_lengths[row])

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from jsonargparse import ArgumentParser, Namespace
 
-from tidal.console import errors, output
+from tidal.console import errors, print_text
 from tidal.parsing import new_parser
 
 
@@ -51,12 +51,12 @@ def run(options: Namespace) -> int:
         seed=options.seed,
     )
     if options.json:
-        print(json.dumps(asdict(step), indent=2, ensure_ascii=False))
+        print(json.dumps(asdict(step), indent=2))
         return 0
     phi = f"mean Φ {step.components['phi_mean']:.3f}, threshold {options.threshold:.3f}"
     if step.response is None:
         errors.print(f"Abstains: {phi}", soft_wrap=True)
     else:
-        output.print(step.response, soft_wrap=True)
+        print_text(f"{step.response}\n")
         errors.print(f"Confidence {step.confidence}: {phi}", soft_wrap=True)
     return 0

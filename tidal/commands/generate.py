@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from tidal.console import output
+from tidal.console import output, print_text
 from tidal.parsing import new_parser
 
 if TYPE_CHECKING:
@@ -68,10 +67,9 @@ def run(arguments: Sequence[str]) -> int:
     is_coloured = options.show_gates and output.is_terminal
     for token in tokens:
         if not drawn:  # now the options have been found to be in order
-            output.print(options.prompt, style="dim" if output.is_terminal else None, end="", soft_wrap=True)
+            print_text(options.prompt, style="dim")
         drawn.append(token)
-        output.print(token_text(token.text, token.gates) if is_coloured else token.text, end="", soft_wrap=True)
-        sys.stdout.flush()
+        print_text(token_text(token.text, token.gates) if is_coloured else token.text)
     output.print()
     if options.show_gates:
         output.print()

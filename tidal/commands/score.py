@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
     tokens = [token for score in scores for token in _token_rows(score, tokenizer)] if options.per_token else []
     if options.json:
         content = figures | ({"per_token": tokens} if options.per_token else {})
-        print(json.dumps(content, indent=2, ensure_ascii=False))
+        print(json.dumps(content, indent=2))
         return 0
     if options.per_token:
         output.print(_per_token_table(tokens))

@@ -1,0 +1,45 @@
+"""What reaches standard output and standard error that are no terminal: every character, tab and column."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+from rich.table import Table
+
+from tidal.cli import COMMANDS, main
+from tidal.console import errors, output, print_text
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("name", [*COMMANDS, "carl phi", "carl train", "rlm sweep"])
+def test_help_is_printed_in_any_encoding(name, encoding, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    assert main([*name.split(), "--help"]) == 0
+    sys.stdout.flush()
+    assert b"usage: tidal" in written.getvalue()
+
+
+def test_errors_are_printed_in_any_encoding(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(written, encoding="latin-1"))
+    assert main(["generate", "x", "--controller", "β"]) == 2
+    sys.stderr.flush()
+    assert "?" in written.getvalue().decode("latin-1")
+
+
+def test_tabs_stay_tabs_and_tables_keep_their_columns(capsys):
+    print_text("a\tb\n", style="dim")
+    table = Table()
+    for column in range(60):
+        table.add_column(f"column{column}")
+    table.add_row(*("x" * 20 for _ in range(60)))
+    output.print(table)
+    errors.print(table)
+    captured = capsys.readouterr()
+    assert captured.out.startswith("a\tb\n")
+    for text in (captured.out, captured.err):
+        assert "column59" in text
+        assert text.count("x" * 20) == 60
