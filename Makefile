@@ -6,11 +6,12 @@ INSTALLED := $(VENV)/.installed
 TORCH := $(shell grep '^torch==' requirements.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench test check lint types contract pytest docs lock clean
+.PHONY: help install demo bench test check lint types contract pytest test-repeat docs lock clean
 
 help:
 	@echo "make demo      train a controller for the bundled model, compare it with the baselines, write a report"
 	@echo "make test      linter, types, import contract and tests (make check is the same)"
+	@echo "make test-repeat  five whole test runs: few and many threads, beside busy loops, in a random order"
 	@echo "make bench     speed, side by side with the bare model and with peers; some eight minutes"
 	@echo "make install   set up $(VENV) only"
 	@echo "make docs      renew the generated pages: docs/environments and docs/benchmark.md"
@@ -38,6 +39,9 @@ contract: $(INSTALLED)
 
 pytest: $(INSTALLED)
 	$(BIN)/pytest -n 2 --durations 10
+
+test-repeat: $(INSTALLED)
+	$(BIN)/python benchmarks/repeat_tests.py
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/make_reference.py

@@ -132,6 +132,7 @@ def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.unseeded  # the code only has to run
 @pytest.mark.parametrize("document", WITH_CODE, ids=names(WITH_CODE))
 def test_python_code_runs(document: Path, working_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(working_folder)

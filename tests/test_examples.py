@@ -49,6 +49,7 @@ def test_every_example_is_run() -> None:
     assert sorted(path.name for path in EXAMPLES.glob("*.ipynb")) == sorted(SHORT_NOTEBOOKS)
 
 
+@pytest.mark.unseeded  # the scripts only have to run
 @pytest.mark.parametrize("script", SHORT)
 def test_script(script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", [script, *SHORT[script]])

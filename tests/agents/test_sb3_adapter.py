@@ -46,6 +46,7 @@ def test_terminal_observations_and_truncation_flags() -> None:
 def test_every_row_has_its_cost() -> None:
     """Constrained algorithms look for it after every step, the last one of an episode included."""
     env = VectorEnvToSB3(SpendingVectorEnv(3))
+    env.seed(0)
     env.reset()
     actions = np.array([[0.1], [0.2], [0.3]], np.float32)
     for step in range(1, 6):

@@ -152,6 +152,7 @@ def test_expected_rewards_are_learned_from_and_drawn_ones_are_shown(config: Trai
     env = config.env.make(3, expected_reward=True)
     adapter = VectorEnvToSB3(env)
     paid = ExpectedReward(VecMonitor(adapter), adapter)
+    adapter.seed(0)
     paid.reset()
     generator = np.random.default_rng(0)
     expected_sums, sums = np.zeros(3), []

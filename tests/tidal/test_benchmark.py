@@ -7,7 +7,6 @@ import runpy
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,19 @@ from tidal.stage_results import StageResults
 
 ROOT = Path(__file__).parents[2]
 Tidal = Callable[..., Any]
+
+KILLED = """
+import os, signal, sys
+from tidal.commands import benchmark
+if __name__ == "__main__":  # and not in a worker
+    tell = benchmark._tell
+    def tell_and_die(name, result):
+        tell(name, result)
+        if name == "train controller 0":
+            os.kill(os.getpid(), signal.SIGKILL)
+    benchmark._tell = tell_and_die
+    sys.exit(benchmark.run(sys.argv[2:]))
+"""
 
 
 def arguments(model: str, folder: Path, *others: object) -> list[str]:
@@ -47,20 +59,17 @@ def what_came_out(folder: Path) -> dict[str, Any]:
 def folder(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A benchmark that was killed with SIGKILL in the middle, and then went on to its end."""
     folder = tmp_path_factory.mktemp("runs") / "benchmark"
-    command = [sys.executable, "-m", "tidal", *arguments(model, folder)]
+    words = arguments(model, folder)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    killed = subprocess.run([sys.executable, "-c", KILLED, *words], cwd=ROOT, env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
     stages = StageResults(folder / "stages")
-    while "train controller 0" not in stages:
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
+    assert "train controller 0" in stages
     killed_at = len(list(stages.folder.glob("*.json")))
     assert "evaluate controller 1" not in stages and not (folder / "results.json").exists()
 
-    result = subprocess.run([*command, "--resume"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-m", "tidal", *words, "--resume"]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     told = re.findall(r"^(?:tune|train|evaluate|freeze) .*: \d+ s", result.stderr, re.MULTILINE)
     assert len(told) <= len(list(stages.folder.glob("*.json"))) - killed_at  # what was done was not done again

@@ -59,6 +59,7 @@ def test_spaces_and_registration(settings):
     assert all(getattr(tidal_gym, name) is not None for name in tidal_gym.__all__)
 
 
+@pytest.mark.unseeded  # the checker resets without a seed, and wants only that it works
 def test_gymnasiums_checker(settings):
     env = gymnasium.make(ID, **settings)
     with warnings.catch_warnings(record=True) as caught:
@@ -251,14 +252,11 @@ def test_gymnasiums_vectorizers(settings):
 
 
 def test_import_is_light():
-    code = (
-        "import time; begin = time.process_time(); import tidal_gym; seconds = time.process_time() - begin;"
-        "import sys; print(seconds, 'torch' in sys.modules, 'transformers' in sys.modules)"
-    )
+    """Seconds depend on the machine, and what is imported does not."""
+    code = "import sys, tidal_gym; print(*sorted(name.partition('.')[0] for name in sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    seconds, *heavy = run.stdout.split()
-    assert heavy == ["False", "False"]
-    assert float(seconds) < 1.0
+    heavy = {"torch", "transformers", "datasets", "scipy", "matplotlib", "stable_baselines3", "safetensors", "rich"}
+    assert heavy.isdisjoint(run.stdout.split())
 
 
 @pytest.mark.skipif("tidal-tiny" not in bundled_models(), reason="the bundled model is not in the checkout")

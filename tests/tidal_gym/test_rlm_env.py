@@ -152,6 +152,7 @@ def test_a_shorter_limit_truncates(model):
     assert env.unwrapped.batch.max_episode_steps == 2
 
 
+@pytest.mark.unseeded  # the checker resets without a seed, and wants only that it works
 @pytest.mark.filterwarnings("ignore:.*Box observation space (minimum|maximum) value is.*infinity.*")
 def test_gymnasiums_checker_pickling_and_json(model):
     env = gymnasium.make("TidalRLM-v0", model=model)
