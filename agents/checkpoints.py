@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.observation_statistics import RunningStatistics
 from lm.errors import CheckpointError
-from lm.run_folder import write_json
+from lm.whole_file import write_json
 from lm.whole_folder import write_whole_folder
 
 MODEL_FILE = "ppo.zip"

@@ -19,7 +19,7 @@ from agents.beta_policy import BetaPolicy
 from agents.observation_statistics import ObservationNormalizer, StatisticsFile
 from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
 from lm.passed_files import read_object, record_from
-from lm.run_folder import write_json
+from lm.whole_file import write_json
 from lm.whole_folder import write_whole_folder
 
 FORMAT_VERSION = 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.ppo_lagrangian import PPOLagrangian
+from lm.whole_file import append_json_line, write_json_lines
 from tidal_gym.actions import GATE_NAMES
 
 
@@ -110,8 +110,7 @@ class LearningCurve(BaseCallback):
             multiplier=constrained.multiplier.value if constrained else None,
         )
         self._rewards, self._lengths = [], []
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(self.newest)) + "\n")
+        append_json_line(self.path, asdict(self.newest))
         for index, gate in enumerate(GATE_NAMES):
             self.logger.record(f"gates/{gate}_mean", self.newest.gate_means[index])
             self.logger.record(f"gates/{gate}_std", self.newest.gate_stds[index])
@@ -135,7 +134,4 @@ def read_learning_curve(path: Path) -> list[TrainingProgress]:
 
 def cut_learning_curve(path: Path, step: int) -> None:
     """Forget the points after `step`, which a resumed run will make again."""
-    lines = [json.dumps(asdict(point)) + "\n" for point in read_learning_curve(path) if point.step <= step]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(lines), encoding="utf-8")
-    os.replace(partial, path)
+    write_json_lines(path, [asdict(point) for point in read_learning_curve(path) if point.step <= step])

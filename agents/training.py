@@ -33,7 +33,7 @@ from agents.sb3_adapter import VectorEnvToSB3
 from agents.training_config import PPOConfig, TrainConfig
 from agents.warm_start import warm_start
 from lm.errors import CheckpointError
-from lm.run_folder import claim
+from lm.run_folder import claimed
 from tidal_gym.vector_env import TidalGatingVectorEnv
 
 __all__ = ["EnvConfig", "PPOConfig", "TrainConfig", "TrainingProgress", "train"]
@@ -75,13 +75,14 @@ def train(
             filled up, in which case the last checkpoint is whole.
     """
     vector_env = config.env.make(config.ppo.num_envs, expected_reward=config.ppo.reward == "expected")
-    output_dir = claim(output_dir, config, resume=resume, overwrite=overwrite)
     try:
-        return _train_in_folder(config, output_dir, vector_env, progress)
-    except (OSError, SafetensorError) as error:
-        checkpoint = newest_checkpoint(output_dir / CHECKPOINT_FOLDER)
-        kept = f"The checkpoint {checkpoint} is whole; resume from it." if checkpoint else "There is no checkpoint yet."
-        raise CheckpointError(f"The run in {output_dir} could not be written: {error}. {kept}") from error
+        with claimed(output_dir, config, resume=resume, overwrite=overwrite) as folder:
+            try:
+                return _train_in_folder(config, folder, vector_env, progress)
+            except (OSError, SafetensorError) as error:
+                last = newest_checkpoint(folder / CHECKPOINT_FOLDER)
+                kept = f"The checkpoint {last} is whole; resume from it." if last else "There is no checkpoint yet."
+                raise CheckpointError(f"The run in {folder} could not be written: {error}. {kept}") from error
     finally:
         vector_env.close()
 

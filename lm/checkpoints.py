@@ -10,11 +10,12 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from transformers import Trainer, TrainerState
+from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
 from lm.errors import CheckpointError
-from lm.run_folder import write_json
+from lm.whole_file import write_json
+from lm.whole_folder import finish_folder
 
 STATE_FILE = "trainer_state.json"
 """Where the Trainer says how far it is; the last file of a checkpoint that it writes."""
@@ -67,6 +68,7 @@ def train_to_the_end(trainer: Trainer, checkpoint: str | None, max_steps: int) -
             trainer.model.load_state_dict(weights, strict=False)  # a tied head is not on disk
             trainer.model.tie_weights()
             return state.global_step
+    trainer.add_callback(_FinishCheckpoints)
     trainer.train(resume_from_checkpoint=checkpoint)
     return trainer.state.global_step
 
@@ -79,6 +81,15 @@ def _state_of(checkpoint: Path) -> TrainerState:
     if best is not None and (beside := str(checkpoint.parent / Path(best).name)) != best:
         write_json(path, content | {"best_model_checkpoint": beside})
     return TrainerState.load_from_json(str(path))
+
+
+class _FinishCheckpoints(TrainerCallback):
+    """Flushes each checkpoint to disk, and lets others read it as the umask says."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: object, **kwargs: object) -> None:
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        if folder.is_dir():  # one that is no better than those kept is already gone
+            finish_folder(folder)
 
 
 @contextmanager

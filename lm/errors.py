@@ -6,6 +6,7 @@
     ├── InvalidValueError    (also a ValueError)    a parameter that breaks its rule
     ├── ModelFolderError     (also a ValueError)    a model folder that lacks something
     ├── OutputExistsError    (also a RuntimeError)  an output folder that already holds a run
+    ├── RunInUseError        (also a RuntimeError)  an output folder whose run another process writes
     ├── CheckpointError      (also a RuntimeError)  a checkpoint that is damaged or of another model
     └── MissingExtraError    (also an ImportError)  an optional library that is not installed
 """
@@ -36,6 +37,10 @@ class ModelFolderError(TidalGymError, ValueError):
 
 class OutputExistsError(TidalGymError, RuntimeError):
     """An output folder already holds a run, and overwriting was not asked for."""
+
+
+class RunInUseError(TidalGymError, RuntimeError):
+    """Another process, or another thread, runs in the output folder."""
 
 
 class CheckpointError(TidalGymError, RuntimeError):

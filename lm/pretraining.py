@@ -38,6 +38,8 @@ from lm.reference_statistics import ReferenceStatistics
 from lm.scoring import TextScore, score_tokens, summarize
 from lm.text_data import TokenStream, TokenWindows, cached_token_stream, read_documents
 from lm.tokenization import load_tokenizer, train_bpe
+from lm.whole_file import write_json
+from lm.whole_folder import write_whole_folder
 
 LENGTH_OF_RUN = frozenset({"training.epochs", "training.max_steps", "training.patience"})
 """What may change when a run is resumed."""
@@ -79,7 +81,15 @@ def pretrain(
         InvalidValueError: a value of `config` breaks its rule.
     """
     _require_sources(config.data)
-    folder = run_folder.claim(output_dir, config, resume=resume, overwrite=overwrite, adjustable=LENGTH_OF_RUN)
+    with run_folder.claimed(
+        output_dir, config, resume=resume, overwrite=overwrite, adjustable=LENGTH_OF_RUN
+    ) as folder:
+        return _pretrain_in(folder, config, resume, callbacks)
+
+
+def _pretrain_in(
+    folder: Path, config: PretrainConfig, resume: bool, callbacks: Sequence[TrainerCallback]
+) -> PretrainResult:
     set_seed(config.training.seed)
     tokenizer = _tokenizer(config.data, folder)
     train, validation = _streams(config.data, tokenizer)
@@ -125,7 +135,7 @@ def pretrain(
     }
     with naming_a_full_disk(folder):
         save_bundle(result.model_folder, model, tokenizer, statistics, save_dtype=config.save_dtype, facts=facts)
-        run_folder.write_json(folder / "metrics.json", facts)
+        write_json(folder / "metrics.json", facts)
     return result
 
 
@@ -236,9 +246,8 @@ def _tokenizer(config: DataConfig, folder: Path) -> PreTrainedTokenizerBase:
     trained = folder / "tokenizer"
     if not trained.is_dir():  # else an interrupted run has trained it
         tokenizer = train_bpe(read_documents(config.train, text_field=config.text_field), config.vocab_size)
-        partial = folder / "tokenizer.partial"
-        tokenizer.save_pretrained(partial)
-        partial.rename(trained)
+        with write_whole_folder(trained) as partial:
+            tokenizer.save_pretrained(partial)
     return load_tokenizer(str(trained))
 
 

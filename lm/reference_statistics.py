@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from lm.errors import ModelFolderError
 from lm.scoring import score_tokens, summarize
 from lm.text_data import TokenStream
+from lm.whole_file import write_whole_file
 
 FILE_NAME = "reference_statistics.safetensors"
 
@@ -88,16 +89,15 @@ class ReferenceStatistics:
         rows, columns = np.divmod(self.bigram_keys.numpy(), self.vocab_size)
         small = np.uint16 if self.vocab_size <= 1 << 16 else np.uint32
         counts = self.bigram_counts.numpy()
-        save_file(
-            {
-                "human_entropy": np.array([self.human_entropy], dtype=np.float64),
-                "unigram_counts": self.unigram_counts.numpy().astype(np.uint32),
-                "bigram_row_lengths": np.bincount(rows, minlength=self.vocab_size).astype(np.uint32),
-                "bigram_columns": columns.astype(small),
-                "bigram_counts": counts.astype(np.uint16 if counts.max() < 1 << 16 else np.uint32),
-            },
-            str(path),
-        )
+        arrays: dict[str, NDArray] = {
+            "human_entropy": np.array([self.human_entropy], dtype=np.float64),
+            "unigram_counts": self.unigram_counts.numpy().astype(np.uint32),
+            "bigram_row_lengths": np.bincount(rows, minlength=self.vocab_size).astype(np.uint32),
+            "bigram_columns": columns.astype(small),
+            "bigram_counts": counts.astype(np.uint16 if counts.max() < 1 << 16 else np.uint32),
+        }
+        with write_whole_file(path) as partial:
+            save_file(arrays, partial)
 
     @classmethod
     def load(cls, path: str | Path) -> ReferenceStatistics:

@@ -143,7 +143,7 @@ def cached_token_stream(
     folder = Path(cache_dir) / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not folder.is_dir():
         stream = tokenize_documents(read_documents(source, text_field=text_field, split=split), tokenizer)
-        with write_whole_folder(folder, unique=True) as partial:
+        with write_whole_folder(folder, replace=False) as partial:
             for name, array in vars(stream).items():
                 np.save(partial / f"{name}.npy", array)
     return TokenStream(

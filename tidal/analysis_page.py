@@ -11,7 +11,7 @@ from agents.analysis_config import AnalysisConfig
 from agents.env_config import EnvConfig
 from agents.stories import StoryToken
 from agents.trajectory_analysis import Analysis
-from lm.run_folder import replace_text
+from lm.whole_file import write_text
 from tidal.analysis_figures import histogram_figure, quarters_figure, sweep_figure
 from tidal.pages import page_template
 from tidal.provenance import Provenance
@@ -40,7 +40,7 @@ class AnalysisRun:
 def write_page(analysis: Analysis, run: AnalysisRun, folder: Path, *, command: str, made_with: Provenance) -> Path:
     """Write the page into the folder and return its path."""
     path = folder / PAGE_FILE
-    replace_text(path, render_page(analysis, run, command=command, made_with=made_with))
+    write_text(path, render_page(analysis, run, command=command, made_with=made_with))
     return path
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from agents.learning_curve import read_learning_curve
 from agents.training import CURVE_FILE
 from lm.errors import InvalidValueError
-from lm.run_folder import claim, write_json
+from lm.run_folder import claimed
+from lm.whole_file import write_json
 from tidal.benchmark_config import BenchmarkConfig
 from tidal.benchmark_results import collect_results
 from tidal.benchmark_stages import STAGES_FOLDER, controller_folder, stages_of, training_stage
@@ -27,14 +29,18 @@ Update = Callable[..., None]
 """``update(done, total, note)``."""
 
 
-def claim_folder(config: BenchmarkConfig, output: str | Path, *, resume: bool, overwrite: bool) -> Path:
-    """Make a benchmark's folder, or take up the benchmark that it holds, which may get more seeds and decoders.
+@contextmanager
+def claimed_folder(config: BenchmarkConfig, output: str | Path, *, resume: bool, overwrite: bool) -> Iterator[Path]:
+    """Make a benchmark's folder, or take up the benchmark that it holds, and hold it until the block ends.
+
+    The benchmark may get more seeds and decoders when it is taken up.
 
     Raises:
         OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is True.
         CheckpointError: to be resumed, but with another configuration; names what differs.
     """
-    return claim(output, config, resume=resume, overwrite=overwrite, adjustable=EXTENSIBLE)
+    with claimed(output, config, resume=resume, overwrite=overwrite, adjustable=EXTENSIBLE) as folder:
+        yield folder
 
 
 def run_benchmark(
@@ -53,7 +59,7 @@ def run_benchmark(
 
     Args:
         config: what to run.
-        folder: of the benchmark, see :func:`claim_folder`.
+        folder: of the benchmark, see :func:`claimed_folder`.
         workers: processes that stages run in, at least 1.
         update: is told how much is done, of how much, and what is being worked on.
         tell: is told each stage that ends, with its result.

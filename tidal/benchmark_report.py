@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from lm.run_folder import replace_text
+from lm.whole_file import write_text
 from tidal.benchmark_figures import benchmark_figures, standing_alone
 from tidal.benchmark_table import interval_text
 from tidal.pages import page_template
@@ -23,9 +23,9 @@ def write_report(results: Mapping[str, Any], folder: Path) -> Path:
     plots = folder / PLOTS_FOLDER
     plots.mkdir(exist_ok=True)
     for name, drawing in figures.items():
-        replace_text(plots / f"{name}.svg", standing_alone(drawing))
+        write_text(plots / f"{name}.svg", standing_alone(drawing))
     path = folder / REPORT_FILE
-    replace_text(path, render_report(results, figures))
+    write_text(path, render_report(results, figures))
     return path
 
 

@@ -141,7 +141,7 @@ def train_controller(config: BenchmarkConfig, folder: Path, seed: int) -> dict[s
     """Train a controller, from its last checkpoint if it was begun before."""
     training = _training(config, seed)
     run_folder = controller_folder(folder, seed)
-    controller = train(training, run_folder, resume=True)
+    controller = train(training, run_folder, resume=run_folder.exists())
     curve = [
         {"step": point.step, "episode_reward": point.episode_reward, "gate_stds": point.gate_stds}
         for point in read_learning_curve(run_folder / CURVE_FILE)

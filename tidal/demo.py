@@ -25,7 +25,8 @@ from agents.stories import Story, tell_story
 from agents.training import CURVE_FILE, train
 from agents.training_config import TrainConfig
 from lm.bundle import load_bundle
-from lm.run_folder import claim, write_json
+from lm.run_folder import claimed
+from lm.whole_file import write_json
 from tidal.demo_config import DemoConfig
 from tidal.provenance import Provenance, provenance
 from tidal.training_progress import training_note
@@ -135,7 +136,11 @@ def run_demo(config: DemoConfig, output: str | Path, show: ShowPhase, *, overwri
     Raises:
         OutputExistsError: the folder is not empty, and `overwrite` is False.
     """
-    folder = claim(output, config, resume=None, overwrite=overwrite)
+    with claimed(output, config, resume=None, overwrite=overwrite) as folder:
+        return _run_in(folder, config, show)
+
+
+def _run_in(folder: Path, config: DemoConfig, show: ShowPhase) -> DemoResult:
     env = EnvConfig(model=config.model)
     heldout = EnvConfig(model=config.model, prompts="heldout")
     seconds: dict[str, float] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from agents.stories import Story, StoryToken
+from lm.whole_file import write_text
 from tidal.demo import STORY_EPISODE, DemoResult
 from tidal.figures import comparison_figure, gate_paths_figure, learning_curve_figure
 from tidal.pages import page_template
@@ -18,7 +19,7 @@ REPORT_FILE = "report.html"
 def write_report(result: DemoResult, folder: Path, *, command: str) -> Path:
     """Write the report into the folder and return its path."""
     path = folder / REPORT_FILE
-    path.write_text(render_report(result, command=command), encoding="utf-8")
+    write_text(path, render_report(result, command=command))
     return path
 
 

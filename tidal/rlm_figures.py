@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from lm.rlm.dynamics import DynamicsPoint
 from lm.rlm.measurement import Floors
 from lm.rlm.sweep import SweepPoint
+from lm.whole_file import write_whole_file
 
 LINES = {"uniform": ":", "unigram": "-.", "bigram": "--", "optimum": "-"}
 """How the losses that a loss is read against are drawn."""
@@ -73,7 +74,6 @@ def sweep_figure(points: Sequence[SweepPoint], parameter: str) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG beside `path` and rename it into place."""
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png", dpi=120)
-    partial.replace(path)
+    """Write a PNG."""
+    with write_whole_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)

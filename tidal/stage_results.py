@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lm.errors import CheckpointError
-from lm.run_folder import write_json
+from lm.whole_file import write_json
 
 
 class StageResults:

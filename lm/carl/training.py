@@ -31,6 +31,7 @@ from lm.checkpoints import last_whole_checkpoint, train_to_the_end
 from lm.errors import InvalidValueError
 from lm.extras import require_extra
 from lm.tokenization import load_tokenizer
+from lm.whole_file import write_json
 from lm.whole_folder import write_whole_folder
 
 if TYPE_CHECKING:
@@ -82,21 +83,34 @@ def train(
     dataset = read_training_data(config.data)
     prompts = prompts_of(dataset, config.data, tokenizer) if config.has_grpo else dataset
     rewards, reward_weights = make_rewards(config)
-    folder = run_folder.claim(output_dir, config, resume=resume, overwrite=overwrite)
-    set_seed(config.seed)
+    with run_folder.claimed(output_dir, config, resume=resume, overwrite=overwrite) as folder:
+        return _train_in(folder, config, model, tokenizer, dataset, prompts, rewards, reward_weights, callbacks)
 
+
+def _train_in(
+    folder: Path,
+    config: CarlTrainConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dataset: Dataset,
+    prompts: Dataset,
+    rewards: list[Callable[..., list[float | None]]],
+    reward_weights: list[float],
+    callbacks: Sequence[TrainerCallback],
+) -> CarlTrainResult:
+    set_seed(config.seed)
     sft = grpo = None
     if config.has_sft:
         if not (folder / "sft" / RESULT_FILE).is_file():
             sft = _fine_tune(config, folder / "sft", model, tokenizer, dataset, callbacks)
             _save(folder / "sft" / MODEL_FOLDER, model, tokenizer)
-            run_folder.write_json(folder / "sft" / RESULT_FILE, sft)
+            write_json(folder / "sft" / RESULT_FILE, sft)
         sft = json.loads((folder / "sft" / RESULT_FILE).read_text(encoding="utf-8"))
         model = load_model(str(folder / "sft" / MODEL_FOLDER))  # without what a trainer has put around it
     if config.has_grpo:
         grpo = _optimize(config, folder / "grpo", model, tokenizer, prompts, rewards, reward_weights, callbacks)
     _save(folder / MODEL_FOLDER, model, tokenizer)
-    run_folder.write_json(folder / RESULT_FILE, {"sft": sft, "grpo": grpo})
+    write_json(folder / RESULT_FILE, {"sft": sft, "grpo": grpo})
     return CarlTrainResult(folder / MODEL_FOLDER, sft, grpo)
 
 

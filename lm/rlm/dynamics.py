@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lm.rlm.measurement import Measurement
+from lm.whole_file import append_json_line, write_json_lines
 
 FILE_NAME = "dynamics.jsonl"
 
@@ -30,8 +30,7 @@ class DynamicsPoint:
 
 def append_point(path: Path, point: DynamicsPoint) -> None:
     """Write one line."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(point)) + "\n")
+    append_json_line(path, asdict(point))
 
 
 def read_dynamics(path: str | Path) -> list[DynamicsPoint]:
@@ -49,10 +48,7 @@ def read_dynamics(path: str | Path) -> list[DynamicsPoint]:
 
 def cut_dynamics(path: Path, step: int) -> None:
     """Keep the points up to a step: of what came after, nothing is left in the checkpoint that a run resumes from."""
-    points = [point for point in read_dynamics(path) if point.step <= step]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(json.dumps(asdict(point)) + "\n" for point in points), encoding="utf-8")
-    os.replace(partial, path)
+    write_json_lines(path, [asdict(point) for point in read_dynamics(path) if point.step <= step])
 
 
 def _with_tuples(content: dict) -> dict:

@@ -20,6 +20,7 @@ from lm.errors import InvalidValueError
 from lm.memory import require_memory
 from lm.rlm import inference
 from lm.rlm.statistics import SentenceEntropy, sentence_entropy
+from lm.whole_file import write_whole_file
 
 FILE_NAME = "grammar.safetensors"
 """Of a grammar in a model's folder."""
@@ -144,7 +145,8 @@ class RandomGrammar:
         metadata |= {
             name: repr(value) for name, value in (("beta", self.beta), ("seed", self.seed)) if value is not None
         }
-        save_file({"rules": self.rules.to("cpu", dtype)}, str(path), metadata)
+        with write_whole_file(path) as partial:
+            save_file({"rules": self.rules.to("cpu", dtype)}, partial, metadata)
 
     @classmethod
     def load(cls, path: str | Path, *, dtype: torch.dtype = torch.float64) -> RandomGrammar:

@@ -14,6 +14,7 @@ from lm.checks import SEED, check_fields
 from lm.errors import InvalidValueError
 from lm.rlm.config import RLMConfig
 from lm.rlm.training import RLMResult, train_on_grammar
+from lm.whole_file import write_json
 
 RESULTS_FILE = "sweep.json"
 GROWING = frozenset({"values", "grammars"})
@@ -101,18 +102,25 @@ def sweep(
         CheckpointError: to be resumed with another configuration.
         InvalidValueError: a value of `config` breaks its rule.
     """
-    folder = run_folder.claim(output_dir, config, resume=resume, overwrite=overwrite, adjustable=GROWING)
+    with run_folder.claimed(output_dir, config, resume=resume, overwrite=overwrite, adjustable=GROWING) as folder:
+        return _sweep_in(folder, config, callbacks)
+
+
+def _sweep_in(
+    folder: Path, config: SweepConfig, callbacks: Callable[[int, int], Sequence[TrainerCallback]]
+) -> list[SweepPoint]:
     pairs = [(value, grammar) for value in config.values for grammar in config.grammars]
     points = []
     for done, (value, grammar) in enumerate(pairs):
+        run = folder / "runs" / f"{config.parameter}-{value:g}-grammar-{grammar}"
         result = train_on_grammar(
             config.run_of(value, grammar),
-            folder / "runs" / f"{config.parameter}-{value:g}-grammar-{grammar}",
-            resume=True,
+            run,
+            resume=run.exists(),
             callbacks=callbacks(done, len(pairs)),
         )
         points.append(_point(value, grammar, result))
-        run_folder.write_json(folder / RESULTS_FILE, [asdict(point) for point in points])
+        write_json(folder / RESULTS_FILE, [asdict(point) for point in points])
     return points
 
 

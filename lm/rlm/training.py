@@ -38,6 +38,7 @@ from lm.rlm.dynamics import DynamicsPoint, append_point, cut_dynamics, read_dyna
 from lm.rlm.measurement import Floors, Measurement, Yardstick
 from lm.rlm.symbols import symbol_tokenizer
 from lm.rlm.tasks import IGNORED, Examples, Task, make_task
+from lm.whole_file import write_json
 
 FLOORS_FILE = "floors.json"
 METRICS_FILE = "metrics.json"
@@ -93,7 +94,13 @@ def train_on_grammar(
         InvalidValueError: a value of `config` breaks its rule.
     """
     task = make_task(config.examples.task, config.grammar.make())
-    folder = run_folder.claim(output_dir, config, resume=resume, overwrite=overwrite)
+    with run_folder.claimed(output_dir, config, resume=resume, overwrite=overwrite) as folder:
+        return _train_in(folder, config, task, resume, callbacks)
+
+
+def _train_in(
+    folder: Path, config: RLMConfig, task: Task, resume: bool, callbacks: Sequence[TrainerCallback]
+) -> RLMResult:
     set_seed(config.training.seed)
     tokenizer = symbol_tokenizer(task)
     model = build_model(replace(config.model, context_length=task.context_length), tokenizer)
@@ -117,7 +124,7 @@ def train_on_grammar(
     trainer.config = config.training
     trainer.dynamics_path = dynamics = folder / DYNAMICS_FILE
     with naming_a_full_disk(folder), without_progress_bars():
-        run_folder.write_json(folder / FLOORS_FILE, asdict(floors))
+        write_json(folder / FLOORS_FILE, asdict(floors))
         checkpoint = last_whole_checkpoint(folder / "checkpoints") if resume else None
         if checkpoint is None:
             dynamics.unlink(missing_ok=True)
@@ -279,4 +286,4 @@ def _save(result: RLMResult, config: RLMConfig, task: Task, model: PreTrainedMod
     statistics = ReferenceStatistics.from_tokens(tokens, task.vocab_size, human_entropy=test.entropy)
     save_bundle(result.model_folder, model, symbol_tokenizer(task), statistics, facts=facts, made_by="tidal rlm train")
     grammar.save(result.model_folder / grammar_file.FILE_NAME, dtype=torch.float32)
-    run_folder.write_json(result.model_folder.parent / METRICS_FILE, {**facts, "best": asdict(result.best)})
+    write_json(result.model_folder.parent / METRICS_FILE, {**facts, "best": asdict(result.best)})

@@ -70,4 +70,36 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_a_kill_at_the_first_write_does_not_spoil_the_folder(tmp_path):
     (tmp_path / "config.json.partial").write_text('{"ste')
     run_folder.claim(tmp_path, Config(), resume=False, overwrite=False)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["config.json"]
+    assert {entry.name for entry in tmp_path.iterdir()} == {"config.json", "run.lock"}
+
+
+def test_there_must_be_a_run_to_resume(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("mistyped", "empty"):
+        with pytest.raises(CheckpointError, match=rf"no run in .*{name} to resume. Leave out `--resume` to start one"):
+            run_folder.claim(tmp_path / name, Config(), resume=True, overwrite=False)
+    assert not (tmp_path / "mistyped").exists() and not any((tmp_path / "empty").iterdir())
+
+
+def test_a_run_that_was_killed_before_its_first_write_can_be_resumed(tmp_path):
+    (tmp_path / "run.lock").touch()
+    run_folder.claim(tmp_path, Config(), resume=True, overwrite=False)
+    assert (tmp_path / "config.json").exists()
+
+
+def test_a_folder_is_replaced_through_a_link(tmp_path):
+    with run_folder.claimed(tmp_path / "run", Config(), resume=False, overwrite=False) as folder:
+        (folder / "result").write_text("old")
+    (tmp_path / "link").symlink_to(folder)
+    with run_folder.claimed(tmp_path / "link", Config(2), resume=False, overwrite=True):
+        assert not (folder / "result").exists()
+    assert (tmp_path / "link").is_symlink() and [entry.name for entry in folder.iterdir()] == ["config.json"]
+
+
+def test_what_killed_runs_left_half_written_is_removed(tmp_path):
+    with run_folder.claimed(tmp_path, Config(), resume=False, overwrite=False):
+        pass
+    (tmp_path / "checkpoints" / "10.7-1.partial").mkdir(parents=True)
+    (tmp_path / "curve.jsonl.7-1.partial").touch()
+    with run_folder.claimed(tmp_path, Config(), resume=True, overwrite=False):
+        assert not list(tmp_path.rglob("*.partial"))

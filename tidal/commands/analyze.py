@@ -43,7 +43,8 @@ def run(arguments: Sequence[str]) -> int:
     with progress("Importing the libraries"):
         from agents.recorder import Recorder
         from agents.trajectory_analysis import analyze
-        from lm.run_folder import claim, write_json
+        from lm.run_folder import claimed
+        from lm.whole_file import write_json
         from tidal.analysis_page import DATA_FILE, AnalysisRun, write_page
         from tidal.provenance import provenance
 
@@ -53,14 +54,14 @@ def run(arguments: Sequence[str]) -> int:
     Recorder(agent, rows=0)
     env.make(1).close()
     analysis_run = AnalysisRun(options.agent, env, config)
-    folder = claim(options.output, analysis_run, resume=None, overwrite=options.overwrite)
-    with progress(f"Watching {agent.name}") as update:
-        analysis = analyze(agent, env, config, progress=update)
-    made_with = provenance()
-    command = shlex.join(["tidal", "analyze", *arguments])
-    data = {"command": command, "made_with": vars(made_with), "analysis": analysis.to_json()}
-    write_json(folder / DATA_FILE, data)
-    page = write_page(analysis, analysis_run, folder, command=command, made_with=made_with)
+    with claimed(options.output, analysis_run, resume=None, overwrite=options.overwrite) as folder:
+        with progress(f"Watching {agent.name}") as update:
+            analysis = analyze(agent, env, config, progress=update)
+        made_with = provenance()
+        command = shlex.join(["tidal", "analyze", *arguments])
+        data = {"command": command, "made_with": vars(made_with), "analysis": analysis.to_json()}
+        write_json(folder / DATA_FILE, data)
+        page = write_page(analysis, analysis_run, folder, command=command, made_with=made_with)
 
     print_figures(f"{analysis.agent}: {analysis.num_episodes} episodes, {config.prompts} prompts", summary(analysis))
     output.print(f"Figures  {folder / DATA_FILE}", soft_wrap=True)

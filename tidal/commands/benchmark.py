@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from lm.extras import require_extra
 from tidal.benchmark_config import BenchmarkConfig
@@ -41,10 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     command = shlex.join(["tidal", "benchmark", *arguments])
 
     with progress("Importing the libraries"):
-        from tidal.benchmark import RESULTS_FILE, claim_folder, run_benchmark, write_results
-        from tidal.benchmark_report import REPORT_FILE, write_report
-        from tidal.benchmark_table import comparison_table
-        from tidal.stages import cores
+        from tidal.benchmark import claimed_folder
 
     require_extra("rliable", "eval", "The benchmark")  # missed now rather than in an hour
     if not options.report_only:
@@ -52,7 +50,15 @@ def run(arguments: Sequence[str]) -> int:
             require_extra("optuna", "tune", "Tuning decoders")
         config.training.env.make(1).close()  # a model that is not there is missed now as well
     resume = options.resume or options.report_only
-    folder = claim_folder(config, options.output, resume=resume, overwrite=options.overwrite)
+    with claimed_folder(config, options.output, resume=resume, overwrite=options.overwrite) as folder:
+        return _run_in(folder, config, options, command)
+
+
+def _run_in(folder: Path, config: BenchmarkConfig, options: Namespace, command: str) -> int:
+    from tidal.benchmark import RESULTS_FILE, run_benchmark, write_results
+    from tidal.benchmark_report import REPORT_FILE, write_report
+    from tidal.benchmark_table import comparison_table
+    from tidal.stages import cores
 
     def publish() -> dict[str, Any]:
         results = write_results(config, folder, command=command)

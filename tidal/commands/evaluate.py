@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
     from agents.evaluation import evaluate
     from agents.text_measures import TextMeasuresConfig
     from lm.errors import OutputExistsError
-    from lm.run_folder import write_json
+    from lm.whole_file import write_json
     from tidal.evaluation_table import evaluation_table
 
     target = Path(options.output) if options.output else None

@@ -60,26 +60,29 @@ def run(arguments: Sequence[str]) -> int:
 
     from agents.decoder_tuning import tune_decoder
     from agents.decoders import DECODER_FAMILIES, decoder
-    from lm.run_folder import claim, write_json
+    from lm.run_folder import claimed
+    from lm.whole_file import write_json
 
     families = [decoder(name).family for name in config.decoders] or list(DECODER_FAMILIES.values())
-    folder = claim(
-        options.output,
-        config,
-        resume=options.resume,
-        overwrite=options.overwrite,
-        adjustable=frozenset({"decoders"}),
-    )
     figures = {}
-    for family in families:
-        path = folder / f"{family.name}.json"
-        if not path.exists():
-            with progress(f"Tuning {family.name}") as update:
-                tuning = tune_decoder(
-                    family, env, env_steps=config.env_steps, num_envs=config.num_envs, seed=config.seed, progress=update
-                )
-            write_json(path, tuning.to_json())
-        figures[family.name] = _found(path)
+    adjustable = frozenset({"decoders"})
+    with claimed(
+        options.output, config, resume=options.resume, overwrite=options.overwrite, adjustable=adjustable
+    ) as folder:
+        for family in families:
+            path = folder / f"{family.name}.json"
+            if not path.exists():
+                with progress(f"Tuning {family.name}") as update:
+                    tuning = tune_decoder(
+                        family,
+                        env,
+                        env_steps=config.env_steps,
+                        num_envs=config.num_envs,
+                        seed=config.seed,
+                        progress=update,
+                    )
+                write_json(path, tuning.to_json())
+            figures[family.name] = _found(path)
     print_figures("Return on training prompts", figures)
     files = " ".join(str(folder / f"{family.name}.json") for family in families)
     print_next({"compare them on held-out prompts": f"tidal evaluate --agent {files} neutral"})
