@@ -14,6 +14,7 @@ from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
 from agents.agent import Agent
 from agents.env_config import EnvConfig
 from lm.errors import InvalidValueError
+from lm.text_config import context_length_of, text_config
 from tidal_gym.actions import NEUTRAL_ACTION, require_gates
 from tidal_gym.generation import Generation
 from tidal_gym.modulation import ModulationConfig, draw
@@ -134,7 +135,7 @@ class GatedGeneration:
     ) -> Tensor:
         """Continue prompts (N, P), left-padded where the attention mask (N, P) is 0. Called by ``generate``."""
         num_rows, prompt_length = input_ids.shape
-        context_length = model.config.max_position_embeddings
+        context_length = context_length_of(model)
         if generation_config.max_length > context_length:
             rule = f"must be at most {context_length - prompt_length} for this prompt in the model's context"
             raise InvalidValueError("max_new_tokens", rule, generation_config.max_length - prompt_length)
@@ -165,7 +166,7 @@ class GatedGeneration:
             num_rows,
             width + limit,
             step_limit=limit,
-            context_length=model.config.max_position_embeddings,
+            context_length=context_length_of(model),
             modulation=self.modulation,
             human_entropy=self.human_entropy,
         )
@@ -176,6 +177,6 @@ class GatedGeneration:
         order = mask.bool().logical_not().to(torch.int8).argsort(dim=1, stable=True)
         prompts = input_ids.gather(1, order)  # (N, P)
         # What the tokenizer puts before a text is no part of it.
-        prefix_lengths = ((prompts[:, 0] == model.config.bos_token_id) & (lengths > 1)).long()
+        prefix_lengths = ((prompts[:, 0] == text_config(model).bos_token_id) & (lengths > 1)).long()
         generation.begin(torch.arange(num_rows, device=input_ids.device), prompts, lengths, prefix_lengths)
         return generation

@@ -24,6 +24,7 @@ from agents.text_statistics import distinct
 from lm.bundle import Bundle
 from lm.checks import check_fields
 from lm.errors import InvalidValueError
+from lm.text_config import context_length_of
 from tidal_gym.judge import DEFAULT_JUDGE
 from tidal_gym.language_model_judge import load_judge
 
@@ -188,7 +189,7 @@ def read_texts(judge: PreTrainedModel, texts: TextSet, batch_size: int = 64) -> 
         InvalidValueError: a text does not fit into the judge's context.
     """
     whole = [[*prompt, *text] for prompt, text in zip(texts.prompts, texts.continuations, strict=True)]
-    context = judge.config.get_text_config().max_position_embeddings
+    context = context_length_of(judge)
     if max(map(len, whole)) > context:
         rule = f"must fit into the {context} tokens of the judge's context"
         raise InvalidValueError("texts", rule, f"{max(map(len, whole))} tokens")

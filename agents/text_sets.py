@@ -58,7 +58,7 @@ def human_texts(like: TextSet, tokenizer: PreTrainedTokenizerBase, source: str |
     ]
     longest = max(map(sum, sizes))
     documents = list(read_documents(str(source or BUNDLED_HUMAN_TEXT)))
-    encoded = tokenizer(documents, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    encoded = tokenizer(documents, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
     stories = [ids for ids in encoded if len(ids) >= longest]
     if len(stories) < len(sizes):
         rule = f"must hold {len(sizes)} documents of at least {longest} tokens, as many and as long as the texts"

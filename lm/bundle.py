@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 import lm.gated_transformer  # noqa: F401 - registers the model type with the Auto classes
 from lm import reference_statistics
 from lm.device import has_fast_bfloat16
-from lm.errors import InvalidValueError, ModelFolderError
+from lm.errors import InvalidValueError, ModelFolderError, TidalGymError, first_line
 from lm.model_cache import LOADING, ModelCache, content_key
+from lm.model_weights import require_same_weights, require_weights_for
 from lm.reference_statistics import ReferenceStatistics
+from lm.self_test import require_causal
+from lm.text_config import context_length_of, text_config, vocab_size_of
 from lm.tokenization import load_tokenizer
 from lm.whole_folder import write_whole_folder
 
@@ -42,17 +44,17 @@ class Bundle:
     @property
     def vocab_size(self) -> int:
         """V: number of logits."""
-        return self.model.config.vocab_size
+        return vocab_size_of(self.model)
 
     @property
     def context_length(self) -> int:
         """Longest sequence that the model takes [tokens]."""
-        return self.model.config.max_position_embeddings
+        return context_length_of(self.model)
 
     @property
     def width(self) -> int:
         """D: size of the hidden state."""
-        return self.model.config.hidden_size
+        return text_config(self.model).hidden_size
 
     @property
     def eos_token_id(self) -> int | None:
@@ -111,10 +113,10 @@ def _load(name: str, path: Path, dtype: str, device: str) -> Bundle:
             "name it by `statistics`."
         )
     loaded = ReferenceStatistics.load(path).to(device)
-    if loaded.vocab_size != model.config.vocab_size:
+    if loaded.vocab_size != vocab_size_of(model):
         raise ModelFolderError(
             f"The reference statistics {path} are of another model: they count {loaded.vocab_size} tokens, "
-            f"and '{name}' has a vocabulary of {model.config.vocab_size}."
+            f"and '{name}' has a vocabulary of {vocab_size_of(model)}."
         )
     return Bundle(name, model, tokenizer, loaded)
 
@@ -132,7 +134,7 @@ def load_model_and_tokenizer(
         device: as in :func:`load_bundle`.
 
     Raises:
-        ModelFolderError: the model or its tokenizer are missing, or it states no context length.
+        ModelFolderError: the model or its tokenizer cannot be loaded, or it states no context length.
     """
     source = resolve(name)
     key = (content_key(source), dtype, device)
@@ -148,27 +150,37 @@ def _load_model_and_tokenizer(
             f"and {source} is no folder with a config.json."
         )
     model = load_model(source, dtype, device)
-    if getattr(model.config, "max_position_embeddings", None) is None:
-        raise ModelFolderError(
-            f"The model '{name}' ({model.config.model_type}) states no context length (`max_position_embeddings`), "
-            "without which episodes cannot be sized. Take a model that does."
-        )
+    context_length_of(model)
     return model, load_tokenizer(source)
 
 
 def load_model(source: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> PreTrainedModel:
-    """Load a causal LM for inference: evaluation mode, no gradients.
+    """Load a causal LM for inference: evaluation mode, no gradients. Code in a model folder is never run.
 
     Raises:
-        ModelFolderError: it cannot be loaded.
+        ModelFolderError: it cannot be loaded, its weights are not those that its config describes, or it is no causal
+            LM.
     """
     try:
         with LOADING, without_progress_bars():
-            config = AutoConfig.from_pretrained(source)
-            model = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=dtype)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelFolderError(f"No model could be loaded from '{source}': {error}") from error
-    return model.to(device).eval().requires_grad_(False)
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+            require_weights_for(Path(source), config)
+            model, info = AutoModelForCausalLM.from_pretrained(
+                source,
+                config=config,
+                dtype=dtype,
+                trust_remote_code=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are named below
+            )
+    except (TidalGymError, MemoryError):
+        raise
+    except Exception as error:  # transformers raises whatever a file made it stumble on
+        raise ModelFolderError(f"No model could be loaded from '{source}': {first_line(error)}") from error
+    require_same_weights(model, source, info)
+    model = model.to(device).eval().requires_grad_(False)
+    require_causal(model)
+    return model
 
 
 def save_bundle(
@@ -187,6 +199,8 @@ def save_bundle(
     lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in (facts or {}).items()), ""]
     with write_whole_folder(folder) as partial, without_progress_bars():
         copy.deepcopy(model).to(getattr(torch, save_dtype)).save_pretrained(partial)
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.model_max_length = min(tokenizer.model_max_length, context_length_of(model))
         tokenizer.save_pretrained(partial)
         statistics.save(partial / reference_statistics.FILE_NAME)
         (partial / "README.md").write_text("\n".join(lines), encoding="utf-8")
@@ -194,12 +208,14 @@ def save_bundle(
 
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
-    """Keep transformers from drawing progress bars: a library function prints nothing."""
-    were_shown = logging.is_progress_bar_enabled()
+    """Keep transformers from progress bars, and from reports on what it loads: a library function prints nothing."""
+    were_shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity(max(verbosity, logging.ERROR))
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if were_shown:
             logging.enable_progress_bar()
 

@@ -6,6 +6,7 @@ from transformers import PreTrainedModel
 
 from lm.gated_stream import GatedStream
 from lm.gated_transformer import GatedTransformer
+from lm.self_test import require_token_by_token
 from lm.stream import DecodingStream, PromptOutput, StreamOutput
 from lm.transformers_stream import TransformersStream
 
@@ -18,7 +19,20 @@ def accepts_gates(model: PreTrainedModel) -> bool:
 
 
 def open_stream(model: PreTrainedModel, num_rows: int, capacity: int) -> DecodingStream:
-    """Open a stream of `num_rows` empty rows that hold at most `capacity` tokens each."""
+    """Open a stream of `num_rows` empty rows that hold at most `capacity` tokens each.
+
+    The first stream of a model, and one longer than those before it, tests that reading token by token gives the
+    predictions that the model makes for whole texts (:mod:`lm.self_test`).
+
+    Raises:
+        InvalidValueError: `capacity` exceeds the model's sliding attention window.
+        ModelFolderError: the model cannot be read token by token; names its architecture.
+    """
+    require_token_by_token(model, capacity, _open, ours=isinstance(model, GatedTransformer))
+    return _open(model, num_rows, capacity)
+
+
+def _open(model: PreTrainedModel, num_rows: int, capacity: int) -> DecodingStream:
     if isinstance(model, GatedTransformer):
         return GatedStream(model, num_rows, capacity)
     return TransformersStream(model, num_rows, capacity)

@@ -49,3 +49,9 @@ class CheckpointError(TidalGymError, RuntimeError):
 
 class MissingExtraError(TidalGymError, ImportError):
     """An optional library is not installed."""
+
+
+def first_line(error: Exception) -> str:
+    """Another library's message in one line, or the error's type where it has none."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2] if lines[0].endswith(":") else lines[:1])

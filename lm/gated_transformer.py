@@ -22,9 +22,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.generic import can_return_tuple
 
-from lm.attention import apply_rotary, eager_attention, focus_position_bias, rotary_cos_sin
-from lm.errors import InvalidValueError
-from lm.gated_transformer_config import GatedTransformerConfig
+# Relative imports: transformers copies the files that they name beside the weights, for other programs to load.
+from .attention import apply_rotary, eager_attention, focus_position_bias, rotary_cos_sin
+from .errors import InvalidValueError
+from .gated_transformer_config import GatedTransformerConfig
 
 NEUTRAL_GATES = (0.5, 0.0, 0.0)
 """Creativity, focus, stability that ask for nothing: the model computes exactly what it computes without gates."""
@@ -239,7 +240,7 @@ class GatedTransformer(PreTrainedModel, GenerationMixin):
         Args:
             input_ids: (B, T) token ids, or `inputs_embeds` (B, T, D) in their place.
             attention_mask: (B, S) 1 for real tokens, 0 for padding; S counts cached tokens too.
-            position_ids: (B, T); counted from the attention mask's length by default.
+            position_ids: (B, T); by default each token's place among the real tokens of its row.
             past_key_values: transformers cache of the tokens before these.
             gate_signals: (B, G) for the whole sequence, or (B, S, G) for S segments of equal length (S = T: per token),
                 in [0, 1]; None is unit scaling.
@@ -303,11 +304,15 @@ class GatedTransformer(PreTrainedModel, GenerationMixin):
 
         past_length = past_key_values.get_seq_length() if past_key_values is not None else 0
         num_keys = past_length + hidden.shape[1]
-        if self.config.position_embedding_type == "learned" and num_keys > self.config.max_position_embeddings:
+        if num_keys > self.config.max_position_embeddings:
             rule = f"must have at most `max_position_embeddings` ({self.config.max_position_embeddings}) tokens"
             raise InvalidValueError("input_ids", rule, num_keys)
         if position_ids is None:
-            position_ids = torch.arange(past_length, num_keys, device=hidden.device)[None]
+            if attention_mask is not None and attention_mask.dim() == 2:
+                places = attention_mask.long().cumsum(dim=-1) - 1  # (B, S)
+                position_ids = places.clamp(min=0)[:, past_length:num_keys]
+            else:
+                position_ids = torch.arange(past_length, num_keys, device=hidden.device)[None]
         mask = create_causal_mask(
             config=self.config,
             inputs_embeds=hidden,
@@ -355,5 +360,9 @@ class Body:
         return self._model.read(*args, **kwargs)
 
 
-AutoConfig.register(GatedTransformerConfig.model_type, GatedTransformerConfig)
-AutoModelForCausalLM.register(GatedTransformerConfig, GatedTransformer)
+# `save_pretrained` writes this code and an `auto_map` beside the weights.
+GatedTransformerConfig.register_for_auto_class()
+GatedTransformer.register_for_auto_class("AutoModelForCausalLM")
+if not __name__.startswith("transformers_modules."):  # a copy beside weights does not take the place of the package's
+    AutoConfig.register(GatedTransformerConfig.model_type, GatedTransformerConfig)
+    AutoModelForCausalLM.register(GatedTransformerConfig, GatedTransformer)

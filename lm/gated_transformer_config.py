@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import PreTrainedConfig
 
-from lm.errors import InvalidValueError
+from .errors import InvalidValueError
 
 
 class GatedTransformerConfig(PreTrainedConfig):

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from lm.errors import ModelFolderError
 from lm.scoring import score_tokens, summarize
+from lm.text_config import vocab_size_of
 from lm.text_data import TokenStream
 from lm.whole_file import write_whole_file
 
@@ -53,7 +54,7 @@ class ReferenceStatistics:
         documents = [held_out.document(index) for index in range(held_out.num_documents)]
         scores = score_tokens(model, documents, context_length=context_length)
         entropy = summarize(scores, int(held_out.document_bytes.sum())).entropy
-        return cls.from_tokens(train.tokens, model.config.vocab_size, human_entropy=entropy)
+        return cls.from_tokens(train.tokens, vocab_size_of(model), human_entropy=entropy)
 
     @property
     def vocab_size(self) -> int:

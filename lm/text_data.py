@@ -109,7 +109,9 @@ def tokenize_documents(documents: Iterable[str], tokenizer: PreTrainedTokenizerB
     pieces: list[NDArray[np.integer]] = []
     starts, sizes, length = [], [], 0
     for batch in _batched(documents, 1024):
-        encoded = tokenizer(list(batch), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        # Not verbose: documents longer than the model's context are no mistake.
+        options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
+        encoded = tokenizer(list(batch), **options)["input_ids"]
         for document, ids in zip(batch, encoded, strict=True):
             starts.append(length)
             sizes.append(len(document.encode("utf-8")))

@@ -8,7 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from lm.errors import InvalidValueError, ModelFolderError
+from lm.errors import InvalidValueError, ModelFolderError, first_line
 
 END_OF_TEXT = "<|endoftext|>"
 """Stands before and between documents: beginning and end of text in one, as in GPT-2."""
@@ -59,9 +59,9 @@ def load_tokenizer(name_or_folder: str) -> PreTrainedTokenizerBase:
     try:
         if (folder / "vocab.json").exists() and not (folder / "tokenizer_config.json").exists():
             return _load_gpt2(folder)
-        return AutoTokenizer.from_pretrained(name_or_folder)
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelFolderError(f"No tokenizer could be loaded from '{name_or_folder}': {error}") from error
+        return AutoTokenizer.from_pretrained(name_or_folder, trust_remote_code=False)
+    except Exception as error:  # a damaged file makes the libraries raise anything, bare `Exception` included
+        raise ModelFolderError(f"No tokenizer could be loaded from '{name_or_folder}': {first_line(error)}") from error
 
 
 def _load_gpt2(folder: Path) -> PreTrainedTokenizerFast:

@@ -10,7 +10,9 @@ from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
 from lm.errors import InvalidValueError
+from lm.self_test import refusal
 from lm.stream import PromptOutput, StreamOutput, attention_bias, stream_output
+from lm.text_config import text_config
 
 
 class _RowLayer(CacheLayerMixin):
@@ -60,9 +62,13 @@ class TransformersStream:
     """Stream over any transformers causal LM that takes a cache, position ids and a prepared 4D attention mask."""
 
     def __init__(self, model: PreTrainedModel, num_rows: int, capacity: int) -> None:
-        config = model.config.get_text_config()
-        window = getattr(config, "window_size", None) or getattr(config, "sliding_window", None)
-        if window is not None and getattr(config, "use_sliding_window", True) and capacity >= window:
+        kinds = DynamicCache(config=model.config).layers
+        if not all(isinstance(kind, CacheLayerMixin) and hasattr(kind, "keys") for kind in kinds):
+            raise refusal(model, "some of its layers keep a recurrent state instead of keys and values")
+        windows = [kind.sliding_window for kind in kinds if kind.is_sliding]
+        windows.append(getattr(text_config(model), "window_size", None))  # GPT-Neo's, whose cache knows of none
+        window = min((window for window in windows if window is not None), default=None)
+        if window is not None and capacity >= window:
             rule = f"must be below the {window} tokens of the model's sliding attention window"
             raise InvalidValueError("capacity", rule, capacity, "Take shorter episodes or prompts.")
         self.model = model
@@ -70,7 +76,7 @@ class TransformersStream:
         self.capacity = capacity
         self.lengths = torch.zeros(num_rows, dtype=torch.int64, device=model.device)
         self._slots = torch.arange(capacity, device=model.device)
-        self._layers = [_RowLayer(num_rows, capacity, self.lengths) for _ in range(config.num_hidden_layers)]
+        self._layers = [_RowLayer(num_rows, capacity, self.lengths) for _ in kinds]
 
     @torch.inference_mode()
     def prefill(self, rows: Tensor, tokens: Tensor, lengths: Tensor) -> PromptOutput:
@@ -78,7 +84,8 @@ class TransformersStream:
         cache = DynamicCache(config=self.model.config)
         output = self.model(input_ids=tokens, past_key_values=cache, use_cache=True, output_hidden_states=True)
         for layer, read in zip(self._layers, cache.layers, strict=True):
-            layer.fill(rows, read.keys, read.values)
+            if read.is_initialized:  # a layer that shares another's keys and values holds none
+                layer.fill(rows, read.keys, read.values)
         self.lengths[rows] = lengths
         hidden = output.hidden_states[-1]
         places = ((torch.arange(len(rows), device=rows.device), (lengths - back).clamp(min=0)) for back in (2, 1))
@@ -89,7 +96,8 @@ class TransformersStream:
         """See :class:`lm.stream.DecodingStream`."""
         source = rows if other_rows is None else other_rows
         for layer, read in zip(self._layers, other._layers, strict=True):
-            layer.fill(rows, read.keys[source], read.values[source])
+            if read.is_initialized:
+                layer.fill(rows, read.keys[source], read.values[source])
         self.lengths[rows] = lengths
 
     def step(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
+from lm.text_config import text_config
 from tidal_gym.actions import NEUTRAL_ACTION
 from tidal_gym.costs import Cost
 from tidal_gym.forecast import TEMPERATURES, Forecaster
@@ -61,7 +62,7 @@ class Generation:
         self.streams = TwoStreams(model, num_rows, capacity, has_focus=modulation.focus_strength > 0)
         self._judge = judge
         self._human_entropy, self._step_limit, self._context_length = human_entropy, step_limit, context_length
-        config = model.config.get_text_config()
+        config = text_config(model)
         self._forecaster = Forecaster(config.vocab_size, modulation.strongest_penalty, self.dtype, device)
         self._summarize_hidden = HiddenSummary(config.hidden_size, self.dtype, device)
         # What the newest observation saw of p, for the step that follows it.

@@ -10,6 +10,7 @@ from lm.bundle import Bundle, load_model_and_tokenizer
 from lm.decoding import open_stream
 from lm.errors import InvalidValueError
 from lm.gated_transformer import GatedTransformer
+from lm.text_config import context_length_of, vocab_size_of
 
 
 class LanguageModelJudge:
@@ -25,7 +26,7 @@ class LanguageModelJudge:
         self.is_fixed = isinstance(model, GatedTransformer)
         self._stream = open_stream(model, num_rows, capacity)
         dtype = torch.promote_types(model.dtype, torch.float32)
-        vocab_size = model.config.get_text_config().vocab_size
+        vocab_size = vocab_size_of(model)
         self.log_probs = torch.zeros(num_rows, vocab_size, dtype=dtype, device=model.device)
         """(N, V) [nats]."""
 
@@ -53,7 +54,7 @@ def open_language_model_judge(name: str, bundle: Bundle, num_rows: int, capacity
         InvalidValueError: it has another vocabulary, or too short a context.
     """
     model = load_judge(name, bundle)
-    context_length = model.config.get_text_config().max_position_embeddings
+    context_length = context_length_of(model)
     if context_length < capacity:
         rule = f"must have a context of at least the {capacity} tokens of an episode"
         raise InvalidValueError("judge", rule, f"{name!r}, with {context_length}")
@@ -73,7 +74,7 @@ def load_judge(name: str, bundle: Bundle, dtype: torch.dtype | None = None) -> P
         InvalidValueError: it has another vocabulary.
     """
     model, tokenizer = load_model_and_tokenizer(name, dtype or bundle.model.dtype, str(bundle.model.device))
-    vocab_size = model.config.get_text_config().vocab_size
+    vocab_size = vocab_size_of(model)
     if vocab_size != bundle.vocab_size or tokenizer.get_vocab() != bundle.tokenizer.get_vocab():
         rule = f"must be a model with the vocabulary of '{bundle.name}'"
         raise InvalidValueError("judge", rule, repr(name), "Train one with `tidal pretrain --data.tokenizer FOLDER`.")

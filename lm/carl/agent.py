@@ -12,6 +12,7 @@ from lm.carl.constants import SIGMA
 from lm.carl.gates import coherence_gate
 from lm.carl.reward import carl_reward
 from lm.errors import InvalidValueError
+from lm.text_config import text_config
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def agent_step(
     if not 0 <= temperature < float("inf"):
         raise InvalidValueError("temperature", "must be at least 0 and finite", temperature)
     ids = _prompt_ids(tokenizer, prompt)
-    context = getattr(model.config, "max_position_embeddings", None)
+    context = getattr(text_config(model), "max_position_embeddings", None)
     if context is not None and len(ids) + max_new_tokens > context:
         rule = f"must leave room for `max_new_tokens` ({max_new_tokens}) in the model's context of {context} tokens"
         raise InvalidValueError("prompt", rule, f"{len(ids)} tokens")

@@ -16,6 +16,7 @@ from lm.carl.prompt_groups import Prompt, flat_groups, group_numbers
 from lm.carl.reward import carl_reward
 from lm.errors import InvalidValueError
 from lm.model_cache import ModelCache, content_key
+from lm.text_config import text_config, vocab_size_of
 from lm.tokenization import load_tokenizer
 
 
@@ -114,12 +115,12 @@ _judges: ModelCache[tuple[PreTrainedModel, PreTrainedTokenizerBase]] = ModelCach
 
 def _padded(texts: list[list[int]], prompt_lengths: list[int], model: PreTrainedModel) -> tuple[Tensor, Tensor]:
     """Texts (B, T), right-padded, and the mask (B, T) of their completions."""
-    context = getattr(model.config, "max_position_embeddings", None)
+    context = getattr(text_config(model), "max_position_embeddings", None)
     longest = max(map(len, texts))
     if context is not None and longest > context:
         rule = f"must fit with their prompts into the {context} tokens of the judge's context"
         raise InvalidValueError("completions", rule, f"{longest} tokens")
-    vocab_size = model.config.get_text_config().vocab_size
+    vocab_size = vocab_size_of(model)
     ids = torch.zeros(len(texts), longest, dtype=torch.int64)
     is_completion = torch.zeros(len(texts), longest, dtype=torch.bool)
     for row, (text, start) in enumerate(zip(texts, prompt_lengths, strict=True)):

@@ -1,9 +1,14 @@
+import json
+import subprocess
+import sys
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
 from lm.attention import focus_position_bias
-from lm.errors import InvalidValueError
+from lm.bundle import load_model
+from lm.errors import InvalidValueError, ModelFolderError
 from lm.gated_transformer import NEUTRAL_GATES, DynamicGate, GatedTransformer
 from lm.gated_transformer_config import GatedTransformerConfig
 
@@ -148,10 +153,11 @@ def test_sizes_that_do_not_fit(overrides, message):
 def test_gates_for_a_model_without_and_texts_beyond_the_context():
     with pytest.raises(InvalidValueError, match="`gate_signals` must be None for a model without gates"):
         make_model(gated=False)(TOKENS, gate_signals=torch.rand(2, 3))
-    with pytest.raises(
-        InvalidValueError, match="must have at most `max_position_embeddings` \\(16\\) tokens. Received 17"
-    ):
-        make_model(position_embedding_type="learned")(torch.zeros(1, 17, dtype=torch.int64))
+    for kind in ("learned", "rotary"):
+        with pytest.raises(
+            InvalidValueError, match="must have at most `max_position_embeddings` \\(16\\) tokens. Received 17"
+        ):
+            make_model(position_embedding_type=kind)(torch.zeros(1, 17, dtype=torch.int64))
 
 
 def test_the_body_gives_what_the_output_layer_reads():
@@ -164,3 +170,58 @@ def test_the_body_gives_what_the_output_layer_reads():
     torch.testing.assert_close(body.last_hidden_state, output.hidden_states[-1])
     torch.testing.assert_close(model.get_output_embeddings()(body.last_hidden_state), output.logits)
     assert model.get_decoder() is model
+
+
+@pytest.mark.parametrize("position_embedding_type", ["rotary", "learned"])
+def test_left_padded_rows_without_position_ids_are_read_as_the_unpadded_ones(position_embedding_type):
+    """TRL's GRPO pads on the left and gives no position ids."""
+    model = make_model(position_embedding_type=position_embedding_type)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    lengths, focus_bias = (8, 5), torch.tensor([2.0, 1.0])
+    padded = torch.zeros(2, 11, dtype=torch.int64)
+    mask = torch.zeros(2, 11, dtype=torch.int64)
+    for row, length in enumerate(lengths):
+        padded[row, -length:], mask[row, -length:] = TOKENS[row, :length], 1
+    whole = model(padded, attention_mask=mask, focus_bias=focus_bias).logits
+    begun = model(padded[:, :8], attention_mask=mask[:, :8], focus_bias=focus_bias, use_cache=True)
+    in_parts = model(padded[:, 8:], attention_mask=mask, focus_bias=focus_bias, past_key_values=begun.past_key_values)
+    torch.testing.assert_close(in_parts.logits, whole[:, 8:], rtol=1e-5, atol=1e-5)
+    for row, length in enumerate(lengths):
+        alone = model(TOKENS[row : row + 1, :length], focus_bias=focus_bias[row : row + 1]).logits[0]
+        torch.testing.assert_close(whole[row, -length:], alone, rtol=1e-5, atol=1e-5)
+
+
+LOADS_ELSEWHERE = """
+import sys
+sys.modules["lm"] = None  # not installed
+import torch
+from transformers import AutoModelForCausalLM
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], trust_remote_code=True)
+print(type(model).__module__.split(".")[0])
+torch.save(model(torch.tensor([[3, 7, 1, 7]])).logits, sys.argv[2])
+"""
+
+
+def test_a_saved_model_loads_in_a_program_without_this_package(tmp_path):
+    model = open_gates(make_model(tie_word_embeddings=True, head_bias=False))
+    folder, logits = tmp_path / "model", tmp_path / "logits.pt"
+    model.save_pretrained(folder)
+    command = [sys.executable, "-c", LOADS_ELSEWHERE, str(folder), str(logits)]
+    shown = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert shown.stdout.strip() == "transformers_modules"
+    torch.testing.assert_close(torch.load(logits), model(torch.tensor([[3, 7, 1, 7]])).logits)
+
+
+def test_code_in_a_model_folder_is_not_run_here(tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on standard input"))
+    make_model().save_pretrained(tmp_path)
+    for file in tmp_path.glob("*.py"):
+        file.write_text("raise SystemExit('run')")
+    assert type(load_model(str(tmp_path))) is GatedTransformer
+
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "of_a_stranger"}))
+    with pytest.raises(ModelFolderError, match="No model could be loaded from .* contains custom code"):
+        load_model(str(tmp_path))

@@ -34,6 +34,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from lm.bundle import load_model, resolve
     from lm.scoring import score_tokens, summarize
+    from lm.text_config import context_length_of, vocab_size_of
     from lm.text_data import tokenize_documents
     from lm.tokenization import load_tokenizer
 
@@ -42,8 +43,8 @@ def run(arguments: Sequence[str]) -> int:
     model, tokenizer = load_model(source), load_tokenizer(source)
     stream = tokenize_documents(documents, tokenizer)
     ids = [stream.document(index) for index in range(stream.num_documents)]
-    top_k = min(options.top_k, model.config.vocab_size) if options.per_token else 0
-    scores = score_tokens(model, ids, context_length=model.config.max_position_embeddings, top_k=top_k)
+    top_k = min(options.top_k, vocab_size_of(model)) if options.per_token else 0
+    scores = score_tokens(model, ids, context_length=context_length_of(model), top_k=top_k)
     summary = summarize(scores, int(stream.document_bytes.sum()))
     figures: dict[str, Any] = {
         "model": options.model,

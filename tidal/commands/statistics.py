@@ -35,6 +35,7 @@ def run(arguments: Sequence[str]) -> int:
     from lm.bundle import load_model, resolve
     from lm.errors import InvalidValueError, OutputExistsError
     from lm.reference_statistics import FILE_NAME, ReferenceStatistics
+    from lm.text_config import context_length_of
     from lm.text_data import read_documents, tokenize_documents
     from lm.tokenization import load_tokenizer
 
@@ -52,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
         stream = tokenize_documents(read_documents(options.data, text_field=options.text_field), tokenizer)
     train, held_out = stream.split(options.held_out)
     with errors.status(f"Measuring H* on {held_out.num_documents:,} documents"):
-        statistics = ReferenceStatistics.measure(model, train, held_out, model.config.max_position_embeddings)
+        statistics = ReferenceStatistics.measure(model, train, held_out, context_length_of(model))
     statistics.save(target)
 
     figures = {
