@@ -56,7 +56,7 @@ def test_a_model_of_text_and_images():
         ("openai-gpt", {}, "it raises"),
         ("jamba", {"num_key_value_heads": 2}, "keep a recurrent state instead of keys and values"),
         ("bamba", BAMBA, "keep a recurrent state instead of keys and values"),
-        ("lfm2", {"num_key_value_heads": 2, "layer_types": ["conv", "full_attention"]}, "keep a recurrent state instead of keys and values"),
+        ("lfm2", {"num_key_value_heads": 2, "layer_types": ["conv", "full_attention"]}, "keep a recurrent state"),
         ("rwkv", {"attention_hidden_size": 32}, "differ|it raises"),
         ("bart", {"d_model": 32, "decoder_attention_heads": 4, "decoder_ffn_dim": 48, "decoder_layers": 2}, "differ"),
     ],
