@@ -19,6 +19,7 @@ from agents.beta_policy import BetaPolicy
 from agents.observation_statistics import ObservationNormalizer, StatisticsFile
 from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
 from lm.passed_files import read_object, record_from
+from lm.paths import user_path
 from lm.whole_file import write_json
 from lm.whole_folder import write_whole_folder
 
@@ -124,7 +125,7 @@ class Controller(Agent):
         Raises:
             OutputExistsError: it holds a controller already, and `overwrite` is False.
         """
-        folder = Path(folder)
+        folder = user_path(folder)
         if folder.exists() and not overwrite:
             raise OutputExistsError(f"{folder} already exists. Choose another folder, or ask to overwrite it.")
         with write_whole_folder(folder) as partial:
@@ -144,7 +145,7 @@ class Controller(Agent):
         Raises:
             CheckpointError: there is none, it is damaged, or of a later format; says which file and why.
         """
-        folder = Path(folder)
+        folder = user_path(folder)
         if not (folder / CONFIG_FILE).is_file() and (folder / "controller" / CONFIG_FILE).is_file():
             folder = folder / "controller"
         if not (folder / CONFIG_FILE).is_file():

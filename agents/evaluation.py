@@ -19,6 +19,7 @@ from agents.intervals import Interval, bootstrap_mean
 from agents.text_measures import FEWEST_TEXTS, TextMeasures, TextMeasuresConfig, measure_episodes
 from agents.text_statistics import TextStatistics, text_statistics
 from lm.errors import InvalidValueError
+from lm.text_data import require_documents
 from tidal_gym.actions import GATE_NAMES
 from tidal_gym.rendering import token_pieces
 
@@ -138,6 +139,8 @@ def evaluate(
     require_series(episodes, seed)
     if measures is not None and episodes < FEWEST_TEXTS:
         raise InvalidValueError("episodes", f"must be at least {FEWEST_TEXTS} for measures of text", episodes)
+    if measures is not None and measures.human is not None:  # before episodes are run
+        require_documents(measures.human, parameters=("human", "text"))
     vector_env = replace(env, prompts=prompts).make(min(num_envs, episodes))
     try:
         played = run_series(agent, vector_env, episodes, seed, progress)

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from agents.episodes import Episodes
 from lm.errors import InvalidValueError
 from lm.text_data import read_documents
-from lm.tokenization import beginning_of_text_id
+from lm.tokenization import beginning_of_text_id, plain_ids
 
 BUNDLED_HUMAN_TEXT = Path(__file__).parent / "human_text" / "tinystories.txt"
 """Beginnings of stories that neither tidal-tiny nor tidal-judge was trained on."""
@@ -57,8 +57,8 @@ def human_texts(like: TextSet, tokenizer: PreTrainedTokenizerBase, source: str |
         for prompt, text in zip(like.prompts, like.continuations, strict=True)
     ]
     longest = max(map(sum, sizes))
-    documents = list(read_documents(str(source or BUNDLED_HUMAN_TEXT)))
-    encoded = tokenizer(documents, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+    documents = list(read_documents(source or BUNDLED_HUMAN_TEXT, parameters=("human", "text")))
+    encoded = plain_ids(tokenizer, documents)
     stories = [ids for ids in encoded if len(ids) >= longest]
     if len(stories) < len(sizes):
         rule = f"must hold {len(sizes)} documents of at least {longest} tokens, as many and as long as the texts"

@@ -19,6 +19,7 @@ from lm.device import has_fast_bfloat16
 from lm.errors import InvalidValueError, ModelFolderError, TidalGymError, first_line
 from lm.model_cache import LOADING, ModelCache, content_key
 from lm.model_weights import require_same_weights, require_weights_for
+from lm.paths import user_path
 from lm.reference_statistics import ReferenceStatistics
 from lm.self_test import require_causal
 from lm.text_config import context_length_of, text_config, vocab_size_of
@@ -99,7 +100,7 @@ def load_bundle(
     if dtype == "auto":
         dtype = "bfloat16" if has_fast_bfloat16(device) else "float32"
     name, source = str(model), resolve(str(model))
-    path = Path(statistics) if statistics else Path(source) / reference_statistics.FILE_NAME
+    path = user_path(statistics) if statistics else Path(source) / reference_statistics.FILE_NAME
     key = (name, content_key(source), content_key(path), dtype, device)
     return _bundles.get(key, lambda: _load(name, path, dtype, device))
 
@@ -194,7 +195,7 @@ def save_bundle(
     made_by: str = "tidal pretrain",
 ) -> None:
     """Write a bundle, whole or not at all, in place of one that is there; `facts` and `made_by` go into its card."""
-    folder = Path(folder)
+    folder = user_path(folder)
     lines = [f"# {folder.name}", "", f"A causal language model trained by `{made_by}`.", ""]
     lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in (facts or {}).items()), ""]
     with write_whole_folder(folder) as partial, without_progress_bars():

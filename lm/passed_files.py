@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from lm.errors import CheckpointError, InvalidValueError
+from lm.paths import user_path
 
 MAX_BYTES = 16 * 2**20
 """Largest file of settings or results [bytes]."""
@@ -63,7 +64,7 @@ def read_text(path: str | Path, *, max_bytes: int = MAX_BYTES) -> str:
     Raises:
         CheckpointError: it is no regular file, is larger than `max_bytes`, or is not UTF-8.
     """
-    path = Path(path)
+    path = user_path(path)
     try:
         if not path.is_file():  # a pipe or a device may never end
             raise CheckpointError(f"{path} cannot be read: it is no regular file.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from transformers import (
 )
 
 from lm import run_folder
-from lm.bundle import save_bundle
+from lm.bundle import resolve, save_bundle
 from lm.checkpoints import last_whole_checkpoint, naming_a_full_disk, take_up, train_to_the_end
 from lm.control_codes import ControlCodes
 from lm.device import has_fast_bfloat16
@@ -36,7 +38,8 @@ from lm.optimizers import MuonWithAdamW
 from lm.pretraining_config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
 from lm.reference_statistics import ReferenceStatistics
 from lm.scoring import TextScore, score_tokens, summarize
-from lm.text_data import TokenStream, TokenWindows, cached_token_stream, read_documents
+from lm.text_data import TokenStream, TokenWindows, cached_token_stream, read_documents, require_documents
+from lm.text_files import format_of
 from lm.tokenization import load_tokenizer, train_bpe
 from lm.whole_file import write_json
 from lm.whole_folder import write_whole_folder
@@ -80,26 +83,34 @@ def pretrain(
         CheckpointError: to be resumed with another configuration.
         InvalidValueError: a value of `config` breaks its rule.
     """
+    asked: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "adjustable": LENGTH_OF_RUN}
+    folder = run_folder.require_claimable(output_dir, config, **asked)
     _require_sources(config.data)
-    with run_folder.claimed(
-        output_dir, config, resume=resume, overwrite=overwrite, adjustable=LENGTH_OF_RUN
-    ) as folder:
-        return _pretrain_in(folder, config, resume, callbacks)
+    with _tokenizer_folder(config.data, folder, resume=resume) as tokenizer_folder:
+        tokenizer = load_tokenizer(str(tokenizer_folder))
+        train, validation = _streams(config.data, tokenizer)
+        windows = _windows(config, train)
+        with run_folder.claimed(output_dir, config, **asked) as folder:
+            if config.data.tokenizer is None and not (folder / "tokenizer").is_dir():
+                with write_whole_folder(folder / "tokenizer") as partial:
+                    tokenizer.save_pretrained(partial)
+            return _pretrain_in(folder, config, resume, callbacks, tokenizer, windows, validation)
 
 
 def _pretrain_in(
-    folder: Path, config: PretrainConfig, resume: bool, callbacks: Sequence[TrainerCallback]
+    folder: Path,
+    config: PretrainConfig,
+    resume: bool,
+    callbacks: Sequence[TrainerCallback],
+    tokenizer: PreTrainedTokenizerBase,
+    windows: TokenWindows,
+    validation: TokenStream,
 ) -> PretrainResult:
+    train = windows.stream
     set_seed(config.training.seed)
-    tokenizer = _tokenizer(config.data, folder)
-    train, validation = _streams(config.data, tokenizer)
     model = build_model(config.model, tokenizer)
     codes = ControlCodes(train.tokens, model.config.vocab_size, config.control_codes, config.training.seed)
     has_gates = config.model.family == "gated" and config.model.gated
-    windows = TokenWindows(train, config.model.context_length, config.training.seed)
-    if len(windows) < config.training.batch_size:
-        rule = f"must be at most the {len(windows)} windows of the training text"
-        raise InvalidValueError("training.batch_size", rule, config.training.batch_size)
     arguments = _training_arguments(config, folder, len(train.tokens))
     trainer = _PretrainTrainer(
         model=model,
@@ -180,12 +191,17 @@ def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreT
 
 
 def _require_sources(config: DataConfig) -> None:
-    """Read the first document of every file, before a folder is touched."""
-    sources = [source for source in (config.train, config.validation) if source is not None]
-    for source in sources:
-        is_file = Path(source).suffix in (".txt", ".jsonl", ".json", ".parquet")
-        if is_file and next(read_documents(source, text_field=config.text_field), None) is None:
-            raise InvalidValueError("data", "must hold at least one document that is not empty", source)
+    """Read all documents of every file, before a folder is touched."""
+    is_split = config.validation is not None and config.validation.startswith("split:")
+    if is_split and format_of(config.train, "data.train") is not None:
+        rule = "may name a split only where `data.train` is a dataset on the hub"
+        raise InvalidValueError("data.validation", rule, config.validation)
+    if config.validation is None and not 0 < config.validation_fraction < 1:
+        raise InvalidValueError("data.validation_fraction", "must lie between 0 and 1", config.validation_fraction)
+    for name in ("train", "validation"):
+        source = getattr(config, name)
+        if source is not None and not (name == "validation" and is_split):
+            require_documents(source, text_field=config.text_field, parameters=(f"data.{name}", "data.text_field"))
 
 
 class _PretrainTrainer(Trainer):
@@ -240,28 +256,46 @@ class _EarlyStopping(EarlyStoppingCallback):
             control.should_training_stop = True
 
 
-def _tokenizer(config: DataConfig, folder: Path) -> PreTrainedTokenizerBase:
+@contextmanager
+def _tokenizer_folder(config: DataConfig, folder: Path, *, resume: bool) -> Iterator[str | Path]:
+    """Where the tokenizer lies; one that is trained now lies in a folder that is removed in the end."""
     if config.tokenizer is not None:
-        return load_tokenizer(config.tokenizer)
-    trained = folder / "tokenizer"
-    if not trained.is_dir():  # else an interrupted run has trained it
-        tokenizer = train_bpe(read_documents(config.train, text_field=config.text_field), config.vocab_size)
-        with write_whole_folder(trained) as partial:
-            tokenizer.save_pretrained(partial)
-    return load_tokenizer(str(trained))
+        yield resolve(config.tokenizer)
+    elif resume and (folder / "tokenizer").is_dir():
+        yield folder / "tokenizer"
+    else:
+        names = ("data.train", "data.text_field")
+        documents = read_documents(config.train, text_field=config.text_field, parameters=names)
+        with tempfile.TemporaryDirectory() as trained:
+            train_bpe(documents, config.vocab_size).save_pretrained(trained)
+            yield trained
 
 
 def _streams(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[TokenStream, TokenStream]:
-    def stream(source: str, split: str = "train") -> TokenStream:
-        return cached_token_stream(source, tokenizer, config.cache_dir, text_field=config.text_field, split=split)
+    def stream(name: str, source: str, split: str = "train") -> TokenStream:
+        names = (f"data.{name}", "data.text_field")
+        options: dict[str, Any] = {"text_field": config.text_field, "split": split, "parameters": names}
+        return cached_token_stream(source, tokenizer, config.cache_dir, **options)
 
+    train = stream("train", config.train)
     if config.validation is None:
-        if not 0 < config.validation_fraction < 1:
-            raise InvalidValueError("validation_fraction", "must lie between 0 and 1", config.validation_fraction)
-        return stream(config.train).split(config.validation_fraction)
+        return train.split(config.validation_fraction, "data.validation_fraction")
     if config.validation.startswith("split:"):
-        return stream(config.train), stream(config.train, config.validation.removeprefix("split:"))
-    return stream(config.train), stream(config.validation)
+        return train, stream("train", config.train, config.validation.removeprefix("split:"))
+    return train, stream("validation", config.validation)
+
+
+def _windows(config: PretrainConfig, train: TokenStream) -> TokenWindows:
+    length, batch_size = config.model.context_length, config.training.batch_size
+    if len(train.tokens) < 2 * length:
+        rule = f"must hold at least two windows of `model.context_length` ({length}) tokens"
+        kept = " beside the validation text" if config.data.validation is None else ""
+        raise InvalidValueError("data.train", rule, f"{len(train.tokens)} tokens{kept} in {config.data.train}")
+    windows = TokenWindows(train, length, config.training.seed)
+    if len(windows) < batch_size:
+        rule = f"must be at most the {len(windows)} windows of the training text"
+        raise InvalidValueError("training.batch_size", rule, batch_size)
+    return windows
 
 
 def _training_arguments(config: PretrainConfig, folder: Path, num_tokens: int) -> TrainingArguments:

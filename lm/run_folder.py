@@ -12,9 +12,24 @@ from typing import Any
 
 from lm import run_lock
 from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
+from lm.paths import user_path
 from lm.whole_file import PARTIAL, partial_name, write_json
 
 CONFIG_FILE = "config.json"
+
+
+def require_claimable(
+    folder: str | Path, config: Any, *, resume: bool, overwrite: bool, adjustable: frozenset[str] = frozenset()
+) -> Path:
+    """The path of a run's folder that :func:`claim` would take as things are; raises what it raises, writes nothing."""
+    if resume and overwrite:
+        raise InvalidValueError("overwrite", "must not be asked for together with `resume`", overwrite)
+    folder = user_path(folder)
+    if folder.exists():
+        _check(folder, json.loads(json.dumps(dataclasses.asdict(config))), resume, overwrite, adjustable)
+    elif resume:
+        raise _nothing_to_resume(folder)
+    return folder
 
 
 @contextmanager
@@ -51,7 +66,7 @@ def claim(
     """
     if resume and overwrite:
         raise InvalidValueError("overwrite", "must not be asked for together with `resume`", overwrite)
-    folder = Path(folder).expanduser()
+    folder = user_path(folder)
     ours = json.loads(json.dumps(dataclasses.asdict(config)))
     if not folder.exists():
         if resume:

@@ -143,18 +143,18 @@ def _score_windows(
     for row, window in enumerate(windows):
         piece = np.asarray(documents[window.document][window.start : window.stop], dtype=np.int64)
         ids[row, : len(piece)] = torch.from_numpy(piece)
-    logits = model(input_ids=ids.to(model.device), use_cache=False).logits[:, :-1].float().cpu()  # (B, T, V)
-    log_probs = logits.log_softmax(dim=-1)
-    surprisal = -log_probs.gather(-1, ids[:, 1:, None]).squeeze(-1)
-    entropy = -(log_probs.exp() * log_probs).sum(dim=-1)
-    top = log_probs.topk(top_k, dim=-1) if top_k else None
+    logits = model(input_ids=ids.to(model.device), use_cache=False).logits[:, :-1]  # (B, T, V)
     for row, window in enumerate(windows):
+        # Window by window, and without the context before the targets: what is computed fits into the cache.
         kept = slice(window.first_target - window.start - 1, window.stop - window.start - 1)
-        empty: Tensor = log_probs[row, kept, :0]
+        targets = ids[row, 1:][kept]
+        log_probs = logits[row, kept].float().cpu().log_softmax(dim=-1)  # (T, V)
+        top = log_probs.topk(top_k, dim=-1) if top_k else None
+        empty: Tensor = log_probs[:, :0]
         yield TokenScores(
-            token_ids=ids[row, 1:][kept].numpy(),
-            surprisal=surprisal[row, kept].numpy(),
-            entropy=entropy[row, kept].numpy(),
-            top_ids=(top.indices[row, kept] if top else empty.long()).numpy(),
-            top_log_probs=(top.values[row, kept] if top else empty).numpy(),
+            token_ids=targets.numpy(),
+            surprisal=-log_probs.gather(-1, targets[:, None]).squeeze(-1).numpy(),
+            entropy=-(log_probs.exp() * log_probs).sum(dim=-1).numpy(),
+            top_ids=(top.indices if top else empty.long()).numpy(),
+            top_log_probs=(top.values if top else empty).numpy(),
         )

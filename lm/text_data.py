@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,53 +17,67 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from lm.errors import InvalidValueError
-from lm.tokenization import END_OF_TEXT, beginning_of_text_id
+from lm.paths import user_path
+from lm.text_files import TEXT_SUFFIXES, format_of, lines_of, read_text, require_text, rows_of, texts_of
+from lm.tokenization import END_OF_TEXT, beginning_of_text_id, plain_ids
 from lm.whole_folder import write_whole_folder
 
+_READING = 2
+"""Part of the cache's key; rises when texts are read or tokenised in another way."""
 
-def read_documents(source: str, *, text_field: str = "text", split: str = "train") -> Iterator[str]:
-    """Yield the documents of a data source, empty ones left out.
+
+def read_documents(
+    source: str | Path,
+    *,
+    text_field: str = "text",
+    split: str = "train",
+    parameters: tuple[str, str] = ("source", "text_field"),
+) -> Iterator[str]:
+    """Yield the documents of a data source, without the white space around them; empty ones are left out.
 
     Args:
-        source: a ``.txt`` file (documents separated by a line ``<|endoftext|>``), a ``.jsonl`` or ``.parquet`` file
-            (one document a row), or a dataset id on the hub.
+        source: a ``.txt`` file (documents separated by a line ``<|endoftext|>``), a ``.jsonl``, ``.json`` or
+            ``.parquet`` file (one document a row, null for none), one of these but the last as ``.gz``, or a dataset id
+            on the hub.
         text_field: column that holds the text, for all but ``.txt``.
         split: split of a hub dataset.
+        parameters: what the caller calls `source` and `text_field`, for messages.
 
     Raises:
-        InvalidValueError: a file that does not exist, is not UTF-8, or lacks `text_field`.
+        InvalidValueError: a file that does not exist, is of another format or not UTF-8, or a row without text in
+            `text_field`; names the line or row. Those of a file are raised as its documents are read.
     """
-    path = Path(source)
-    if path.suffix == ".txt":
-        if not path.is_file():
-            raise InvalidValueError("source", "must be an existing file", source)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise InvalidValueError("source", "must be UTF-8 text", f"{source}: {error}") from error
-        rows: Iterable[str] = text.split(f"\n{END_OF_TEXT}\n")
+    suffix = format_of(source, parameters[0])
+    if suffix in TEXT_SUFFIXES:
+        texts: Iterable[str] = _separated(read_text(source, parameters[0]))
     else:
-        rows = _read_dataset(source, text_field, split)
-    for row in rows:
-        document = row.strip().removesuffix(END_OF_TEXT).rstrip()
-        if document:
+        texts = texts_of(rows_of(source, split, parameters[0]), text_field, parameters)
+    for text in texts:
+        if document := text.strip():
             yield document
 
 
-def _read_dataset(source: str, text_field: str, split: str) -> Iterator[str]:
-    import datasets
+def require_documents(source: str | Path, **options: Any) -> None:
+    """Read all documents of a file, as :func:`read_documents` does with these options, before anything is written.
 
-    builders = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
-    builder = builders.get(Path(source).suffix)
-    if builder is not None:
-        if not Path(source).is_file():
-            raise InvalidValueError("source", "must be an existing file", source)
-        dataset = datasets.load_dataset(builder, data_files=source, split="train")
-    else:
-        dataset = datasets.load_dataset(source, split=split)
-    if text_field not in dataset.column_names:
-        raise InvalidValueError("text_field", f"must be one of the columns {dataset.column_names}", text_field)
-    return (row[text_field] for row in dataset)
+    A dataset on the hub is not read here.
+
+    Raises:
+        InvalidValueError: one is not in order, or there is none.
+    """
+    parameter = options.get("parameters", ("source",))[0]
+    if format_of(source, parameter) is not None and not sum(1 for _ in read_documents(source, **options)):
+        raise InvalidValueError(parameter, "must hold at least one document that is not empty", source)
+
+
+def _separated(text: str) -> Iterator[str]:
+    document: list[str] = []
+    for line in [*lines_of(text), END_OF_TEXT]:
+        if line.strip() == END_OF_TEXT:
+            yield "\n".join(document)
+            document = []
+        else:
+            document.append(line)
 
 
 @dataclass(frozen=True)
@@ -87,11 +102,15 @@ class TokenStream:
         """Token ids of one document, its beginning-of-text token included."""
         return self.tokens[self.document_starts[index] : self.document_starts[index + 1]].astype(np.int64)
 
-    def split(self, fraction: float) -> tuple[TokenStream, TokenStream]:
-        """Cut off the last `fraction` of the documents (at least one): what is left, and what was cut off."""
+    def split(self, fraction: float, parameter: str = "fraction") -> tuple[TokenStream, TokenStream]:
+        """Cut off the last `fraction` of the documents (at least one): what is left, and what was cut off.
+
+        Raises:
+            InvalidValueError: nothing would be left; names `parameter`, what the caller calls the fraction.
+        """
         first = self.num_documents - max(1, round(self.num_documents * fraction))
         if first < 1:
-            raise InvalidValueError("fraction", f"must leave one of {self.num_documents} documents", fraction)
+            raise InvalidValueError(parameter, f"must leave one of {self.num_documents} documents", fraction)
         start = self.document_starts[first]
         kept = TokenStream(self.tokens[: start + 1], self.document_starts[: first + 1], self.document_bytes[:first])
         cut = TokenStream(self.tokens[start:], self.document_starts[first:] - start, self.document_bytes[first:])
@@ -102,17 +121,16 @@ def tokenize_documents(documents: Iterable[str], tokenizer: PreTrainedTokenizerB
     """Tokenise documents, special tokens in them read as plain text.
 
     Raises:
-        InvalidValueError: there is no document.
+        InvalidValueError: there is no document, or one is no valid text.
     """
     beginning = beginning_of_text_id(tokenizer)
     dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32
     pieces: list[NDArray[np.integer]] = []
     starts, sizes, length = [], [], 0
     for batch in _batched(documents, 1024):
-        # Not verbose: documents longer than the model's context are no mistake.
-        options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
-        encoded = tokenizer(list(batch), **options)["input_ids"]
-        for document, ids in zip(batch, encoded, strict=True):
+        for document in batch:
+            require_text(document, "documents")
+        for document, ids in zip(batch, plain_ids(tokenizer, batch), strict=True):
             starts.append(length)
             sizes.append(len(document.encode("utf-8")))
             pieces.append(np.array([beginning, *ids], dtype=dtype))
@@ -130,21 +148,33 @@ def _batched(items: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
 
 
 def cached_token_stream(
-    source: str, tokenizer: PreTrainedTokenizerBase, cache_dir: str, *, text_field: str = "text", split: str = "train"
+    source: str,
+    tokenizer: PreTrainedTokenizerBase,
+    cache_dir: str | Path,
+    *,
+    text_field: str = "text",
+    split: str = "train",
+    parameters: tuple[str, str] = ("source", "text_field"),
 ) -> TokenStream:
     """Tokenise a data source, or map it from an earlier time's cache.
 
     The cache's key is the source (for a file its size and time of change too), the field, the split and the tokenizer.
     It is written beside its place and renamed, so that a killed run leaves no half cache.
+
+    Raises:
+        InvalidValueError: as :func:`read_documents` does.
     """
-    path = Path(source)
-    version = (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
+    path = user_path(source)
+    is_file = format_of(source, parameters[0]) is not None
+    version = (path.stat().st_size, path.stat().st_mtime_ns) if is_file else None
     backend = getattr(tokenizer, "backend_tokenizer", None)
     vocabulary = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
-    key = json.dumps([str(path.resolve()) if path.is_file() else source, version, text_field, split, vocabulary])
-    folder = Path(cache_dir) / hashlib.sha256(key.encode()).hexdigest()[:16]
+    name = str(path.resolve()) if is_file else source
+    key = json.dumps([_READING, name, version, text_field, split, vocabulary])
+    folder = user_path(cache_dir) / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not folder.is_dir():
-        stream = tokenize_documents(read_documents(source, text_field=text_field, split=split), tokenizer)
+        documents = read_documents(source, text_field=text_field, split=split, parameters=parameters)
+        stream = tokenize_documents(documents, tokenizer)
         with write_whole_folder(folder, replace=False) as partial:
             for name, array in vars(stream).items():
                 np.save(partial / f"{name}.npy", array)

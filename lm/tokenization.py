@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from lm.errors import InvalidValueError, ModelFolderError, first_line
+from lm.paths import user_path
 
 END_OF_TEXT = "<|endoftext|>"
 """Stands before and between documents: beginning and end of text in one, as in GPT-2."""
@@ -49,7 +50,7 @@ def load_tokenizer(name_or_folder: str) -> PreTrainedTokenizerBase:
     Raises:
         ModelFolderError: there is none; says how to make one.
     """
-    folder = Path(name_or_folder)
+    folder = user_path(name_or_folder)
     known = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
     if folder.is_dir() and not any((folder / name).exists() for name in known):
         raise ModelFolderError(
@@ -59,7 +60,7 @@ def load_tokenizer(name_or_folder: str) -> PreTrainedTokenizerBase:
     try:
         if (folder / "vocab.json").exists() and not (folder / "tokenizer_config.json").exists():
             return _load_gpt2(folder)
-        return AutoTokenizer.from_pretrained(name_or_folder, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(folder if folder.is_dir() else name_or_folder, trust_remote_code=False)
     except Exception as error:  # a damaged file makes the libraries raise anything, bare `Exception` included
         raise ModelFolderError(f"No tokenizer could be loaded from '{name_or_folder}': {first_line(error)}") from error
 
@@ -83,3 +84,12 @@ def beginning_of_text_id(tokenizer: PreTrainedTokenizerBase) -> int:
     if token_id is None:
         raise ModelFolderError("The tokenizer has neither a bos nor an eos token, so documents cannot be separated.")
     return token_id
+
+
+def plain_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of texts alone: nothing is put around them, and special tokens that they spell are plain text."""
+    if not texts:
+        return []
+    # Not verbose: documents longer than the model's context are no mistake.
+    options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
+    return tokenizer(list(texts), split_special_tokens=True, **options)["input_ids"]

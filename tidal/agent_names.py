@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lm.errors import CheckpointError, InvalidValueError
 from lm.passed_files import read_object, record_from
+from lm.paths import user_path
 
 if TYPE_CHECKING:
     from agents.agent import Agent
@@ -46,12 +47,13 @@ def agent_named(name: str) -> Agent:
         decoder = DECODER_FAMILIES[family].agent(**_parameters(parameters, name))
         decoder.name = name
         return decoder
-    if name.endswith(".json") and Path(name).is_file():
-        decoder = _tuned(Path(name))
+    path = user_path(name)
+    if name.endswith(".json") and path.is_file():
+        decoder = _tuned(path)
         decoder.name = name
         return decoder
-    if Path(name).is_dir():
-        controller = Controller.load(name)
+    if path.is_dir():
+        controller = Controller.load(path)
         controller.name = name.rstrip("/")
         return controller
     if "/" in name or name.endswith(".json"):

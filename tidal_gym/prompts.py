@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from lm.errors import InvalidValueError
+from lm.paths import user_path
+from lm.text_files import ROW_SUFFIXES, lines_of, read_text, require_text
 
 BUNDLED_OPENINGS = ("train", "heldout")
 
@@ -64,23 +67,23 @@ def read_openings(source: str | Sequence[str]) -> list[str]:
     """The texts that `source` stands for.
 
     Args:
-        source: ``"train"`` or ``"heldout"`` (bundled with the package), the path of a UTF-8 text file with one opening
-            a line (empty lines are skipped), or the openings themselves.
+        source: ``"train"`` or ``"heldout"`` (bundled with the package), the path of a UTF-8 text file (or one packed as
+            ``.gz``) with one opening a line, or the openings themselves. Openings are taken as they are, lines without
+            their line breaks; a line without text is skipped.
 
     Raises:
-        InvalidValueError: there is no such file, it is not UTF-8, or it holds no opening.
+        InvalidValueError: there is no such file, it is not UTF-8 text, or it holds no opening; or an opening is empty.
     """
-    if not isinstance(source, (str, Path)):
-        if not all(isinstance(text, str) for text in source):
-            raise InvalidValueError("prompts", "must be a name, a path or a list of strings", repr(source))
-        texts, where = list(source), "a list without text"
-    elif source in BUNDLED_OPENINGS:
-        bundled = importlib.resources.files("tidal_gym").joinpath("prompts", f"{source}.txt")
-        texts, where = bundled.read_text(encoding="utf-8").splitlines(), str(source)
+    if isinstance(source, (str, Path)):
+        texts = [line for line in lines_of(_file_text(source)) if line.strip()]
     else:
-        texts, where = _read_lines(Path(source)), f"{source}, which holds no text"
-    texts = [text.strip() for text in texts if text.strip()]
+        if not isinstance(source, Sequence) or not all(isinstance(text, str) for text in source):
+            raise InvalidValueError("prompts", "must be a name, a path or a list of strings", repr(source))
+        texts = [require_text(text, "prompts", f"entry {place}") for place, text in enumerate(source, start=1)]
+        if "" in texts:
+            raise InvalidValueError("prompts", "must hold text", f"'' in entry {texts.index('') + 1}")
     if not texts:
+        where = source if isinstance(source, (str, Path)) else "an empty list"
         raise InvalidValueError("prompts", "must hold at least one opening", where)
     return texts
 
@@ -108,7 +111,8 @@ def tokenize_openings(
     prefix: tuple[int, ...] = ()
     openings = []
     for number, text in enumerate(texts, start=1):
-        encoding = tokenizer(text, return_special_tokens_mask=True)
+        # Special tokens that a text spells are plain text; those of the mask stand around it.
+        encoding = tokenizer(text, return_special_tokens_mask=True, split_special_tokens=True)
         ids, is_special = encoding["input_ids"], encoding["special_tokens_mask"]
         start = is_special.index(0) if 0 in is_special else len(ids)
         tokens = tuple(token for token, special in zip(ids[start:], is_special[start:], strict=True) if not special)
@@ -125,19 +129,17 @@ def tokenize_openings(
     return PromptSet(prefix=prefix, openings=tuple(openings), lengths=(fewest, most))
 
 
-def _read_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise InvalidValueError(
-            "prompts", "must be a UTF-8 text file", f"{path} ({error})", "Save the file as UTF-8."
-        ) from error
-    except OSError as error:
-        raise InvalidValueError(
-            "prompts",
-            f"must be one of {', '.join(BUNDLED_OPENINGS)}, a list of strings or a readable text file",
-            f"{str(path)!r} ({error.strerror})",
-        ) from error
+def _file_text(source: str | Path) -> str:
+    if source in BUNDLED_OPENINGS:
+        bundled = importlib.resources.files("tidal_gym").joinpath("prompts", f"{source}.txt")
+        return bundled.read_text(encoding="utf-8")
+    path = user_path(source)
+    is_readable = os.path.exists(path) and not os.path.isdir(path)  # these raise nothing for names that cannot be
+    if not is_readable or path.name.lower().endswith(ROW_SUFFIXES):
+        rule = f"must be one of {', '.join(BUNDLED_OPENINGS)}, a list of strings or a text file with one opening a line"
+        held = "a folder" if os.path.isdir(path) else "a file of rows" if is_readable else "No such file"
+        raise InvalidValueError("prompts", rule, f"{str(source)!r} ({held})")
+    return read_text(source, "prompts")
 
 
 def _require_lengths(lengths: Sequence[int]) -> tuple[int, int]:

@@ -10,9 +10,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lm.carl.constants import SIGMA
 from lm.carl.gates import coherence_gate
+from lm.carl.messages import text_of
 from lm.carl.reward import carl_reward
 from lm.errors import InvalidValueError
 from lm.text_config import text_config
+from lm.text_files import require_text
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,13 @@ def _prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | Sequence[Mappi
         raise InvalidValueError("prompt", "must not be empty", repr(prompt))
     if tokenizer.chat_template is not None:
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        for message in messages:
+            require_text(text_of(message.get("content")), "prompt")
         return tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
     if not isinstance(prompt, str):
         hint = "Give the prompt as text."
         raise InvalidValueError("prompt", "may hold messages only for a chat template, and there is none", prompt, hint)
-    return tokenizer(prompt)["input_ids"]
+    return tokenizer(require_text(prompt, "prompt"), split_special_tokens=True)["input_ids"]
 
 
 def _generate(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lm.errors import InvalidValueError
+from lm.paths import user_path
 
 
 def load_array(path: str | Path, name: str) -> NDArray[Any]:
@@ -33,7 +34,7 @@ def load_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     Raises:
         InvalidValueError: there is no such file, it is damaged, or it holds objects.
     """
-    file = Path(path)
+    file = user_path(path)
     if file.suffix not in (".npy", ".npz") or not file.is_file():
         raise InvalidValueError("file", "must be an existing .npy or .npz file", path)
     try:

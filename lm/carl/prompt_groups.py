@@ -16,7 +16,7 @@ Prompt = str | Sequence[dict[str, Any]]
 def group_numbers(prompts: Sequence[Prompt]) -> Tensor:
     """A number (B,) for each prompt, equal for equal ones."""
     numbers: dict[str, int] = {}
-    return torch.tensor([numbers.setdefault(json.dumps(prompt), len(numbers)) for prompt in prompts])
+    return torch.tensor([numbers.setdefault(json.dumps(prompt, default=repr), len(numbers)) for prompt in prompts])
 
 
 def flat_groups(rewards: Sequence[float | None], prompts: Sequence[Prompt]) -> float:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lm.carl.messages import completion_text
 from lm.carl.prompt_groups import Prompt, flat_groups
 from lm.errors import InvalidValueError
 
@@ -34,8 +35,7 @@ class WordTask:
         **columns: Any,
     ) -> list[float]:
         """1.0 or 0.0 for each completion, text or messages; ``task/flat_groups`` is logged."""
-        texts = [text if isinstance(text, str) else text[-1]["content"] for text in completions]
-        rewards = [float(self._pattern.search(text) is not None) for text in texts]
+        rewards = [float(self._pattern.search(completion_text(one)) is not None) for one in completions]
         if prompts is not None and log_metric is not None:
             log_metric("task/flat_groups", flat_groups(rewards, prompts))
         return rewards

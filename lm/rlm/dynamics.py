@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lm.paths import user_path
 from lm.rlm.measurement import Measurement
 from lm.whole_file import append_json_line, write_json_lines
 
@@ -35,7 +36,7 @@ def append_point(path: Path, point: DynamicsPoint) -> None:
 
 def read_dynamics(path: str | Path) -> list[DynamicsPoint]:
     """All points; a line that was cut off by a kill is left out."""
-    path, points = Path(path), []
+    path, points = user_path(path), []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
             content = json.loads(line)

@@ -149,11 +149,32 @@ def test_a_mistake_costs_no_run(stories, tmp_path):
     result = pretrain(make_config(stories), tmp_path / "run")
     config = make_config(stories)
     mistaken = replace(config, data=replace(config.data, train="nowhere.txt"))
-    with pytest.raises(InvalidValueError, match="`source` must be an existing file. Received nowhere.txt."):
+    with pytest.raises(InvalidValueError, match="`data.train` must be an existing file. Received nowhere.txt."):
         pretrain(mistaken, tmp_path / "run", overwrite=True)
     assert (result.model_folder / "model.safetensors").exists()
     with pytest.raises(InvalidValueError, match="`training.batch_size` must be at most the .* windows"):
         pretrain(make_config(stories, batch_size=100_000), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "data", "message"),
+    [
+        ("a.txt", "One day.\n<|endoftext|>\nA cat.", {}, r"`data.train` must hold .* `model.context_length` \(32\)"),
+        ("a.txt", "One day a cat sat.", {}, "`data.validation_fraction` must leave one of 1 documents"),
+        ("a.txt", "One day.", {"validation_fraction": 1.0}, "`data.validation_fraction` must lie between 0 and 1"),
+        ("a.txt", "One day.", {"validation": "split:test"}, "`data.validation` may name a split only where"),
+        ("a.txt", "One day.", {"validation": "nowhere.txt"}, "`data.validation` must be an existing file"),
+        ("a.txt", "\n", {}, "`data.train` must hold at least one document"),
+        ("a.jsonl", '{"text": "x"}\n{"text": 5}', {}, "`data.train` must hold text or null .* in line 2"),
+        ("a.jsonl", '{"story": "x"}', {}, "`data.text_field` must be one of the columns"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_leaves_no_folder(tmp_path, name, content, data, message):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    config = make_config(tmp_path / name)
+    with pytest.raises(InvalidValueError, match=message):
+        pretrain(replace(config, data=replace(config.data, **data)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import gzip
 
 import numpy as np
 import pytest
@@ -14,7 +15,50 @@ from tidal_gym.prompts import PromptSet, read_openings, tokenize_openings
 def test_lines_of_a_file(tmp_path):
     path = tmp_path / "openings.txt"
     path.write_text("Über den Fluss\n\n  A cat sat.  \r\n", encoding="utf-8")
-    assert read_openings(str(path)) == ["Über den Fluss", "A cat sat."]
+    assert read_openings(str(path)) == ["Über den Fluss", "  A cat sat.  "]
+
+
+def test_text_to_continue_is_taken_as_it_is(tokenizer):
+    texts = ["Tom said:\n", "  Oh", " ", "One\x0btwo\u2028three"]
+    assert read_openings(texts) == texts
+    prompts = tokenize_openings(texts, tokenizer, lengths=(99, 99), context_length=96)
+    assert [tokenizer.decode(list(opening)) for opening in prompts.openings] == texts
+
+
+def test_lines_end_at_line_breaks_alone(tmp_path):
+    path = tmp_path / "openings.txt"
+    path.write_bytes("\ufeffOne\u2028two\x85\r\nThree\x0bfour\x0c\n".encode())
+    assert read_openings(str(path)) == ["One\u2028two\x85", "Three\x0bfour\x0c"]
+    packed = tmp_path / "openings.txt.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert read_openings(packed) == read_openings(path)
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "openings.txt").write_text("A cat sat.\n", encoding="utf-8")
+    assert read_openings("~/openings.txt") == ["A cat sat."]
+
+
+def test_special_tokens_that_an_opening_spells_are_plain_text(tokenizer):
+    opening = tokenize_openings(["a <|endoftext|> b"], tokenizer, lengths=(99, 99), context_length=96).openings[0]
+    assert tokenizer.eos_token_id not in opening
+    assert tokenizer.decode(list(opening), skip_special_tokens=True) == "a <|endoftext|> b"
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (["Oh", ""], "must hold text. Received '' in entry 2."),
+        (["Oh \ud83d"], r"lone surrogate \\ud83d as character 4 in entry 1\."),
+        ("no\0where", "must be one of train, heldout"),
+        (5, "must be a name, a path or a list of strings"),
+        (".", r"Received '\.' \(a folder\)"),
+    ],
+)
+def test_openings_that_are_no_text(source, says):
+    with pytest.raises(InvalidValueError, match=says):
+        read_openings(source)
 
 
 @pytest.mark.parametrize("name", ["train", "heldout"])
@@ -38,7 +82,7 @@ def test_empty_list():
 def test_not_utf8(tmp_path):
     path = tmp_path / "latin1.txt"
     path.write_bytes("Über".encode("latin-1"))
-    with pytest.raises(InvalidValueError, match=r"`prompts` must be a UTF-8 text file\. Received .*latin1\.txt"):
+    with pytest.raises(InvalidValueError, match=r"UTF-8 text\. Received the byte 0xdc in line 1 of .*latin1\.txt"):
         read_openings(str(path))
 
 

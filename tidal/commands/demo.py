@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser
 from rich.panel import Panel
 
+from lm.paths import user_path
 from tidal.console import errors, output, print_next, progress
 from tidal.demo_config import DemoConfig
 from tidal.parsing import config_of, new_parser
@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     config = config_of(parser, options, DemoConfig)
     if options.quick:
         config = config.shortened()
-    folder = Path(options.output or f"runs/demo-{datetime.now():%Y%m%d-%H%M%S}")
+    folder = user_path(options.output or f"runs/demo-{datetime.now():%Y%m%d-%H%M%S}")
 
     with progress("Importing the libraries"):
         from tidal.demo import RESULTS_FILE, TRAINING_FOLDER, run_demo

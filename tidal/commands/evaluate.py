@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
 from agents.env_config import EnvConfig
+from lm.paths import user_path
 from tidal import agent_names
 from tidal.console import errors, output, progress
 from tidal.parsing import instantiated, new_parser
@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     from lm.whole_file import write_json
     from tidal.evaluation_table import evaluation_table
 
-    target = Path(options.output) if options.output else None
+    target = user_path(options.output) if options.output else None
     if target is not None and target.is_dir():
         raise OutputExistsError(f"{target} is a folder. Name a file in it.")
     if target is not None and target.exists() and not options.overwrite:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 
+from lm.paths import user_path
 from tidal.console import print_figures, print_next, progress
 from tidal.parsing import add_run_folder, config_of, new_parser
 
@@ -77,7 +77,7 @@ def _train(options: Namespace) -> int:
             overwrite=options.overwrite,
             callbacks=[ShowProgress(update, tokens_per_step)],
         )
-    folder = Path(options.output)
+    folder = user_path(options.output)
     plot = folder / "dynamics.png"
     save_figure(dynamics_figure(read_dynamics(folder / FILE_NAME), result.floors), plot)
     test, floors = result.best.test, result.floors
@@ -117,7 +117,7 @@ def _sweep(options: Namespace) -> int:
             overwrite=options.overwrite,
             callbacks=lambda done, total: [ShowSweepProgress(update, done, total)],
         )
-    folder = Path(options.output)
+    folder = user_path(options.output)
     plot = folder / "sweep.png"
     save_figure(sweep_figure(points, config.parameter), plot)
     figures = {}

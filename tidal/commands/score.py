@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,6 +80,7 @@ def run(arguments: Sequence[str]) -> int:
 def _documents(options: Namespace) -> list[str]:
     from lm.errors import InvalidValueError
     from lm.text_data import read_documents
+    from lm.text_files import require_text, standard_input
 
     if (options.text is None) == (options.file is None):
         received = "neither" if options.text is None else "both"
@@ -88,8 +88,11 @@ def _documents(options: Namespace) -> list[str]:
     if options.top_k < 0:
         raise InvalidValueError("top_k", "must be at least 0", options.top_k)
     if options.file is not None:
-        return list(read_documents(options.file))
-    text = sys.stdin.read() if options.text == "-" else options.text
+        documents = list(read_documents(options.file, parameters=("file", "text")))
+        if not documents:
+            raise InvalidValueError("file", "must hold at least one document that is not empty", options.file)
+        return documents
+    text = standard_input("text") if options.text == "-" else require_text(options.text, "text")
     if not text.strip():
         raise InvalidValueError("text", "must not be empty", repr(text))
     return [text]

@@ -34,6 +34,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from lm.bundle import load_model, resolve
     from lm.errors import InvalidValueError, OutputExistsError
+    from lm.paths import user_path
     from lm.reference_statistics import FILE_NAME, ReferenceStatistics
     from lm.text_config import context_length_of
     from lm.text_data import read_documents, tokenize_documents
@@ -42,16 +43,21 @@ def run(arguments: Sequence[str]) -> int:
     if not 0 < options.held_out < 1:
         raise InvalidValueError("held_out", "must lie between 0 and 1", options.held_out)
     source = resolve(options.model)
-    target = Path(options.output) if options.output else Path(source) / FILE_NAME
+    target = user_path(options.output) if options.output else Path(source) / FILE_NAME
     if not target.parent.is_dir():
         rule = "must name a file in an existing folder; a model from the hub has none of its own"
         raise InvalidValueError("output", rule, target)
     if target.exists() and not options.overwrite:
         raise OutputExistsError(f"{target} already exists. Choose another file, or replace it with `--overwrite`.")
+    names = ("data", "text_field")
+    documents = list(read_documents(options.data, text_field=options.text_field, parameters=names))
+    if len(documents) < 2:
+        rule = "must hold at least two documents, one to count and one to measure H* on"
+        raise InvalidValueError("data", rule, f"{len(documents)} in {options.data}")
     model, tokenizer = load_model(source), load_tokenizer(source)
     with errors.status("Reading the text"):
-        stream = tokenize_documents(read_documents(options.data, text_field=options.text_field), tokenizer)
-    train, held_out = stream.split(options.held_out)
+        stream = tokenize_documents(documents, tokenizer)
+    train, held_out = stream.split(options.held_out, "held_out")
     with errors.status(f"Measuring H* on {held_out.num_documents:,} documents"):
         statistics = ReferenceStatistics.measure(model, train, held_out, context_length_of(model))
     statistics.save(target)

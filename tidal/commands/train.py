@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
 from agents.training_config import TrainConfig
+from lm.paths import user_path
 from tidal.console import print_figures, print_next, progress
 from tidal.parsing import add_run_folder, config_of, new_parser
 
@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
             overwrite=options.overwrite,
             progress=lambda point: update(point.step, point.total_steps, training_note(point)),
         )
-    folder = Path(options.output) / CONTROLLER_FOLDER
+    folder = user_path(options.output) / CONTROLLER_FOLDER
     # A controller's file may name bundled models alone.
     model = "" if config.env.model in bundled_models() else f" --model {shlex.quote(config.env.model)}"
     metrics = controller.metrics
