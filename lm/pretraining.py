@@ -196,8 +196,6 @@ def _require_sources(config: DataConfig) -> None:
     if is_split and format_of(config.train, "data.train") is not None:
         rule = "may name a split only where `data.train` is a dataset on the hub"
         raise InvalidValueError("data.validation", rule, config.validation)
-    if config.validation is None and not 0 < config.validation_fraction < 1:
-        raise InvalidValueError("data.validation_fraction", "must lie between 0 and 1", config.validation_fraction)
     for name in ("train", "validation"):
         source = getattr(config, name)
         if source is not None and not (name == "validation" and is_split):
