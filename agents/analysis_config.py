@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from lm.checks import COUNT, SEED, at_least, check_fields
 from lm.errors import InvalidValueError
+from lm.passed_files import one_of
 
 
 @dataclass(frozen=True)
 class AnalysisConfig:
     """What is looked at, and how closely."""
 
-    prompts: str | list[str] = "heldout"
+    prompts: Annotated[str, one_of("train", "heldout")] | list[str] = "heldout"
     """"heldout" or "train" (bundled openings), or a UTF-8 text file with an opening a line."""
     episodes: int = 256
     """Episodes to look at, at least 1; as many again tell prompts apart."""

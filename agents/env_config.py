@@ -41,7 +41,9 @@ def _is_device(name: str) -> bool:
     return re.fullmatch(r"cpu|mps|cuda(:\d{1,2})?", name) is not None
 
 
-_REWARD = InFiles("must be a registered reward where a file names it", _is_registered_reward)
+RewardInFiles = Annotated[str, InFiles("must be a registered reward where a file names it", _is_registered_reward)]
+"""A reward: in files a registered one, as ``module:attribute`` comes from the command line or Python."""
+
 _COST = InFiles("must be a registered cost where a file names it", _is_registered_cost)
 _MODULATION = InFiles("must hold fields of the modulation", _is_modulation)
 _DEVICE = InFiles("must be cpu, cuda or mps where a file names it", _is_device)
@@ -63,7 +65,7 @@ class EnvConfig:
     """Fewest and most tokens of a prompt that an episode begins with."""
     modulation: Annotated[dict[str, Any], _MODULATION] | None = None
     """Fields of the modulation that differ from its defaults."""
-    reward: Annotated[str, _REWARD] = "tidal"
+    reward: RewardInFiles = "tidal"
     """Name of the reward."""
     reward_weights: dict[str, float] | None = None
     """Weights of the reward terms that differ from their defaults."""

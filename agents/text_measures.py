@@ -24,6 +24,7 @@ from agents.text_statistics import distinct
 from lm.bundle import Bundle
 from lm.checks import check_fields
 from lm.errors import InvalidValueError
+from lm.passed_files import BundledInFiles, TextInFiles
 from lm.text_config import context_length_of
 from tidal_gym.judge import DEFAULT_JUDGE
 from tidal_gym.language_model_judge import load_judge
@@ -40,10 +41,10 @@ FEWEST_TEXTS = 2 * GROUPS
 class TextMeasuresConfig:
     """What texts are compared with."""
 
-    judge: str = DEFAULT_JUDGE
+    judge: BundledInFiles = DEFAULT_JUDGE
     """Model that reads the texts: a bundled name, a folder or a hub id, with their vocabulary. What it finds says most
     where it neither wrote them nor was the reward."""
-    human: str | None = None
+    human: TextInFiles | None = None
     """Human text: a .txt, .jsonl or .parquet file, or a data set on the hub; None: bundled beginnings of stories."""
 
     def __post_init__(self) -> None:

@@ -52,6 +52,28 @@ BundledInFiles = Annotated[str, InFiles("must be a bundled model where a file na
 NotInFiles = Annotated[str, InFiles("may not be chosen by a file", lambda value: False)]
 """What only the command line or Python may give: paths, ids on the hub, ``module:attribute``."""
 
+_TEXT_FILES = (".txt", ".jsonl", ".json", ".parquet", ".csv", ".gz")
+
+
+def _is_inside(name: str) -> bool:
+    path = Path(name)
+    return not path.is_absolute() and ".." not in path.parts and not name.startswith("~")
+
+
+def _is_known_text(name: str) -> bool:
+    is_known = name == "roneneldan/TinyStories" or name.startswith("split:")
+    return is_known or (_is_inside(name) and Path(name).suffix.lower() in _TEXT_FILES)
+
+
+InsideInFiles = Annotated[str, InFiles("must lie in the present folder where a file names it", _is_inside)]
+"""A path to write to: in files a relative one without ``..``."""
+
+TextInFiles = Annotated[str, InFiles("must be a text file in the present folder where a file names it", _is_known_text)]
+"""A source of text: in files a relative path with a suffix of text data, not a data set on the hub."""
+
+UnsetInFiles = Annotated[bool, InFiles("may not be set by a file", lambda value: not value)]
+"""A switch that only the command line may set."""
+
 
 def one_of(*names: str) -> InFiles:
     """The rule that a value is one of these."""
@@ -202,7 +224,7 @@ def _record(kind: Any, value: Any, name: str, is_whole: bool) -> Any:
         if key not in hints:
             near = difflib.get_close_matches(str(key), hints, n=1)
             hint = f"Did you mean `{near[0]}`?" if near else ""
-            raise InvalidValueError(name or kind.__name__, f"has no field {shown(key)}", "it", hint)
+            raise InvalidValueError(name or kind.__name__, "must hold fields that exist", shown(key), hint)
     fields = {
         key: checked(hints[key], one, f"{prefix}{key}", is_whole=is_whole) for key, one in value.items()
     }

@@ -7,6 +7,7 @@ from typing import Literal
 
 from lm.checks import COUNT, LEARNING_RATE, SEED, Bounds, above, at_least, check_fields, require
 from lm.control_codes import ControlCodeConfig
+from lm.passed_files import InsideInFiles, NotInFiles, TextInFiles
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,10 @@ class ModelConfig:
 class DataConfig:
     """Text to train and validate on."""
 
-    train: str = "roneneldan/TinyStories"
+    train: TextInFiles = "roneneldan/TinyStories"
     """A .txt file (documents separated by a line <|endoftext|>), .jsonl, .parquet, or a dataset id on the hub."""
 
-    validation: str | None = None
+    validation: TextInFiles | None = None
     """The same for validation; None cuts the last `validation_fraction` of the training documents off for it.
     `split:NAME` names another split of the training dataset."""
 
@@ -73,10 +74,10 @@ class DataConfig:
     text_field: str = "text"
     """Column that holds the text, for all sources but .txt."""
 
-    cache_dir: str = ".cache/tokens"
+    cache_dir: InsideInFiles = ".cache/tokens"
     """Folder of the tokenised copies."""
 
-    tokenizer: str | None = None
+    tokenizer: NotInFiles | None = None
     """Folder or hub id of a tokenizer; None trains a byte-level BPE on the training text."""
 
     vocab_size: int = 4096

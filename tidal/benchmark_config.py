@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 from agents.decoders import DECODER_FAMILIES
+from agents.env_config import RewardInFiles
 from agents.text_measures import FEWEST_TEXTS, TextMeasuresConfig
 from agents.training_config import TrainConfig
 from lm.bundle import resolve
 from lm.checks import COUNT, SEED, at_least, check_fields, require_integer
 from lm.errors import InvalidValueError
+from lm.passed_files import BundledInFiles, one_of
 
 
 @dataclass(frozen=True)
@@ -19,9 +22,9 @@ class BenchmarkConfig:
 
     training: TrainConfig = field(default_factory=TrainConfig)
     """Environment, recipe and first seed of the controllers; also a YAML file."""
-    model: str | None = None
+    model: BundledInFiles | None = None
     """Language model in place of the recipe's: a bundled name, a folder or a hub id."""
-    reward: str | None = None
+    reward: RewardInFiles | None = None
     """Reward in place of the recipe's."""
     total_steps: int | None = None
     """Env steps (tokens) that a controller learns from in place of the recipe's; a warm start keeps its share."""
@@ -39,7 +42,7 @@ class BenchmarkConfig:
     """Held-out episodes of everyone, at least 1."""
     evaluation_seed: int = 1
     """Seed of the held-out episodes, at least 0."""
-    heldout_prompts: str = "heldout"
+    heldout_prompts: Annotated[str, one_of("train", "heldout")] = "heldout"
     """"heldout" (bundled openings), or a text file with one prompt a line."""
     oracle_episodes: int = 128
     """The first so many of them for the one-step oracle, which is slow; 0 leaves it out."""

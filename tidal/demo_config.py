@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from lm.checks import COUNT, SEED, at_least, check_fields
+from lm.passed_files import BundledInFiles
 
 
 @dataclass(frozen=True)
 class DemoConfig:
     """The demonstration. The defaults take about four minutes on two cores."""
 
-    model: str = "tidal-tiny"
+    model: BundledInFiles = "tidal-tiny"
     """Language model: a bundled name, a folder or a hub id."""
     seed: int = 0
     """Seed of everything, at least 0."""

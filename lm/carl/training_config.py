@@ -7,13 +7,14 @@ from typing import Literal
 
 from lm.checks import COUNT, LEARNING_RATE, SEED, above, at_least, check_fields
 from lm.errors import InvalidValueError
+from lm.passed_files import BundledInFiles, NotInFiles, TextInFiles
 
 
 @dataclass(frozen=True)
 class CarlDataConfig:
     """What is trained on."""
 
-    source: str = "tidal_gym/prompts/train.txt"
+    source: TextInFiles = "tidal_gym/prompts/train.txt"
     """Text file (documents separated by a line `<|endoftext|>`, or see `by_line`), .jsonl, .parquet, or a dataset id
     on the hub."""
     by_line: bool = False
@@ -92,11 +93,11 @@ class PolicyConfig:
     """How the CARL scores become one number."""
     adaptive_weights: bool = False
     """Whether the weights of the scores follow the phase of the previous batch."""
-    judge: str | None = None
+    judge: BundledInFiles | None = None
     """Model that coherence is measured with: a bundled name, a folder or a hub id; None: the model before training."""
     task_words: tuple[str, ...] = ()
     """A task: 1 for a completion that contains one of these words, else 0. None: no such task."""
-    task_reward: str | None = None
+    task_reward: NotInFiles | None = None
     """Another task: a reward function of TRL's kind, as "module:attribute"."""
     task_weight: float = 1.0
     """Weight of the task rewards, above 0."""
@@ -123,7 +124,7 @@ class CarlTrainConfig:
 
     method: Literal["sft", "grpo", "sft-then-grpo"] = "grpo"
     """Supervised fine-tuning, policy optimisation, or the first until the model has crystallised and then the other."""
-    model: str = "tidal-tiny"
+    model: BundledInFiles = "tidal-tiny"
     """Causal LM to train: a bundled name, a folder or a hub id."""
     data: CarlDataConfig = field(default_factory=CarlDataConfig)
     sft: FineTuningConfig = field(default_factory=FineTuningConfig)

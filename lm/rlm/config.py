@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lm.checks import COUNT, LEARNING_RATE, SEED, Bounds, above, at_least, check_fields, require
+from lm.passed_files import NotInFiles
 from lm.pretraining_config import ModelConfig
 from lm.rlm.grammar import RandomGrammar
 
@@ -22,7 +23,7 @@ class GrammarConfig:
     """Inverse temperature of the rules, above 0."""
     seed: int = 0
     """Of the rules, at least 0."""
-    file: str | None = None
+    file: NotInFiles | None = None
     """A saved grammar, in place of what is above."""
 
     def __post_init__(self) -> None:

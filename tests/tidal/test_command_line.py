@@ -78,7 +78,7 @@ def test_print_config_can_be_read_back(tidal: Tidal, tmp_path: Path, command: st
         "pretrain": ["--output", "run"],
         "train": ["--output", "run"],
         "evaluate": ["--agent", "neutral"],
-        "statistics": ["--model", "model", "--data", "data.txt"],
+        "statistics": ["--model", "rlm-tiny", "--data", "data.txt"],
         "carl": ["constants"],
         "rlm": ["train", "--output", "run"],
     }.get(command, [])
@@ -111,9 +111,27 @@ def test_bad_options_are_one_line(tidal: Tidal, arguments: list[str], says: str)
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("ppo: {gama: 0.5}", "'gama'"),
-        ("warm_start:\n  # env_steps: 20000\n", "one that is empty has to be left out"),
-        ("ppo: 3", "one that is empty has to be left out"),
+        ("ppo: {gama: 0.5}", "Received 'gama'. Did you mean `gamma`?"),
+        ("typo: {}", "must hold options of `tidal train` only. Received 'typo'."),
+        ("ppo: {gamma: }", "`ppo.gamma` must be a finite number. Received None."),
+        ("ppo: {gamma: .inf}", "`ppo.gamma` must be a finite number. Received inf."),
+        ("ppo: {gamma: high}", "`ppo.gamma` must be a finite number. Received 'high'."),
+        ("ppo: {gamma: 0.5, gamma: 0.9}", "the key 'gamma' stands twice"),
+        ("env: &a {model: tidal-tiny}\nppo: *a\n", "it holds the alias *a (line 2)"),
+        ("env: !!python/object/apply:os.system ['touch ran']", "could not determine a constructor"),
+        ("env: {class_path: evil_module.X}", "`env` must hold fields that exist. Received 'class_path'."),
+        ("env: {carl: {class_path: evil_module.X}}", "Received 'class_path'."),
+        ("env: {modulation: {class_path: evil_module.X}}", "may only have the keys"),
+        ("env: {reward: 'math:pi'}", "`env.reward` must be a registered reward where a file names it"),
+        ("env: {model: somebody/model}", "`env.model` must be a bundled model where a file names it"),
+        ("overwrite: true", "`overwrite` may not be set by a file"),
+        ("output: /tmp/elsewhere", "`output` must lie in the present folder"),
+        ("- 1", "it holds no mapping of options but list"),
+        ("", "it holds no mapping of options but NoneType"),
+        ("a: " + "[" * 5000, "nested deeper than"),
+        ("a: \"unfinished", "(line "),
+        ("warm_start:\n  # env_steps: 20000\n", "`warm_start` must be a mapping of names to values. Received None."),
+        ("ppo: 3", "`ppo` must be a mapping of names to values. Received 3."),
     ],
 )
 def test_mistakes_in_yaml(tidal: Tidal, tmp_path: Path, content: str, says: str) -> None:
@@ -122,6 +140,33 @@ def test_mistakes_in_yaml(tidal: Tidal, tmp_path: Path, content: str, says: str)
     code, _, err = tidal("train", "--config", config, "--output", tmp_path / "run")
     assert code == 2 and says in err and err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_files_that_are_no_text_are_named(tidal: Tidal, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    for content, says in ((b"seed: \xff", "byte 6 is not UTF-8"), (b"#" * 300_000, "at most 262,144 are read")):
+        config.write_bytes(content)
+        code, _, err = tidal("train", "--config", config, "--output", tmp_path / "run")
+        assert code == 2 and says in err and err.count("\n") == 1
+    code, _, err = tidal("train", "--config", tmp_path / "nowhere.yaml", "--output", tmp_path / "run")
+    assert code == 2 and "it is no regular file" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--ppo", "--env", "--env.carl"])
+def test_files_of_sections_are_read_as_carefully(
+    tidal: Tidal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str
+) -> None:
+    (tmp_path / "evil_module.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    section = tmp_path / "section.yaml"
+    section.write_text("class_path: evil_module.X", encoding="utf-8")
+    for value in (section, "evil_module.X", '{"class_path": "evil_module.X"}'):
+        code, _, err = tidal("train", option, value, "--output", tmp_path / "run")
+        assert code == 2 and err.count("\n") == 1
+    assert not (tmp_path / "ran").exists()
+    section.write_text("weight: 0.5" if option == "--env.carl" else "{}", encoding="utf-8")
+    code, out, err = tidal("train", option, section, "--output", "run", "--print_config")
+    assert code == 0, err
 
 
 def test_broken_rules_are_one_line(tidal: Tidal, tmp_path: Path) -> None:

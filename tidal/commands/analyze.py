@@ -10,9 +10,10 @@ from jsonargparse import ArgumentParser
 
 from agents.analysis_config import AnalysisConfig
 from agents.env_config import EnvConfig
+from lm.passed_files import BundledInFiles, InsideInFiles
 from tidal import agent_names
 from tidal.console import output, print_figures, progress
-from tidal.parsing import config_of, instantiated, new_parser
+from tidal.parsing import add_overwrite, config_of, instantiated, new_parser
 
 if TYPE_CHECKING:
     from agents.trajectory_analysis import Analysis
@@ -22,14 +23,14 @@ def make_parser() -> ArgumentParser:
     """The command's options."""
     parser = new_parser("analyze", "Watch an agent set the gates: statistics, phase changes, tokens, prompts, extreme "
         "settings, and stories to read token by token.")  # fmt: skip
-    add = parser.add_argument
+    add = parser.add_option
     add("--agent", type=str, required=True, help=f"Agent: {agent_names.HELP}.")
-    add("--output", type=str, required=True, help="Folder for figures and page.")
-    add("--overwrite", action="store_true", help="Replace the analysis in the folder.")
-    add("--model", type=str | None, default=None, help="The same as --env.model, and goes before it.")
+    add("--output", type=InsideInFiles, required=True, help="Folder for figures and page.")
+    add_overwrite(parser, "Replace the analysis in the folder.")
+    add("--model", type=BundledInFiles | None, default=None, help="The same as --env.model, and goes before it.")
     add("--env", type=EnvConfig, default=EnvConfig(), help="Environment. What is left at its default is taken from the "
         "one that the controller was trained in.")  # fmt: skip
-    parser.add_class_arguments(AnalysisConfig)
+    parser.add_options_of(AnalysisConfig)
     return parser
 
 

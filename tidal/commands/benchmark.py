@@ -23,12 +23,12 @@ def make_parser() -> ArgumentParser:
         "compare them on the same held-out episodes, and write JSON, plots and a report (needs the extras "
         "`eval` and `tune`).")  # fmt: skip
     add_run_folder(parser)
-    add = parser.add_argument
+    add = parser.add_option
     add("--quick", action="store_true", help="Fewer steps, seeds and episodes: some minutes on two cores.")
     add("--report_only", action="store_true", help="Run nothing; put together what the folder holds.")
     add("--workers", type=int | None, default=None, help="Processes that stages run in, at least 1; without it, as "
         "many as there are cores.")  # fmt: skip
-    parser.add_class_arguments(BenchmarkConfig)
+    parser.add_options_of(BenchmarkConfig)
     return parser
 
 

@@ -34,8 +34,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _phi_parser() -> ArgumentParser:
     parser = new_parser("carl phi", "The order parameter Φ = 1 − H/log V of each prediction.")
-    parser.add_argument("logits", type=str, help="Logits (T, V) or (B, T, V): .npy, or .npz with an array `logits`.")
-    parser.add_argument("--json", action="store_true", help="Print JSON, with Φ and entropy of every token.")
+    parser.add_option("logits", type=str, help="Logits (T, V) or (B, T, V): .npy, or .npz with an array `logits`.")
+    parser.add_option("--json", action="store_true", help="Print JSON, with Φ and entropy of every token.")
     return parser
 
 
@@ -57,7 +57,7 @@ def _phi(options: Namespace) -> int:
 
 def _reward_parser() -> ArgumentParser:
     parser = new_parser("carl reward", "The CARL reward of sequences, from their logits and tokens.")
-    add = parser.add_argument
+    add = parser.add_option
     add("logits", type=str, help="Logits (T, V) or (B, T, V) of a model that read the tokens: .npy, or .npz with an "
         "array `logits`.")  # fmt: skip
     add("--token_ids", type=str | None, default=None, help="Tokens (T,) or (B, T): .npy or .npz. Without it, the array "
@@ -113,9 +113,9 @@ def _gate_parser() -> ArgumentParser:
     from lm.carl.constants import SIGMA
 
     parser = new_parser("carl gate-check", "Whether an answer of this mean Φ should be acted on.")
-    parser.add_argument("phi", type=float, help="Mean Φ of the answer, at most 1.")
-    parser.add_argument("--threshold", type=float, default=SIGMA, help="Mean Φ below which to abstain, at most 1.")
-    parser.add_argument("--json", action="store_true", help="Print JSON.")
+    parser.add_option("phi", type=float, help="Mean Φ of the answer, at most 1.")
+    parser.add_option("--threshold", type=float, default=SIGMA, help="Mean Φ below which to abstain, at most 1.")
+    parser.add_option("--json", action="store_true", help="Print JSON.")
     return parser
 
 
@@ -132,8 +132,8 @@ def _gate(options: Namespace) -> int:
 
 def _constants_parser() -> ArgumentParser:
     parser = new_parser("carl constants", "The published constants.")
-    parser.add_argument("--dimension", type=int, default=768, help="Embedding dimension d of T*(d), at least 1.")
-    parser.add_argument("--json", action="store_true", help="Print JSON.")
+    parser.add_option("--dimension", type=int, default=768, help="Embedding dimension d of T*(d), at least 1.")
+    parser.add_option("--json", action="store_true", help="Print JSON.")
     return parser
 
 

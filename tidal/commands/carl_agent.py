@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from jsonargparse import ArgumentParser, Namespace
 
+from lm.passed_files import BundledInFiles
 from tidal.console import errors, print_text
 from tidal.parsing import new_parser
 
@@ -16,13 +17,14 @@ def make_parser() -> ArgumentParser:
     from lm.carl.constants import SIGMA
 
     parser = new_parser("carl agent", "Answer a prompt, or abstain if the model was not coherent.")
-    add = parser.add_argument
+    add = parser.add_option
     add(
         "prompt",
         type=str,
         help="What to answer; a message where the model has a chat template, else a text to continue.",
     )
-    add("--model", type=str, default="tidal-tiny", help="Language model: a bundled name, a folder or a hub id.")
+    add("--model", type=BundledInFiles, default="tidal-tiny",
+        help="Language model: a bundled name, a folder or a hub id.")  # fmt: skip
     add("--threshold", type=float, default=SIGMA, help="Mean Φ below which to abstain, at most 1.")
     add("--max_tokens", type=int, default=64, help="Most tokens to write, at least 1.")
     add("--temperature", type=float, default=0.0, help="Of the draws, at least 0; 0 takes the most probable token.")

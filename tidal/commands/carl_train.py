@@ -16,7 +16,7 @@ def make_parser() -> ArgumentParser:
 
     parser = new_parser("carl train", "Train a language model with coherence rewards (needs the extra `trl`).")
     add_run_folder(parser)
-    parser.add_class_arguments(CarlTrainConfig)
+    parser.add_options_of(CarlTrainConfig)
     return parser
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 from rich.panel import Panel
 
+from lm.passed_files import InsideInFiles
 from lm.paths import user_path
 from tidal.console import errors, output, print_next, progress
 from tidal.demo_config import DemoConfig
-from tidal.parsing import config_of, new_parser
+from tidal.parsing import add_overwrite, config_of, new_parser
 
 if TYPE_CHECKING:
     from tidal.demo import DemoResult
@@ -25,14 +26,15 @@ def make_parser() -> ArgumentParser:
     """The command's options."""
     parser = new_parser("demo", "Train a controller for a language model, compare it on held-out prompts with the best "
         "static setting and other baselines, and write a report.")  # fmt: skip
-    add = parser.add_argument
+    add = parser.add_option
     add(
-        "--output", type=str | None, default=None, help="Folder for results and report. Without it, a new one in runs/."
+        "--output", type=InsideInFiles | None, default=None,
+            help="Folder for results and report. Without it, a new one in runs/."
     )
-    add("--overwrite", action="store_true", help="Replace the demonstration in the folder.")
+    add_overwrite(parser, "Replace the demonstration in the folder.")
     add("--quick", action="store_true", help="Walk through all phases in seconds, too short to learn anything; "
         "replaces the numbers of steps, settings and episodes.")  # fmt: skip
-    parser.add_class_arguments(DemoConfig)
+    parser.add_options_of(DemoConfig)
     return parser
 
 

@@ -5,35 +5,40 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Annotated
 
 from jsonargparse import ArgumentParser
 
 from agents.env_config import EnvConfig
+from lm.passed_files import BundledInFiles, InsideInFiles, TextInFiles, one_of
 from lm.paths import user_path
 from tidal import agent_names
 from tidal.console import errors, output, progress
-from tidal.parsing import instantiated, new_parser
+from tidal.parsing import add_overwrite, instantiated, new_parser
 
 
 def make_parser() -> ArgumentParser:
     """The command's options."""
     parser = new_parser("evaluate", "Compare agents on the same prompts with the same random numbers.")
-    add = parser.add_argument
+    add = parser.add_option
     add("--agent", type=str, nargs="+", required=True, help=f"Agents: {agent_names.HELP}.")
-    add("--prompts", type=str, default="heldout", help='"heldout" or "train" (bundled openings), or a UTF-8 text file '
+    add("--prompts", type=Annotated[str, one_of("train", "heldout")], default="heldout",
+        help='"heldout" or "train" (bundled openings), or a UTF-8 text file '
         "with an opening a line.")  # fmt: skip
     add("--episodes", type=int, default=256, help="Episodes of each agent, at least 1.")
     add("--num_envs", type=int, default=64, help="Episodes that run side by side, at least 1.")
     add("--seed", type=int, default=0, help="Seed of the episodes, at least 0.")
-    add("--model", type=str | None, default=None, help="The same as --env.model, and goes before it.")
+    add("--model", type=BundledInFiles | None, default=None, help="The same as --env.model, and goes before it.")
     add("--env", type=EnvConfig, default=EnvConfig(), help="Environment. What is left at its default is taken from the "
         "one that the first controller among the agents was trained in.")  # fmt: skip
     add("--measures", action="store_true", help="Measure the texts, and how far they are from human text as long.")
-    add("--judge", type=str, default="tidal-judge", help="Model that reads the texts for the measures.")
-    add("--human", type=str | None, default=None, help="Human text for the measures: a .txt, .jsonl or .parquet file; "
+    add("--judge", type=BundledInFiles, default="tidal-judge", help="Model that reads the texts for the measures.")
+    add("--human", type=TextInFiles | None, default=None,
+        help="Human text for the measures: a .txt, .jsonl or .parquet file; "
         "without it, bundled beginnings of stories.")  # fmt: skip
-    add("--output", type=str | None, default=None, help="JSON file for all figures, returns and sample texts.")
-    add("--overwrite", action="store_true", help="Replace the file if it exists.")
+    add("--output", type=InsideInFiles | None, default=None,
+        help="JSON file for all figures, returns and sample texts.")  # fmt: skip
+    add_overwrite(parser, "Replace the file if it exists.")
     return parser
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from lm.passed_files import BundledInFiles, InsideInFiles, NotInFiles
 from tidal.console import output, print_text
 from tidal.parsing import new_parser
 
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
 def make_parser() -> ArgumentParser:
     """The command's options."""
     parser = new_parser("generate", "Continue a text: plainly, with fixed gates, or with a controller.")
-    add = parser.add_argument
+    add = parser.add_option
     add("prompt", type=str, help="Text to continue.")
     add("--gates", type=float, nargs=3, metavar=("CREATIVITY", "FOCUS", "STABILITY"), help="Fixed gates in [0, 1].")
-    add("--controller", type=str | None, default=None, help="Folder of a controller, which sets the gates.")
-    add("--model", type=str | None, default=None, help="Language model: a bundled name, a folder or a hub id. "
+    add("--controller", type=InsideInFiles | None, default=None, help="Folder of a controller, which sets the gates.")
+    add("--model", type=BundledInFiles | None, default=None,
+        help="Language model: a bundled name, a folder or a hub id. "
         "Without it, the one that the controller was trained for, else tidal-tiny.")  # fmt: skip
-    add("--statistics", type=str | None, default=None, help="File of the model's reference statistics. Without it, the "
+    add("--statistics", type=NotInFiles | None, default=None,
+        help="File of the model's reference statistics. Without it, the "
         "one in the model's folder.")  # fmt: skip
     add("--max_tokens", type=int, default=200, help="Most tokens to draw, at least 1.")
     add("--temperature", type=float | None, default=None, help="Temperature at the middle of the creativity gate, "

@@ -16,7 +16,7 @@ def make_parser() -> ArgumentParser:
 
     parser = new_parser("pretrain", "Train a language model on text, and save it with tokenizer and statistics.")
     add_run_folder(parser)
-    parser.add_class_arguments(PretrainConfig)
+    parser.add_options_of(PretrainConfig)
     return parser
 
 

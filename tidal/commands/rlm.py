@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from lm.paths import user_path
 from tidal.console import print_figures, print_next, progress
-from tidal.parsing import add_run_folder, config_of, new_parser
+from tidal.parsing import CommandParser, add_run_folder, config_of, new_parser
 
 TRAIN = "Train a model on the sentences of a random grammar, measured against the best possible one."
 SWEEP = "Train a model for each of several values and grammars: how far from the optimum does it end?"
@@ -17,7 +17,7 @@ SWEEP = "Train a model for each of several values and grammars: how far from the
 
 def make_parser() -> ArgumentParser:
     """The command's options."""
-    parser = ArgumentParser(
+    parser = CommandParser(
         prog="tidal rlm",
         description="Language models on random grammars, where the best possible one is known.",
         exit_on_error=False,
@@ -35,7 +35,7 @@ def train_parser() -> ArgumentParser:
 
     parser = new_parser("rlm train", TRAIN)
     add_run_folder(parser)
-    parser.add_class_arguments(RLMConfig)
+    parser.add_options_of(RLMConfig)
     return parser
 
 
@@ -45,7 +45,7 @@ def sweep_parser() -> ArgumentParser:
 
     parser = new_parser("rlm sweep", SWEEP)
     add_run_folder(parser)
-    parser.add_class_arguments(SweepConfig)
+    parser.add_options_of(SweepConfig)
     return parser
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from rich.table import Table
 
+from lm.passed_files import BundledInFiles, TextInFiles
 from tidal.console import output, print_figures
 from tidal.parsing import new_parser
 
@@ -16,11 +17,13 @@ from tidal.parsing import new_parser
 def make_parser() -> ArgumentParser:
     """The command's options."""
     parser = new_parser("score", "Loss, perplexity and bits per byte of a text under a language model.")
-    add = parser.add_argument
+    add = parser.add_option
     add("text", type=str, nargs="?", help="Text to score; - reads it from standard input.")
-    add("--file", type=str | None, default=None, help="File to score instead: .txt (documents separated by a line "
+    add("--file", type=TextInFiles | None, default=None,
+        help="File to score instead: .txt (documents separated by a line "
         "<|endoftext|>), or .jsonl or .parquet with a column `text`.")  # fmt: skip
-    add("--model", type=str, default="tidal-tiny", help="Language model: a bundled name, a folder or a hub id.")
+    add("--model", type=BundledInFiles, default="tidal-tiny",
+        help="Language model: a bundled name, a folder or a hub id.")  # fmt: skip
     add("--per_token", action="store_true", help="Show the surprisal of each token, and what was more likely.")
     add("--top_k", type=int, default=3, help="Most probable tokens to show with --per_token, at least 0.")
     add("--json", action="store_true", help="Print JSON.")

@@ -7,24 +7,27 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from lm.passed_files import BundledInFiles, InsideInFiles, TextInFiles
 from tidal.console import errors, print_figures, print_next
-from tidal.parsing import new_parser
+from tidal.parsing import add_overwrite, new_parser
 
 
 def make_parser() -> ArgumentParser:
     """The command's options."""
     parser = new_parser("statistics", "Measure the statistics that the environment needs of a model on human text: "
         "its mean entropy H*, and unigram and bigram counts.")  # fmt: skip
-    add = parser.add_argument
-    add("--model", type=str, required=True, help="Language model: a bundled name, a folder or a hub id.")
-    add("--data", type=str, required=True, help="Text: a .txt file (documents separated by a line <|endoftext|>), "
+    add = parser.add_option
+    add("--model", type=BundledInFiles, required=True, help="Language model: a bundled name, a folder or a hub id.")
+    add("--data", type=TextInFiles, required=True,
+        help="Text: a .txt file (documents separated by a line <|endoftext|>), "
         ".jsonl, .parquet, or a dataset id on the hub.")  # fmt: skip
     add("--text_field", type=str, default="text", help="Column that holds the text, for all sources but .txt.")
     add("--held_out", type=float, default=0.02, help="Share of the documents, the last ones, that H* is measured on, "
         "in (0, 1). The others are counted.")  # fmt: skip
-    add("--output", type=str | None, default=None, help="File to write. Without it, the one in the model's folder, "
+    add("--output", type=InsideInFiles | None, default=None,
+        help="File to write. Without it, the one in the model's folder, "
         "where it is found by itself.")  # fmt: skip
-    add("--overwrite", action="store_true", help="Replace the file if it exists.")
+    add_overwrite(parser, "Replace the file if it exists.")
     return parser
 
 

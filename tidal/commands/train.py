@@ -9,6 +9,7 @@ from dataclasses import replace
 from jsonargparse import ArgumentParser
 
 from agents.training_config import TrainConfig
+from lm.passed_files import BundledInFiles
 from lm.paths import user_path
 from tidal.console import print_figures, print_next, progress
 from tidal.parsing import add_run_folder, config_of, new_parser
@@ -18,8 +19,9 @@ def make_parser() -> ArgumentParser:
     """The command's options."""
     parser = new_parser("train", "Train a controller that sets the gates of a language model, token by token.")
     add_run_folder(parser)
-    parser.add_argument("--model", type=str | None, default=None, help="The same as --env.model, and goes before it.")
-    parser.add_class_arguments(TrainConfig)
+    parser.add_option("--model", type=BundledInFiles | None, default=None,
+        help="The same as --env.model, and goes before it.")  # fmt: skip
+    parser.add_options_of(TrainConfig)
     return parser
 
 

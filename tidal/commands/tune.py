@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser
 from agents.env_config import EnvConfig
 from lm.checks import COUNT, SEED, check_fields
 from lm.errors import CheckpointError
+from lm.passed_files import BundledInFiles
 from tidal.console import print_figures, print_next, progress
 from tidal.parsing import add_run_folder, instantiated, new_parser
 
@@ -39,12 +40,12 @@ def make_parser() -> ArgumentParser:
     """The command's options."""
     parser = new_parser("tune", "Tune decoding methods, each with the same number of environment steps.")
     add_run_folder(parser)
-    add = parser.add_argument
+    add = parser.add_option
     add("--decoder", type=str, nargs="+", default=[], help="Decoding methods; all of them if none is named.")
     add("--env_steps", type=int, default=200_000, help="Most env steps (tokens) for each method.")
     add("--num_envs", type=int, default=64, help="Episodes that run side by side, at least 1.")
     add("--seed", type=int, default=0, help="Seed of search and episodes, at least 0.")
-    add("--model", type=str | None, default=None, help="The same as --env.model, and goes before it.")
+    add("--model", type=BundledInFiles | None, default=None, help="The same as --env.model, and goes before it.")
     add("--env", type=EnvConfig, default=EnvConfig(), help="Environment, whose prompts are tuned on.")
     return parser
 

@@ -1,0 +1,63 @@
+"""YAML files of options: plain data alone, so that one from elsewhere can neither run code nor grow without bound."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lm.errors import CheckpointError, InvalidValueError
+from lm.passed_files import MAX_DEPTH, read_text, require_depth, without_repeated_keys
+
+MAX_BYTES = 256 * 2**10
+"""Largest file of options [bytes]."""
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """No tags beyond plain data, no aliases, no key twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.MarkedYAMLError(problem=f"it holds the alias *{event.anchor}", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        if isinstance(node, yaml.MappingNode):
+            keys = [(self.construct_object(key, deep=True), None) for key, _ in node.value]
+            without_repeated_keys(keys)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 takes 1e-3 for text.
+_PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Options in a YAML file.
+
+    Raises:
+        InvalidValueError: it cannot be read, is not YAML, or holds no mapping; says why, and where in the file.
+    """
+    try:
+        content = yaml.load(read_text(path, max_bytes=MAX_BYTES), Loader=_PlainLoader)
+        require_depth(content)
+    except RecursionError as error:
+        raise _refused(path, f"it is nested deeper than {MAX_DEPTH} levels") from error
+    except yaml.MarkedYAMLError as error:
+        line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
+        raise _refused(path, f"{error.problem}{line}") from error
+    except (yaml.YAMLError, CheckpointError, ValueError, TypeError) as error:
+        raise _refused(path, str(error).rstrip(".")) from error
+    if not isinstance(content, dict):
+        raise _refused(path, f"it holds no mapping of options but {type(content).__name__}")
+    return content
+
+
+def _refused(path: str | Path, reason: str) -> InvalidValueError:
+    rule = "must be a YAML file of options, without aliases, tags and repeated keys"
+    return InvalidValueError("config", rule, f"{path}: {' '.join(reason.split())}")
