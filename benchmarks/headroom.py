@@ -1,11 +1,11 @@
-"""What each gate could earn for the next token, and how much of that the observation tells.
+"""Potential gain of each gate on the next token's reward, with the exact reward and with predicted rewards.
 
-In states that noisy static gates lead to, the exact expected reward of every action of a grid is asked for. In some of
-the states networks learn what each action earns more than the best constant one, from the 64 numbers or from all that
-the model knows (its whole final hidden state and 16 largest log-probabilities); in the other states, which they have
-not seen, the action that they think best, on the average, is looked up. With a gate held at the best constant's value,
-that gate is left out. What networks of this size do not find is a lower bound of what there is to be found. Standard
-errors are those of the means of rows, which are series of episodes.
+States are sampled with noisy static gates, and the exact expected reward of every action of a grid is computed in
+each. On some of the states, networks learn to predict the difference of each action's reward from that of the best
+constant action: from the 64 observations, or from these, the final hidden state and the 16 largest log-probabilities.
+On the other states, the action with the highest mean prediction is evaluated. Without a gate, actions are limited to
+those with the gate's value in the best constant action. The gain of networks of this size is a lower bound. Standard
+errors are over the means of rows; a row is a series of episodes.
 
     python benchmarks/headroom.py --reward tidal --static 0.2957 0 0.0248
     python benchmarks/headroom.py --reward judge --static 0.2283 0.3804 0
@@ -38,7 +38,7 @@ ROWS = 64
 
 
 class States(NamedTuple):
-    """What was asked in S states."""
+    """Observations, model features and exact rewards of A actions in S states."""
 
     observations: NDArray[np.float32]  # (S, 64)
     model: NDArray[np.float32]  # (S, D + 16)
@@ -46,7 +46,7 @@ class States(NamedTuple):
 
 
 def main() -> None:
-    """Ask, learn, look up, write."""
+    """Sample states, train the networks, evaluate their choices, write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reward", default="tidal")
     parser.add_argument("--static", type=float, nargs=3, required=True, help="gates that lead to the states")
@@ -80,9 +80,9 @@ def main() -> None:
         "observation": learn(known.observations, known.rewards, unseen.observations, constant),
         "observation, hidden state and log-probabilities": learn(both[0], known.rewards, both[1], constant),
     }
-    for who, predicted in predictions.items():
-        result[who] = {name: gained(kept[predicted[:, kept].argmax(axis=1)]) for name, kept in everything.items()}
-        print(who, result[who], flush=True)
+    for source, predicted in predictions.items():
+        result[source] = {name: gained(kept[predicted[:, kept].argmax(axis=1)]) for name, kept in everything.items()}
+        print(source, result[source], flush=True)
     print(write_result(f"headroom-{arguments.reward}", result))
 
 
@@ -106,7 +106,7 @@ def ask(reward: str, static: NDArray[np.float64], grid: NDArray[np.float32], ste
 def learn(
     known: NDArray[np.float32], rewards: NDArray[np.float64], unseen: NDArray[np.float32], constant: int
 ) -> NDArray[np.float32]:
-    """(S, A) what networks expect of unseen features (S, F), learned from known ones and the rewards (S', A)."""
+    """(S, A) mean predictions for unseen features (S, F) of networks trained on known ones with rewards (S', A)."""
     mean, deviation = known.mean(axis=0), known.std(axis=0) + 1e-6
     features, asked = (torch.as_tensor((values - mean) / deviation) for values in (known, unseen))
     more = rewards - rewards[:, [constant]]

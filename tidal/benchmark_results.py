@@ -189,7 +189,7 @@ def _claims(
     frozen: Sequence[FrozenGateCost],
     texts: Sequence[TextAdvantage],
 ) -> list[Json]:
-    """What was to be shown, whether it was, and the evidence; of what there are results for."""
+    """The hypotheses for which there are results: text, whether it holds, and the evidence."""
     claims = []
 
     def claim(text: str, holds: bool, evidence: str) -> None:
