@@ -9,6 +9,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from lm.terminal_text import shown_controls
 from tidal_gym.actions import GATE_NAMES
 from tidal_gym.rendering import GATE_COLORS, gate_color
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def token_text(text: str, gates: Sequence[float]) -> Text:
     """A token in the colour of its gates."""
-    return Text(text, style="rgb({},{},{})".format(*gate_color(gates)))
+    return Text(shown_controls(text), style="rgb({},{},{})".format(*gate_color(gates)))
 
 
 def legend(tokens: Sequence[GeneratedToken]) -> Text:

@@ -7,10 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console, ConsoleDimensions
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from lm.terminal_text import shown_controls
 
 
 class _Stream(Console):
@@ -23,6 +26,10 @@ class _Stream(Console):
     @size.setter
     def size(self, new_size: tuple[int, int]) -> None:
         self._width, self._height = new_size
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Every string that is printed comes through here, in tables too; control characters are shown."""
+        return super().render_str(shown_controls(text), **options)
 
 
 _UNLIMITED_WIDTH = 100_000
@@ -48,6 +55,7 @@ SECONDS_BETWEEN_LINES = 10.0
 @contextmanager
 def progress(description: str) -> Iterator[Update]:
     """Show how far a task is: a bar in a terminal, elsewhere a line every ten seconds and at the end."""
+    description = shown_controls(description)
     with _bar(description) if errors.is_terminal else _lines(description) as update:
         yield update
 
@@ -92,7 +100,7 @@ def _lines(description: str) -> Iterator[Update]:
 
 def print_text(text: str | Text, style: str | None = None) -> None:
     """Print part of a generated text, and flush; not in a terminal exactly as it is, tabs included."""
-    if output.is_terminal:
+    if output.is_terminal:  # control characters of the text are shown, not obeyed
         output.print(text, style=style, end="", soft_wrap=True)
     else:
         output.file.write(str(text))

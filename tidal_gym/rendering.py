@@ -15,6 +15,7 @@ from rich.panel import Panel
 from rich.text import Text
 from transformers import PreTrainedTokenizerBase
 
+from lm.terminal_text import shown_controls
 from tidal_gym.actions import GATE_NAMES
 
 GATE_COLORS = ((255, 140, 60), (90, 200, 120), (100, 150, 255))
@@ -82,9 +83,9 @@ def gate_color(gates: Sequence[float]) -> tuple[int, int, int]:
 
 def as_text(view: EpisodeView) -> Text:
     """The episode as rich text: the prompt dim, drawn tokens coloured by gate, a legend with the last gates below."""
-    text = Text(view.prompt, style="dim")
+    text = Text(shown_controls(view.prompt), style="dim")
     for piece, gates in zip(view.pieces, view.gates, strict=True):
-        text.append(piece, style="bold rgb({},{},{})".format(*gate_color(gates)))
+        text.append(shown_controls(piece), style="bold rgb({},{},{})".format(*gate_color(gates)))
     text.append(f"\n[{len(view.pieces)}/{view.limit}]", style="dim")
     for gate, name in enumerate(GATE_NAMES):
         value = f"{view.gates[-1, gate]:.2f}" if len(view.gates) else "–"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.wrappers import RecordVideo
 
+from lm.terminal_text import shown_controls
 from tests.tidal_gym.conftest import OPENINGS
 from tidal_gym.rendering import EpisodeView, as_ansi, as_frame, gate_color, token_pieces
 from tidal_gym.vector_env import TidalGatingVectorEnv
@@ -79,7 +80,7 @@ def test_vector_ansi(drawn):
     assert isinstance(pictures, tuple) and len(pictures) == 2
     for picture, text in zip(pictures, env.texts(), strict=True):
         plain = ANSI.sub("", picture)
-        assert plain.startswith(text[:6])
+        assert plain.startswith(shown_controls(text[:6]))
         assert "/12]" in plain
 
 
