@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -25,7 +26,11 @@ class AgentStep(NamedTuple):
 
 
 class Agent(ABC):
-    """Chooses the gates of every row of a vector env."""
+    """Chooses the gates of every row of a vector env.
+
+    :meth:`start` binds an agent to one run of episodes. Callers that run side by side, in threads for instance, each
+    need an agent of their own, which :meth:`copy` gives; :func:`agents.generate_tokens` copies the agent by itself.
+    """
 
     name: str
     """What tables call it."""
@@ -43,6 +48,14 @@ class Agent(ABC):
         """
         gates = self.act(observations)
         return AgentStep(np.asarray(gates), *vector_env.step(gates))
+
+    def copy(self) -> Self:
+        """An agent with the same settings for other episodes. Policy and weights are shared; threads may share them."""
+        twin = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Agent):
+                setattr(twin, name, value.copy())
+        return twin
 
     @abstractmethod
     def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:

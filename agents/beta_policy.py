@@ -7,6 +7,7 @@ Gradients in Continuous Control with Deep Reinforcement Learning using the Beta 
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import Any, cast
 
@@ -162,7 +163,8 @@ class BetaPolicy(ActorCriticPolicy):
         self.optimizer = self.optimizer_class(self.parameters(), lr=learning_rate, **self.optimizer_kwargs)
 
     def _get_action_dist_from_latent(self, latent_pi: Tensor) -> BetaDistribution:
-        return self.action_dist.proba_distribution(self.action_net(latent_pi))
+        # SB3 puts each state's distribution into the policy itself, where another thread would put its own.
+        return copy.copy(self.action_dist).proba_distribution(self.action_net(latent_pi))
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         parameters = super()._get_constructor_parameters()

@@ -16,6 +16,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents.agent import Agent
 from agents.beta_policy import BetaPolicy
+from agents.gaussian_policy import GaussianPolicy
 from agents.observation_statistics import ObservationNormalizer, StatisticsFile
 from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
 from lm.passed_files import read_object, record_from
@@ -29,7 +30,7 @@ WEIGHTS_FILE = "policy.safetensors"
 STATISTICS_FILE = "observation_statistics.json"
 METRICS_FILE = "metrics.json"
 
-POLICIES: dict[str, type[ActorCriticPolicy]] = {"beta": BetaPolicy, "gaussian": ActorCriticPolicy}
+POLICIES: dict[str, type[ActorCriticPolicy]] = {"beta": BetaPolicy, "gaussian": GaussianPolicy}
 
 
 @dataclass(frozen=True)

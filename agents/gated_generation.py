@@ -68,6 +68,7 @@ def generate_tokens(
     config = replace(env, prompts=[prompt], prompt_tokens=whole_prompt, max_episode_steps=max_tokens)
     vector_env = config.make(1, autoreset_mode="Disabled")
     try:
+        agent = agent.copy()  # another thread may run it on an episode of its own
         agent.start(vector_env, seed)
         observations, _ = vector_env.reset(seed=seed)
         decode = vector_env.bundle.tokenizer.decode

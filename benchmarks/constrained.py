@@ -64,7 +64,7 @@ def main() -> None:
         for name, chosen in constraints.items():
             variant = dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, constraint=chosen))
             folder = Path(arguments.output) / f"{name.replace(' ', '-')}-{seed}"
-            controller = train(dataclasses.replace(variant, seed=seed), folder, resume=True)
+            controller = train(dataclasses.replace(variant, seed=seed), folder, resume=folder.exists())
             row: dict[str, Any] = {"seed": seed, **held_out(f"{name}, seed {seed}", controller)}
             if chosen is not None:
                 points = read_learning_curve(folder / CURVE_FILE)

@@ -130,7 +130,8 @@ def models(arguments: argparse.Namespace) -> dict[str, Any]:
     for seed in arguments.grammars:
         start = time.perf_counter()
         run = dataclasses.replace(config, grammar=dataclasses.replace(config.grammar, seed=seed))
-        outcome = train_on_grammar(run, Path(arguments.output) / f"{arguments.part}-{seed}", resume=True)
+        folder = Path(arguments.output) / f"{arguments.part}-{seed}"
+        outcome = train_on_grammar(run, folder, resume=folder.exists())
         test, limits = outcome.final.test, outcome.floors
         last = test.excess_by_position[-1]
         room = limits.uniform - limits.optimum
@@ -166,7 +167,7 @@ def controllers(arguments: argparse.Namespace) -> dict[str, Any]:
     for seed in arguments.seeds:
         start = time.perf_counter()
         folder = Path(arguments.output) / f"controller-{seed}"
-        controller = train(dataclasses.replace(config, seed=seed), folder, resume=True)
+        controller = train(dataclasses.replace(config, seed=seed), folder, resume=folder.exists())
         learned = measure(controller)
         returns.append(learned.mean_return.mean)
         rows.append({"seed": seed, "mean_return": dataclasses.asdict(learned.mean_return),
