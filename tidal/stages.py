@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from typing import Any
 
 from tidal.stage_results import StageResults
@@ -65,11 +68,12 @@ def run_stages(
     failures: dict[str, str] = {}
     attempts: dict[str, int] = {}
     while waiting:
+        alive, ours = multiprocessing.get_context("spawn").Pipe(duplex=False)
         pool = ProcessPoolExecutor(
             workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_begin_worker,
-            initargs=(max(1, cores() // workers),),
+            initargs=(max(1, cores() // workers), alive),
         )
         running: dict[Future[str | None], Stage] = {}
         try:
@@ -77,7 +81,8 @@ def run_stages(
                 _drop_hopeless(waiting, failures)
                 for stage in [one for one in waiting if _is_ready(one, results)][: workers - len(running)]:
                     waiting.remove(stage)
-                    running[pool.submit(_run, stage, results)] = stage
+                    with _workers_unaware_of_interrupts():
+                        running[pool.submit(_run, stage, results)] = stage
                 ended, _ = wait(running, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
                 done = []
                 for future in ended:
@@ -98,7 +103,9 @@ def run_stages(
                 else:
                     failures[stage.name] = "Its process died."
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            ours.close()  # ends the workers
+            pool.shutdown(wait=True, cancel_futures=True)
+            alive.close()
     return failures
 
 
@@ -118,8 +125,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _begin_worker(threads: int) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+@contextmanager
+def _workers_unaware_of_interrupts() -> Iterator[None]:
+    """Start workers with Ctrl-C blocked, which a terminal sends to them too: ending them is this process's business."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_worker(threads: int, alive: Connection) -> None:
+    threading.Thread(target=_end_with_parent, args=(alive,), daemon=True).start()
 
     if "OMP_NUM_THREADS" not in os.environ:
         import torch
@@ -127,10 +144,8 @@ def _begin_worker(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
+def _end_with_parent(alive: Connection) -> None:
+    alive.poll(None)  # until the other end is closed, by the run or by its death
     os._exit(1)  # a stage that goes on after its run was killed would meet the one that takes the run up
 
 
