@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
+from transformers.generation import GenerateDecoderOnlyOutput
 
 from agents.agent import Agent
 from agents.env_config import EnvConfig
+from agents.generate_options import (
+    call_of_generate,
+    give_back_tokenizer,
+    kept_processors,
+    require_honoured,
+    require_uniforms,
+)
+from lm.checks import COUNT, SEED, above, require_integer, require_number
 from lm.errors import InvalidValueError
 from lm.text_config import context_length_of, text_config
 from tidal_gym.actions import NEUTRAL_ACTION, require_gates
@@ -42,7 +53,8 @@ class GeneratedToken:
 
 
 def generate_tokens(
-    agent: Agent, env: EnvConfig, prompt: str, *, max_tokens: int = 50, seed: int = 0, stop: Sequence[str] = ()
+    agent: Agent, env: EnvConfig, prompt: str, *, max_tokens: int = 50, seed: int = 0,
+    stop: str | Sequence[str] = (),
 ) -> Iterator[GeneratedToken]:
     """Continue a prompt, and yield each token as it is drawn. The environment itself does it, with a single row.
 
@@ -52,18 +64,19 @@ def generate_tokens(
         prompt: text to continue, all of it.
         max_tokens: most tokens to draw, at least 1. It is also what an agent takes for the length of the episode.
         seed: of the draws.
-        stop: strings that end the text; the token that completes one is the last.
+        stop: a string, or several, that end the text; the token that completes one is the last.
 
     Raises:
         InvalidValueError: the prompt or a stop string is empty, no token is asked for, or prompt and new tokens
             do not fit into the model's context.
     """
-    if seed < 0:
-        raise InvalidValueError("seed", "must be at least 0", seed)
-    if max_tokens < 1:
-        raise InvalidValueError("max_tokens", "must be at least 1", max_tokens)
-    if not all(stop):
-        raise InvalidValueError("stop", "must hold strings that are not empty", list(stop))
+    require_integer("seed", seed, SEED)
+    require_integer("max_tokens", max_tokens, COUNT)
+    stop = [stop] if isinstance(stop, str) else list(stop)
+    if not all(isinstance(string, str) and string for string in stop):
+        raise InvalidValueError("stop", "must hold strings that are not empty", stop)
+    if not isinstance(prompt, str):
+        raise InvalidValueError("prompt", "must be a string", repr(prompt))
     whole_prompt = (1_000_000, 1_000_000)  # more tokens than any prompt has: all of them are used
     config = replace(env, prompts=[prompt], prompt_tokens=whole_prompt, max_episode_steps=max_tokens)
     vector_env = config.make(1, autoreset_mode="Disabled")
@@ -100,9 +113,11 @@ class GatedGeneration:
     """A decoding method for transformers: ``model.generate(**inputs, custom_generate=GatedGeneration(controller, H))``.
 
     The agent sees the observations, and the model the gates, that the environment would give; every row of the batch
-    is a generation of its own. Length and end come from the generation config and the stopping criteria as usual; how
-    tokens are drawn is the modulation's business, so ``temperature``, ``top_k``, ``top_p`` and logits processors have
-    no effect. Returns the token ids (N, P + T), prompts included, like ``generate``.
+    is a generation of its own. Length, end, streamers, stop strings, stopping criteria, logits processors (applied to
+    the gated logits before the modulation) and the other options of :data:`agents.generate_options.HONOURED` mean what
+    they mean elsewhere in ``generate``. How tokens are drawn is the modulation's business: ``temperature``, ``top_k``,
+    ``num_beams`` and all other options are refused, and what the model's own generation config says of them does not
+    apply. Returns the token ids (N, P + T), prompts included, or a record of them (``return_dict_in_generate``).
 
     ``generate`` also takes ``uniforms`` (N, T in [0, 1)), the random numbers to draw with; by default they come from
     torch's global generator, as for ordinary sampling.
@@ -117,11 +132,15 @@ class GatedGeneration:
     def __init__(
         self, agent: Agent, human_entropy: float, modulation: ModulationConfig | Mapping[str, Any] | None = None
     ) -> None:
-        if not human_entropy > 0:
-            raise InvalidValueError("human_entropy", "must be above 0 nats", human_entropy)
         self.agent = agent
-        self.human_entropy = human_entropy
+        self.human_entropy = require_number("human_entropy", human_entropy, above(0, 1e3))
         self.modulation = settings_from(ModulationConfig, "modulation", modulation)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """Of the call; ``generate`` asks for it while it sorts its options."""
+        give_back_tokenizer()
+        return inspect.signature(self.__call__)
 
     @torch.no_grad()
     def __call__(
@@ -131,10 +150,45 @@ class GatedGeneration:
         *,
         stopping_criteria: StoppingCriteriaList,
         generation_config: GenerationConfig,
+        logits_processor: LogitsProcessorList | None = None,
         uniforms: Tensor | None = None,
+        tokenizer: object = None,
         **kwargs: Any,
-    ) -> Tensor:
-        """Continue prompts (N, P), left-padded where the attention mask (N, P) is 0. Called by ``generate``."""
+    ) -> Tensor | GenerateDecoderOnlyOutput:
+        """Continue prompts (N, P), left-padded where the attention mask (N, P) is 0. Called by ``generate``.
+
+        Raises:
+            InvalidValueError: an option that is not honoured, or text that does not fit into the model's context.
+        """
+        call = call_of_generate()
+        streamer = call.get("streamer")
+        try:
+            require_honoured(model, generation_config, call)
+            processors = kept_processors(logits_processor or LogitsProcessorList(), call)
+            mask = kwargs.get("attention_mask")  # no argument of its own: `generate` would then pass it twice
+            for input_ids in self._draw(  # noqa: B020 - the text so far
+                model, input_ids, mask, processors, stopping_criteria, generation_config, uniforms
+            ):
+                if streamer is not None:
+                    streamer.put(input_ids[:, -1].cpu())
+        finally:
+            if streamer is not None:  # its reader would wait for ever
+                streamer.end()
+        if generation_config.return_dict_in_generate:
+            return GenerateDecoderOnlyOutput(sequences=input_ids)
+        return input_ids
+
+    def _draw(
+        self,
+        model: PreTrainedModel,
+        input_ids: Tensor,
+        mask: Tensor | None,
+        processors: LogitsProcessorList,
+        stopping_criteria: StoppingCriteriaList,
+        generation_config: GenerationConfig,
+        uniforms: Tensor | None,
+    ) -> Iterator[Tensor]:
+        """The texts (N, P + 1), (N, P + 2), ... as they grow."""
         num_rows, prompt_length = input_ids.shape
         context_length = context_length_of(model)
         if generation_config.max_length > context_length:
@@ -142,23 +196,23 @@ class GatedGeneration:
             raise InvalidValueError("max_new_tokens", rule, generation_config.max_length - prompt_length)
         limit = generation_config.max_length - prompt_length
         if uniforms is None:
-            uniforms = torch.rand(num_rows, limit, device=input_ids.device)
-        # Not an argument of its own: `generate` would then pass it twice.
-        generation = self._begin(model, input_ids, kwargs.get("attention_mask"), limit)
+            uniforms = torch.rand(num_rows, limit, device=input_ids.device, dtype=torch.float32)
+        require_uniforms(uniforms, num_rows, limit)
+        generation = self._begin(model, input_ids, mask, limit)
         is_done = torch.zeros(num_rows, dtype=torch.bool, device=input_ids.device)
         for step in range(limit):
             chosen = require_gates(self.agent.act(generation.observe().cpu().numpy()), (num_rows, len(NEUTRAL_ACTION)))
             gates = torch.as_tensor(chosen, dtype=generation.dtype, device=generation.device)
-            q, _ = generation.propose(gates)
+            q, _ = generation.propose(gates, partial(processors, input_ids))
             tokens = draw(q, uniforms[:, step].to(gates))
             generation.accept(gates, generation.outcome(tokens[:, None], q))
             if generation_config._pad_token_tensor is not None:
                 tokens = torch.where(is_done, generation_config._pad_token_tensor, tokens)
             input_ids = torch.cat((input_ids, tokens[:, None]), dim=1)
             is_done = is_done | stopping_criteria(input_ids, None)
+            yield input_ids
             if is_done.all():
                 break
-        return input_ids
 
     def _begin(self, model: PreTrainedModel, input_ids: Tensor, mask: Tensor | None, limit: int) -> Generation:
         num_rows, width = input_ids.shape

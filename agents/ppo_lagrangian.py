@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.cost_critic import CostCritic
 from agents.lagrange_multiplier import LagrangeMultiplier
+from lm.checks import LEARNING_RATE, SHARE, at_least, require_number
 from lm.errors import InvalidValueError
 
 
@@ -87,16 +88,11 @@ class PPOLagrangian(PPO):
 
     def _setup_model(self) -> None:
         for name in ("cost_gamma", "cost_gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InvalidValueError(name, "must be in [0, 1]", getattr(self, name))
-        if not np.isfinite(self.cost_limit):
-            raise InvalidValueError("cost_limit", "must be finite", self.cost_limit)
+            require_number(name, getattr(self, name), SHARE)
+        require_number("cost_limit", self.cost_limit, at_least(-1e6, 1e6))
         for name in ("initial_multiplier", "multiplier_gain"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise InvalidValueError(name, "must be at least 0 and finite", getattr(self, name))
-        if not 0 < self.multiplier_learning_rate < np.inf:
-            rule = "must be above 0 and finite"
-            raise InvalidValueError("multiplier_learning_rate", rule, self.multiplier_learning_rate)
+            require_number(name, getattr(self, name), at_least(0, 1e6))
+        require_number("multiplier_learning_rate", self.multiplier_learning_rate, LEARNING_RATE)
         super()._setup_model()
         self.cost_critic = CostCritic(self.policy, self.lr_schedule(1))
         self.multiplier = LagrangeMultiplier(

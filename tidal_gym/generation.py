@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
@@ -150,14 +152,20 @@ class Generation:
         return observe(p, self._summarize_hidden(of(latest.hidden)), trace, self._human_entropy)
 
     @torch.inference_mode()
-    def propose(self, gates: Tensor, *, keep: bool = True) -> tuple[SamplingDistribution, GateEffects]:
+    def propose(
+        self, gates: Tensor, process: Callable[[Tensor], Tensor] | None = None, *, keep: bool = True
+    ) -> tuple[SamplingDistribution, GateEffects]:
         """The distribution q of the next token under gates (N, 3), and what the gates do.
 
         Args:
+            gates: creativity, focus and stability of each row.
+            process: changes the gated stream's logits (N, V) before the modulation; None leaves them.
             keep: False asks "what if", and leaves the gated stream where it was.
         """
         effects = gate_effects(gates, self.modulation)
         logits = self.streams.gated_logits(self.history.newest, gates, effects.focus_bias, keep=keep)
+        if process is not None:
+            logits = process(logits)
         return modulate(logits, effects, self.history.tokens, self.modulation), effects
 
     def outcome(self, tokens: Tensor, sampling: SamplingDistribution) -> Outcome:

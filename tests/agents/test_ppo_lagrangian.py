@@ -262,9 +262,9 @@ def test_missing_and_bad_costs_are_named() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"cost_limit": float("inf")}, "`cost_limit` must be finite. Received inf."),
-        ({"initial_multiplier": -0.1}, "`initial_multiplier` must be at least 0 and finite. Received -0.1."),
-        ({"multiplier_learning_rate": 0.0}, "`multiplier_learning_rate` must be above 0 and finite. Received 0.0."),
+        ({"cost_limit": float("inf")}, "`cost_limit` must be a finite number. Received inf."),
+        ({"initial_multiplier": -0.1}, "`initial_multiplier` must be at least 0 and at most 1e+06. Received -0.1."),
+        ({"multiplier_learning_rate": 0}, "`multiplier_learning_rate` must be above 0 and at most 1000. Received 0.0."),
         ({"cost_gamma": 1.5}, "`cost_gamma` must be in [0, 1]. Received 1.5."),
         ({"cost_gae_lambda": -1.0}, "`cost_gae_lambda` must be in [0, 1]. Received -1.0."),
     ],

@@ -51,12 +51,12 @@ def test_sweep(tidal: Tidal, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--grammar.beta", 0), "`beta` must be above 0 and finite. Received 0.0."),
-        (("--grammar.depth", 0), "`depth` must be an integer of at least 1. Received 0."),
-        (("--grammar.vocab_size", 1), "`vocab_size` must be an integer of at least 2. Received 1."),
+        (("--grammar.beta", 0), "`grammar.beta` must be above 0 and at most 1e+06. Received 0.0."),
+        (("--grammar.depth", 0), "`grammar.depth` must be at least 1. Received 0."),
+        (("--grammar.vocab_size", 1), "`grammar.vocab_size` must be at least 2. Received 1."),
         (("--grammar.file", "nowhere.safetensors"), "`path` must be a file that a grammar was saved to"),
-        (("--grammar.depth", 40), "`depth` must be small enough for its 2^L symbols"),
-        (("--grammar.vocab_size", 100_000), "`vocab_size` must be small enough for its v³ rules"),
+        (("--grammar.depth", 40), "`depth` must be small enough for inference on its 2^L symbols"),
+        (("--grammar.vocab_size", 100_000), "`vocab_size` must be small enough for drawing its v³ rules"),
         (("--training.max_steps", 0), "`training.max_steps` must be at least 1. Received 0."),
         (("--examples.task", "first"), "examples.task"),
         (("--grammar.size", 3), "grammar.size"),
