@@ -26,9 +26,10 @@ class VectorEnvToSB3(VecEnv):
 
     What SB3 keeps or changes in place is copied: observations, terminal observations, rewards (SB3 adds the bootstrap
     value of a truncated episode to them). ``infos`` holds a fresh dictionary per row; that of a row whose episode ended
-    has the entries of its ``final_info``, ``terminal_observation`` and ``TimeLimit.truncated``; the others have no more
-    than the ``cost``, where the env gives one: constrained algorithms look for it after every step. The infos of every
-    row lie in :attr:`vector_infos` as the env's arrays, which costs nothing.
+    has the entries of its ``final_info`` and what vector wrappers wrote beside it (``episode``),
+    ``terminal_observation`` and ``TimeLimit.truncated``; the others have no more than the ``cost``, where the env gives
+    one: constrained algorithms look for it after every step. The infos of every row lie in :attr:`vector_infos` as the
+    env's arrays, which costs nothing.
 
     Args:
         vector_env: env with SAME_STEP autoreset.
@@ -75,7 +76,9 @@ class VectorEnvToSB3(VecEnv):
             for row in np.flatnonzero(infos.get("_cost", ~dones)).tolist():
                 row_infos[row]["cost"] = infos["cost"][row]
         for row in np.flatnonzero(dones).tolist():
-            row_infos[row] = _row_infos(infos.get("final_info", {}), row)
+            # Vector wrappers, such as RecordEpisodeStatistics, write beside the final info and not into it.
+            beside = {key: value for key, value in infos.items() if not key.startswith(("final_", "_final_"))}
+            row_infos[row] = _row_infos(beside, row) | _row_infos(infos.get("final_info", {}), row)
             row_infos[row]["terminal_observation"] = deepcopy(_row(infos["final_obs"], row))
             row_infos[row]["TimeLimit.truncated"] = bool(truncations[row] and not terminations[row])
         self.vector_infos = infos
@@ -176,5 +179,6 @@ def _row_infos(infos: dict[str, Any], row: int) -> dict[str, Any]:
         is_mask = key.startswith("_") and key[1:] in infos
         if is_mask or (mask is not None and not mask[row]):
             continue
-        selected[key] = _row_infos(values, row) if isinstance(values, dict) else values[row]
+        is_batch = isinstance(values, (np.ndarray, list, tuple)) and np.shape(values)[:1] != ()
+        selected[key] = _row_infos(values, row) if isinstance(values, dict) else values[row] if is_batch else values
     return selected

@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 import lm.gated_transformer  # noqa: F401 - registers the model type with the Auto classes
 from lm import reference_statistics
-from lm.device import has_fast_bfloat16
+from lm.device import has_fast_bfloat16, require_device
 from lm.errors import InvalidValueError, ModelFolderError, TidalGymError, first_line
 from lm.model_cache import LOADING, ModelCache, content_key
 from lm.model_weights import require_same_weights, require_weights_for
@@ -93,10 +93,11 @@ def load_bundle(
 
     Raises:
         ModelFolderError: the model, its tokenizer or its statistics are missing; says how to make them.
-        InvalidValueError: an unknown `dtype`.
+        InvalidValueError: an unknown `dtype` or device.
     """
     if dtype not in ("auto", *DTYPES):
         raise InvalidValueError("dtype", f"must be one of {('auto', *DTYPES)}", repr(dtype))
+    device = require_device(device)
     if dtype == "auto":
         dtype = "bfloat16" if has_fast_bfloat16(device) else "float32"
     name, source = str(model), resolve(str(model))
@@ -161,7 +162,9 @@ def load_model(source: str, dtype: torch.dtype = torch.float32, device: str = "c
     Raises:
         ModelFolderError: it cannot be loaded, its weights are not those that its config describes, or it is no causal
             LM.
+        InvalidValueError: there is no such device.
     """
+    device = require_device(device)
     try:
         with LOADING, without_progress_bars():
             config = AutoConfig.from_pretrained(source, trust_remote_code=False)

@@ -7,6 +7,7 @@ import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from pathlib import PurePath
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -99,7 +100,7 @@ def require_number(parameter: str, value: object, bounds: Bounds | None = None) 
 
 
 def require_text(parameter: str, value: object) -> str:
-    """`value`, a name or a path.
+    """`value`, a name or a path (also a ``Path``).
 
     Raises:
         InvalidValueError: it is no string, is empty, or holds a character that no name or path can hold.
@@ -224,7 +225,7 @@ _KINDS: dict[Any, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
     bool: ("true or false", lambda value: isinstance(value, bool), bool),
     str: (
         "a string that is not empty",
-        lambda value: isinstance(value, str) and value != "" and "\0" not in value,
+        lambda value: isinstance(value, (str, PurePath)) and str(value) != "" and "\0" not in str(value),
         str,
     ),
     NoneType: ("None", lambda value: value is None, lambda value: value),

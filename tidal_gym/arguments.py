@@ -9,8 +9,18 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 
-from lm.checks import at_least, require_integer
+from lm.checks import at_least, require_integer, require_text
 from lm.errors import InvalidValueError
+
+
+def require_names(required: Mapping[str, object], optional: Mapping[str, object]) -> None:
+    """Requires strings that are not empty, where the optional ones are not None.
+
+    Raises:
+        InvalidValueError: names the first argument that is something else.
+    """
+    for name, value in {**required, **{name: value for name, value in optional.items() if value is not None}}.items():
+        require_text(name, value)
 
 
 def require_autoreset_mode(value: str | AutoresetMode) -> AutoresetMode:

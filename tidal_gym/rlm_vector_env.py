@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lm.checks import COUNT, require_integer, require_text
+from lm.device import require_device
 from lm.errors import InvalidValueError, ModelFolderError
 from lm.rlm.grammar import RandomGrammar
 from lm.rlm.inference import next_leaf_posterior
@@ -49,8 +51,11 @@ class TidalRLMVectorEnv(TidalGatingVectorEnv):
         **settings: Any,
     ) -> None:
         dtype = "float32" if dtype == "auto" else dtype
+        require_text("model", model)
+        if max_episode_steps is not None:
+            require_integer("max_episode_steps", max_episode_steps, COUNT)
         grammar = load_grammar_of(model, torch.float64 if dtype == "float64" else torch.float32)
-        self.grammar = grammar.to(settings.get("device", "cpu"))
+        self.grammar = grammar.to(require_device(settings.get("device", "cpu")))
         """Whose sentences are written."""
         length = grammar.sentence_length
         super().__init__(

@@ -21,12 +21,14 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from lm.bundle import load_bundle
-from lm.checks import COUNT, require_integer
+from lm.checks import COUNT, at_least, require_integer, require_number
 from lm.errors import InvalidValueError
 from lm.gated_transformer import GatedTransformer
+from lm.memory import require_memory
 from tidal_gym.actions import GATE_NAMES, NEUTRAL_ACTION, require_gates
 from tidal_gym.arguments import (
     require_autoreset_mode,
+    require_names,
     require_render_mode,
     require_reset_mask,
     require_rows,
@@ -99,6 +101,16 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
     ) -> None:
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         MadeAgain.__init__(self, **arguments)
+        require_names(
+            {"model": model, "dtype": dtype, "device": device, "reward": reward},
+            {"statistics": statistics, "judge": judge, "cost": cost},
+        )
+        if not isinstance(prompts, (str, Sequence)):
+            raise InvalidValueError("prompts", "must be a name, a file or a list of strings", repr(prompts))
+        if not isinstance(expected_reward, bool):
+            raise InvalidValueError("expected_reward", "must be true or false", repr(expected_reward))
+        if entropy_target is not None:
+            require_number("entropy_target", entropy_target, at_least(1e-3, 1e3))
         self.num_envs = require_integer("num_envs", num_envs, COUNT)
         self.autoreset_mode = require_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
@@ -106,8 +118,6 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         self._renderer = Renderer(render_mode) if render_mode else None
         self.single_observation_space = Box(-np.inf, np.inf, (OBSERVATION_SIZE,), np.float32)
         self.single_action_space = Box(0.0, 1.0, (len(GATE_NAMES),), np.float32)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
 
         settings = settings_from(ModulationConfig, "modulation", modulation)
         self.bundle = load_bundle(model, statistics=statistics, dtype=dtype, device=device)
@@ -119,6 +129,9 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             self.max_episode_steps, longest_prompt=self._prompts.longest, context_length=context_length
         )
         """Most tokens of an episode, prompt and special prefix included, and one to spare."""
+        require_memory("num_envs", self.num_envs, "its episodes", lambda count: count * self._bytes_of_row())
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
         who_judges = self._open_judge(judge, reward)
         target = statistics_of_text.human_entropy if entropy_target is None else entropy_target
         reference = RewardReference(statistics_of_text, self.bundle.vocab_size, target, who_judges is not None)
@@ -153,6 +166,15 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         # Room for one step more: a finished row idles through the step in which NEXT_STEP autoreset begins it anew.
         self._uniforms = np.zeros((self.num_envs, self.max_episode_steps + 1))
         self._gates_taken = np.zeros((self.num_envs, self.max_episode_steps + 1, len(GATE_NAMES)))
+
+    def _bytes_of_row(self) -> int:
+        """Least memory [bytes] of a row: the keys and values of both streams, and logits."""
+        model = self.bundle.model
+        config = model.config.get_text_config()
+        heads = config.num_attention_heads
+        shared = (getattr(config, "num_key_value_heads", None) or heads) / heads
+        cache = 4 * config.num_hidden_layers * config.hidden_size * shared * model.dtype.itemsize
+        return int(self.capacity * cache) + 4 * config.vocab_size
 
     @property
     def modulation(self) -> ModulationConfig:

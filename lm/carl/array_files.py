@@ -40,9 +40,19 @@ def load_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     try:
         with file.open("rb") as stream:
             loaded = np.load(stream, allow_pickle=False)
-            return {name: loaded[name] for name in loaded.files} if hasattr(loaded, "files") else {"": loaded}
+            arrays = {name: loaded[name] for name in loaded.files} if hasattr(loaded, "files") else {"": loaded}
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         rule = "must hold arrays of numbers; arrays of objects are refused, as reading them may run code"
         # NumPy goes on to advise how to read such files all the same.
         reason = str(error).partition(". ")[0].rstrip(".")
         raise InvalidValueError("file", rule, f"{path}: {reason}") from error
+    return {name: _readable(array, name, path) for name, array in arrays.items()}
+
+
+def _readable(array: NDArray[Any], name: str, path: str | Path) -> NDArray[Any]:
+    """Numbers in this machine's byte order and in a type that torch has; long doubles are rounded."""
+    if array.dtype.kind not in "biuf":
+        where = f"{path}: array `{name}`" if name else str(path)
+        raise InvalidValueError("file", "must hold arrays of numbers or of true and false", f"{where} of {array.dtype}")
+    is_long = array.dtype.kind == "f" and array.dtype.itemsize > 8
+    return array.astype(np.float64 if is_long else array.dtype.newbyteorder("="), copy=False)

@@ -5,7 +5,7 @@ They are conventions of that work, not measured here: nothing in this project de
 
 from __future__ import annotations
 
-from lm.errors import InvalidValueError
+from lm.checks import COUNT, require_integer
 
 KAPPA = 64 / 3
 """κ, "conservation constant": tokens per embedding dimension."""
@@ -26,6 +26,4 @@ def t_star(dimension: int) -> int:
     Raises:
         InvalidValueError: d below 1.
     """
-    if dimension < 1:
-        raise InvalidValueError("dimension", "must be at least 1", dimension)
-    return 64 * dimension // 3
+    return 64 * require_integer("dimension", dimension, COUNT) // 3

@@ -203,3 +203,14 @@ def test_ppo_learns_on_cart_pole_through_the_adapter() -> None:
     model = PPO("MlpPolicy", env, n_steps=32, batch_size=64, n_epochs=2, seed=0, device="cpu").learn(256)
     assert len(model.ep_info_buffer) > 10
     assert {info["l"] for info in model.ep_info_buffer} <= set(range(1, 13))
+
+
+def test_what_vector_wrappers_write_reaches_the_infos_of_finished_rows() -> None:
+    make = [lambda: gymnasium.make("CartPole-v1")] * 3
+    envs = SyncVectorEnv(make, autoreset_mode=AutoresetMode.SAME_STEP)
+    adapter = VectorEnvToSB3(gymnasium.wrappers.vector.RecordEpisodeStatistics(envs))
+    ppo = PPO("MlpPolicy", adapter, n_steps=64, batch_size=64, n_epochs=1, seed=0, device="cpu")
+    ppo.learn(192)
+    assert len(ppo.ep_info_buffer) > 3
+    for episode in ppo.ep_info_buffer:
+        assert episode["r"] == episode["l"] > 0  # a reward of 1 a step

@@ -67,6 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     families = [decoder(name).family for name in config.decoders] or list(DECODER_FAMILIES.values())
     figures = {}
     adjustable = frozenset({"decoders"})
+    env.make(config.num_envs).close()  # an argument that breaks its rule leaves no folder behind
     with claimed(
         options.output, config, resume=options.resume, overwrite=options.overwrite, adjustable=adjustable
     ) as folder:
