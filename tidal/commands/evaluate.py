@@ -11,7 +11,6 @@ from jsonargparse import ArgumentParser
 
 from agents.env_config import EnvConfig
 from lm.passed_files import BundledInFiles, InsideInFiles, TextInFiles, one_of
-from lm.paths import user_path
 from tidal import agent_names
 from tidal.console import errors, output, progress
 from tidal.parsing import add_overwrite, instantiated, new_parser
@@ -50,15 +49,11 @@ def run(arguments: Sequence[str]) -> int:
 
     from agents.evaluation import evaluate
     from agents.text_measures import TextMeasuresConfig
-    from lm.errors import OutputExistsError
+    from lm.output_file import require_writable
     from lm.whole_file import write_json
     from tidal.evaluation_table import evaluation_table
 
-    target = user_path(options.output) if options.output else None
-    if target is not None and target.is_dir():
-        raise OutputExistsError(f"{target} is a folder. Name a file in it.")
-    if target is not None and target.exists() and not options.overwrite:
-        raise OutputExistsError(f"{target} already exists. Choose another file, or replace it with `--overwrite`.")
+    target = require_writable(options.output, overwrite=options.overwrite) if options.output else None
     agents = [agent_names.agent_named(name) for name in options.agent]
     env = agent_names.environment_for(agents, env, model=options.model, prompts=options.prompts)
 
@@ -89,7 +84,6 @@ def run(arguments: Sequence[str]) -> int:
             "environment": asdict(env),
             "agents": [json.loads(evaluation.to_json()) for evaluation in evaluations],
         }
-        target.parent.mkdir(parents=True, exist_ok=True)
         write_json(target, content)
         errors.print(f"Written to {target}", soft_wrap=True)
     return 0

@@ -36,7 +36,8 @@ def run(arguments: Sequence[str]) -> int:
     options = make_parser().parse_args(list(arguments))
 
     from lm.bundle import load_model, resolve
-    from lm.errors import InvalidValueError, OutputExistsError
+    from lm.errors import InvalidValueError
+    from lm.output_file import require_writable
     from lm.paths import user_path
     from lm.reference_statistics import FILE_NAME, ReferenceStatistics
     from lm.text_config import context_length_of
@@ -50,8 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     if not target.parent.is_dir():
         rule = "must name a file in an existing folder; a model from the hub has none of its own"
         raise InvalidValueError("output", rule, target)
-    if target.exists() and not options.overwrite:
-        raise OutputExistsError(f"{target} already exists. Choose another file, or replace it with `--overwrite`.")
+    target = require_writable(target, overwrite=options.overwrite)
     names = ("data", "text_field")
     documents = list(read_documents(options.data, text_field=options.text_field, parameters=names))
     if len(documents) < 2:
