@@ -30,6 +30,7 @@ from torch import Tensor
 from agents.reward_surface import RewardSurface
 from agents.state_memory import StateMemory
 from agents.token_value import TokenValue
+from lm.saved_state import SavedState, joined, optimizer_state, restore_optimizer, write_into
 from tidal_gym.candidates import Prospects
 
 RECENT_ROLLOUTS = 8
@@ -40,6 +41,9 @@ WEIGHT_DECAY = 0.1
 
 NUM_DRAWS, NUM_STATES = 512, 64
 """Draws that a step learns values from, and states whose candidates it asks for them, with some hundred tokens each."""
+
+_RECENT = ("tokens", "q", "p")
+"""What is kept of the newest states' candidates."""
 
 Normalize = Callable[[NDArray[np.float32]], Tensor]
 """Observations (B, size), normalised, from those that the environment gives."""
@@ -138,6 +142,27 @@ class LookAhead:
         """Observations (B, size) of some of the newest states, and what was earned from there on, (B,)."""
         rows = generator.integers(self._newest.start, self._newest.stop, size=size)
         return self._memory.observations[rows], torch.as_tensor(self._returns[rows])
+
+    def state(self) -> SavedState:
+        """All that it has learned and keeps in mind, between two phases."""
+        columns = (np.stack(column) for column in zip(*self._recent, strict=True))
+        return SavedState(
+            joined(
+                future=self.future.state_dict(),
+                value=self._value.state_dict(),
+                optimizer=optimizer_state(self._optimizer),
+                recent={name: torch.from_numpy(column) for name, column in zip(_RECENT, columns, strict=True)},
+                learned={"advantages": torch.from_numpy(self._advantages)},
+            )
+        )
+
+    def restore(self, state: SavedState) -> None:
+        """Take it up."""
+        self.future.load_state_dict(state.part("future").tensors)
+        self._value.load_state_dict(state.part("value").tensors)
+        restore_optimizer(self._optimizer, state.part("optimizer").tensors)
+        self._recent.extend(zip(*(state.part("recent").tensors[name].numpy() for name in _RECENT), strict=True))
+        write_into({"advantages": torch.from_numpy(self._advantages)}, state.part("learned").tensors)
 
     @property
     def _newest(self) -> slice:

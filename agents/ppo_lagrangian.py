@@ -82,7 +82,8 @@ class PPOLagrangian(PPO):
         self.cost_gae_lambda = self.gae_lambda if cost_gae_lambda is None else cost_gae_lambda
         self.episode_costs: list[float] = []
         """Sums of costs of the episodes that ended in the newest rollout."""
-        self._running_costs = np.zeros(0)
+        self.running_costs = np.zeros(0)
+        """(N,) sums of costs of the episodes under way."""
         if _init_setup_model:
             self._setup_model()
 
@@ -132,10 +133,10 @@ class PPOLagrangian(PPO):
         assert dones is not None and self._last_obs is not None and self._last_episode_starts is not None
         costs = _costs_of(infos)
         if self._last_episode_starts.all():  # the env was reset, perhaps another one with more rows
-            self._running_costs = np.zeros(len(costs))
-        self._running_costs += costs
-        self.episode_costs += self._running_costs[dones].tolist()
-        self._running_costs[dones] = 0.0
+            self.running_costs = np.zeros(len(costs))
+        self.running_costs += costs
+        self.episode_costs += self.running_costs[dones].tolist()
+        self.running_costs[dones] = 0.0
 
         # A truncated episode goes on in the critic's eyes, as for rewards.
         for row in np.flatnonzero(dones):

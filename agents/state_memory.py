@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+from lm.saved_state import write_into
+
+_COLUMNS = ("observations", "actions", "rewards", "tokens", "p", "following", "is_over", "goes_on")
 
 
 class StateMemory:
@@ -69,6 +77,15 @@ class StateMemory:
         self.tokens[rows] = tokens
         self.p[rows] = p
         self.count += self.num_rows
+
+    def state(self) -> dict[str, Tensor]:
+        """The states met so far: the memory itself."""
+        return {name: torch.from_numpy(getattr(self, name)[: self.count]) for name in _COLUMNS}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up the states of :meth:`state`."""
+        self.count = len(tensors["tokens"])
+        write_into(self.state(), tensors)
 
     @property
     def _next_rows(self) -> slice:

@@ -26,7 +26,7 @@ class TokenValue(nn.Module):
     def __init__(self, observation_size: int, embeddings: Tensor) -> None:
         super().__init__()
         centered = embeddings - embeddings.mean(dim=0)
-        self.register_buffer("embeddings", centered / centered.std())
+        self.register_buffer("embeddings", centered / centered.std(), persistent=False)
         self.state = nn.Sequential(
             nn.Linear(observation_size, STATE_WIDTH), nn.SiLU(), nn.Linear(STATE_WIDTH, JOINT_WIDTH)
         )

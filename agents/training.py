@@ -15,8 +15,10 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
+from agents import run_state
 from agents.checkpoints import (
     Progress,
+    damage_named,
     fingerprint_of,
     newest_checkpoint,
     read_progress,
@@ -31,9 +33,10 @@ from agents.observation_statistics import ObservationNormalizer, RunningStatisti
 from agents.ppo_lagrangian import PPOLagrangian
 from agents.sb3_adapter import VectorEnvToSB3
 from agents.training_config import PPOConfig, TrainConfig
-from agents.warm_start import warm_start
+from agents.warm_start import WarmStart
 from lm.errors import CheckpointError
 from lm.run_folder import claimed
+from lm.saved_state import SavedState
 from tidal_gym.vector_env import TidalGatingVectorEnv
 
 __all__ = ["EnvConfig", "PPOConfig", "TrainConfig", "TrainingProgress", "train"]
@@ -56,8 +59,9 @@ def train(
 
     The folder gets ``config.json``, ``learning_curve.jsonl`` (a :class:`TrainingProgress` per update),
     ``tensorboard/``, ``checkpoints/`` (the newest one) and, at the end, ``controller/``. A run that was killed loses
-    what came after its last checkpoint. A resumed run starts new episodes, so it is not bit for bit the run that was
-    never interrupted. SB3 seeds the global generators of torch, numpy and Python.
+    what came after its last checkpoint and, resumed with the same number of threads on the same machine, does it again:
+    it ends with the weights and the learning curve of the run that was never interrupted, bit for bit. SB3 seeds the
+    global generators of torch, numpy and Python.
 
     Args:
         config: what to train.
@@ -101,22 +105,25 @@ def _train_in_folder(
         start = read_progress(checkpoint, model=config.env.model, fingerprint=fingerprint)
 
     normalization = _wrap(vector_env, config.ppo)
-    ppo = _make_ppo(config, normalization, start.step)
-    if checkpoint is not None:
-        restore_checkpoint(checkpoint, ppo, normalization, start)
-    cut_learning_curve(output_dir / CURVE_FILE, start.step)
+    ppo = _make_ppo(config, normalization)
     curve = LearningCurve(output_dir / CURVE_FILE, config.total_steps, start.seconds, listener)
-    saver = _CheckpointEvery(config.checkpoint_every, checkpoints, normalization, start, curve)
+    run = _Run(ppo, normalization, vector_env)
+    if config.warm_start.env_steps > 0:
+        run.warm_start = WarmStart(ppo, normalization, vector_env, config.warm_start, config.seed, curve)
+    if checkpoint is not None:
+        run.restore(checkpoint, start)
+    cut_learning_curve(output_dir / CURVE_FILE, start.step)
+    saver = _CheckpointEvery(config.checkpoint_every, checkpoints, run, start, curve)
 
     # TensorBoard alone: SB3's own choice prints to the terminal.
     tensorboard = output_dir / TENSORBOARD_FOLDER
     logger = Logger(str(tensorboard), [TensorBoardOutputFormat(str(tensorboard))])
     ppo.set_logger(logger)
     try:
-        if checkpoint is None and config.warm_start.env_steps > 0:
+        if run.warm_start is not None:
             curve.init_callback(ppo)
-            saver.init_callback(ppo)
-            warm_start(ppo, normalization, vector_env, config.warm_start, config.seed, curve)
+            run.warm_start.run(saver.save_if_due)
+            run.warm_start = None
             saver.save()
         remaining = config.total_steps - ppo.num_timesteps
         if remaining > 0:
@@ -141,10 +148,10 @@ def _wrap(vector_env: TidalGatingVectorEnv, config: PPOConfig) -> VecNormalize:
     )
 
 
-def _make_ppo(config: TrainConfig, env: VecNormalize, start_step: int) -> PPO:
+def _make_ppo(config: TrainConfig, env: VecNormalize) -> PPO:
     ppo = config.ppo
-    # Runs with neighbouring seeds share no episodes, nor does a resumed run with its first part.
-    seed = int(np.random.SeedSequence((config.seed, start_step)).generate_state(1)[0]) >> 1
+    # Runs with neighbouring seeds share no episodes.
+    seed = int(np.random.SeedSequence((config.seed, 0)).generate_state(1)[0]) >> 1
     algorithm: Callable[..., PPO] = PPO
     if ppo.constraint is not None:
         algorithm = partial(
@@ -203,16 +210,46 @@ def _learning_rate(config: TrainConfig) -> float | LinearLearningRate:
     return LinearLearningRate(config.ppo.learning_rate, config.num_updates, share)
 
 
+@dataclass
+class _Run:
+    """What a checkpoint is made of."""
+
+    ppo: PPO
+    normalization: VecNormalize
+    vector_env: TidalGatingVectorEnv
+    warm_start: WarmStart | None = None
+    """What comes before PPO; None once it is done."""
+
+    def save(self, folder: Path, progress: Progress) -> None:
+        """Write a checkpoint."""
+        state = SavedState.of_parts(
+            run=run_state.state_of(self.ppo, self.normalization, self.vector_env),
+            warm_start=SavedState() if self.warm_start is None else self.warm_start.state(),
+        )
+        save_checkpoint(folder, self.ppo, self.normalization, progress, state)
+
+    def restore(self, checkpoint: Path, progress: Progress) -> None:
+        """Read one, into a run that has done nothing yet."""
+        self.normalization.reset()  # reserves what episodes need; all of it is written over
+        with damage_named(checkpoint):
+            restore_checkpoint(checkpoint, self.ppo, self.normalization, progress)
+            state = SavedState.load(checkpoint)
+            warm_start = state.part("warm_start")
+            if self.warm_start is not None and warm_start.tensors:
+                self.warm_start.restore(warm_start)
+            else:
+                self.warm_start = None
+            run_state.restore(state.part("run"), self.ppo, self.normalization, self.vector_env)
+
+
 class _CheckpointEvery(BaseCallback):
     """Saves a checkpoint once at least `every` steps lie behind the last one."""
 
-    def __init__(
-        self, every: int, folder: Path, normalization: VecNormalize, start: Progress, curve: LearningCurve
-    ) -> None:
+    def __init__(self, every: int, folder: Path, run: _Run, start: Progress, curve: LearningCurve) -> None:
         super().__init__()
         self.every = every
         self.folder = folder
-        self.normalization = normalization
+        self.run = run
         self.saved = start
         self.curve = curve
 
@@ -221,15 +258,19 @@ class _CheckpointEvery(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         # Called after the update, when weights, optimizer and statistics belong to the same step.
-        if self.num_timesteps - self.saved.step >= self.every:
+        self.save_if_due()
+
+    def save_if_due(self) -> None:
+        """Save a checkpoint if it is time; between two updates."""
+        if self.run.ppo.num_timesteps - self.saved.step >= self.every:
             self.save()
 
     def save(self) -> None:
         """Save a checkpoint, unless nothing has happened since the last one."""
-        step = self.model.num_timesteps
+        step = self.run.ppo.num_timesteps
         if step > self.saved.step:
             saved = Progress(step, self.curve.seconds, self.saved.model, self.saved.fingerprint)
-            save_checkpoint(self.folder, self.model, self.normalization, saved)
+            self.run.save(self.folder, saved)
             self.saved = saved
 
 

@@ -119,8 +119,7 @@ class WarmStartConfig:
     """What comes before PPO: learning from exact expected rewards of actions that are not taken."""
 
     env_steps: int = 0
-    """Env steps (tokens) spent on it, out of the run's `total_steps`; rounded up to whole rollouts; 0 leaves it out.
-    It has no checkpoints: a run that is killed in it begins anew."""
+    """Env steps (tokens) spent on it, out of the run's `total_steps`; rounded up to whole rollouts; 0 leaves it out."""
     candidates: int = 8
     """Actions whose expected reward is asked for in every state, at least 2. Half of them are drawn from the policy,
     and the first of these is taken; the others are uniform. Each costs a forward pass of the gated stream."""

@@ -17,8 +17,9 @@ to the surface what follows the token, discounted by PPO's γ (:mod:`agents.look
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -34,21 +35,15 @@ from agents.look_ahead import LookAhead
 from agents.reward_surface import RewardSurface
 from agents.state_memory import StateMemory
 from agents.training_config import WarmStartConfig
+from lm.saved_state import SavedState, joined, optimizer_state, restore_optimizer
 from tidal_gym.candidates import Prospects
 
 if TYPE_CHECKING:
     from tidal_gym.vector_env import TidalGatingVectorEnv
 
 
-def warm_start(
-    ppo: PPO,
-    normalization: VecNormalize,
-    vector_env: TidalGatingVectorEnv,
-    config: WarmStartConfig,
-    seed: int,
-    curve: LearningCurve,
-) -> None:
-    """Prepare the policy and the critic of `ppo`, whose step count then includes the steps that were spent.
+class WarmStart:
+    """Prepares the policy and the critic of a PPO, whose step count then includes the steps that were spent.
 
     Args:
         ppo: untrained, with a Beta policy.
@@ -58,19 +53,62 @@ def warm_start(
         seed: of candidates and minibatches; actions are drawn with torch's global generator.
         curve: gets a point per rollout.
     """
-    generator = np.random.default_rng((seed, 3))
-    num_envs = vector_env.num_envs
-    rounds = math.ceil(config.env_steps / (num_envs * config.rollout_steps))
-    shapes = (cast("tuple[int, ...]", space.shape) for space in (ppo.observation_space, ppo.action_space))
-    memory = StateMemory(rounds * config.rollout_steps * num_envs, num_envs, config.candidates, *shapes)
-    learner = _Learner(ppo, normalization, config, memory, vector_env)
-    observations = normalization.reset()
-    for number in range(rounds):
-        seen = []
-        for _ in range(config.rollout_steps):
+
+    def __init__(
+        self,
+        ppo: PPO,
+        normalization: VecNormalize,
+        vector_env: TidalGatingVectorEnv,
+        config: WarmStartConfig,
+        seed: int,
+        curve: LearningCurve,
+    ) -> None:
+        self._ppo, self._normalization, self._vector_env = ppo, normalization, vector_env
+        self._config, self._curve = config, curve
+        self._generator = np.random.default_rng((seed, 3))
+        num_envs = vector_env.num_envs
+        self._num_rounds = math.ceil(config.env_steps / (num_envs * config.rollout_steps))
+        capacity = self._num_rounds * config.rollout_steps * num_envs
+        shapes = (cast("tuple[int, ...]", space.shape) for space in (ppo.observation_space, ppo.action_space))
+        self._memory = StateMemory(capacity, num_envs, config.candidates, *shapes)
+        self._learner = _Learner(ppo, normalization, config, self._memory, vector_env)
+        self._observations: NDArray[np.float32] | None = None  # none before the first round
+
+    def run(self, after_round: Callable[[], None]) -> None:
+        """All rounds that are left, each a rollout and a phase of fitting, and a call between two of them."""
+        if self._observations is None:
+            self._observations = cast("NDArray[np.float32]", self._normalization.reset())
+        steps = self._config.rollout_steps * self._vector_env.num_envs
+        for number in range(self._memory.count // steps, self._num_rounds):
+            self._roll_out()
+            self._learner.learn(self._generator, self._config.learning_rate * (1 - number / self._num_rounds))
+            if number + 1 < self._num_rounds:
+                after_round()
+
+    def state(self) -> SavedState:
+        """All that the rounds to come hang on, beside PPO and its environment; between two rounds."""
+        observations = torch.from_numpy(np.asarray(self._observations))
+        return SavedState.of_parts(
+            rounds=SavedState({"observations": observations}, {"generator": self._generator.bit_generator.state}),
+            memory=SavedState(self._memory.state()),
+            learner=self._learner.state(),
+        )
+
+    def restore(self, state: SavedState) -> None:
+        """Go on from there, with the next call of :meth:`run`."""
+        rounds = state.part("rounds")
+        self._observations = rounds.tensors["observations"].numpy()
+        self._generator.bit_generator.state = rounds.values["generator"]
+        self._memory.restore(state.part("memory").tensors)
+        self._learner.restore(state.part("learner"))
+
+    def _roll_out(self) -> None:
+        normalization, memory, observations = self._normalization, self._memory, self._observations
+        seen: list[Any] = []
+        for _ in range(self._config.rollout_steps):
             seen.append(observations)
-            candidates = _candidates(ppo, observations, config.candidates, generator)  # (K, N, A)
-            prospects = vector_env.prospects(candidates)
+            candidates = _candidates(self._ppo, observations, self._config.candidates, self._generator)  # (K, N, A)
+            prospects = self._vector_env.prospects(candidates)
             memory.add_state(normalization.get_original_obs(), candidates, prospects.expected_rewards)
             observations, _, dones, infos = normalization.step(candidates[0])
             following = normalization.get_original_obs()
@@ -79,11 +117,11 @@ def warm_start(
             is_cut = np.array([bool(info.get("TimeLimit.truncated")) for info in infos])
             tokens, log_prob = (info_of(name, normalization.vector_infos, dones) for name in ("token", "log_prob"))
             memory.add_outcome(following, dones, is_cut, tokens, np.exp(log_prob))
-            learner.remember(prospects)
-            curve.add_episodes(dones, infos)
-        ppo.num_timesteps = memory.count
-        curve.add_point(np.concatenate(seen))
-        learner.learn(generator, learning_rate=config.learning_rate * (1 - number / rounds))
+            self._learner.remember(prospects)
+            self._curve.add_episodes(dones, infos)
+        self._observations = observations
+        self._ppo.num_timesteps = memory.count
+        self._curve.add_point(np.concatenate(seen))
 
 
 def _candidates(ppo: PPO, observations: object, count: int, generator: np.random.Generator) -> NDArray[np.float32]:
@@ -126,6 +164,23 @@ class _Learner:
             self._ahead = LookAhead(
                 memory, steps, ppo.gamma, ppo.gae_lambda, embeddings, self._normalized, self._values
             )
+
+    def state(self) -> SavedState:
+        """The surface, what the optimizers remember, and how to look ahead."""
+        optimizers = {str(number): optimizer_state(optimizer) for number, optimizer in enumerate(self._optimizers)}
+        return SavedState.of_parts(
+            surface=SavedState(self._surface.state_dict()),
+            optimizers=SavedState(joined(**optimizers)),
+            ahead=SavedState() if self._ahead is None else self._ahead.state(),
+        )
+
+    def restore(self, state: SavedState) -> None:
+        """Takes it up."""
+        self._surface.load_state_dict(state.part("surface").tensors)
+        for number, optimizer in enumerate(self._optimizers):
+            restore_optimizer(optimizer, state.part("optimizers").part(str(number)).tensors)
+        if self._ahead is not None:
+            self._ahead.restore(state.part("ahead"))
 
     def remember(self, prospects: Prospects) -> None:
         """Keeps what is needed to look ahead from the memory's newest states."""

@@ -99,6 +99,10 @@ class GatedStream:
         self._by_row[:, :, rows, :, :used] = other._by_row[:, :, source, :, :used]
         self.lengths[rows] = lengths
 
+    def state(self) -> dict[str, Tensor]:
+        """See :class:`lm.stream.DecodingStream`."""
+        return {"cache": self._cache, "lengths": self.lengths}
+
     def step(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
         """See :class:`lm.stream.DecodingStream`."""
         output = self.peek(tokens, gates, focus_bias)

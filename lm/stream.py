@@ -58,6 +58,9 @@ class DecodingStream(Protocol):
             other_rows: (R,) the other's rows to take them from; None: the same ones.
         """
 
+    def state(self) -> dict[str, Tensor]:
+        """What has been read, after a first prefill: the tensors themselves, so that writing into them puts it back."""
+
     def step(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
         """Read one more token in every row. A row that is full stays full: it means nothing until its next prefill.
 

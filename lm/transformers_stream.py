@@ -10,6 +10,7 @@ from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
 from lm.errors import InvalidValueError
+from lm.saved_state import joined
 from lm.self_test import refusal
 from lm.stream import PromptOutput, StreamOutput, attention_bias, stream_output
 from lm.text_config import text_config
@@ -99,6 +100,11 @@ class TransformersStream:
             if read.is_initialized:
                 layer.fill(rows, read.keys[source], read.values[source])
         self.lengths[rows] = lengths
+
+    def state(self) -> dict[str, Tensor]:
+        """See :class:`lm.stream.DecodingStream`."""
+        layers = {str(index): {"keys": layer.keys, "values": layer.values} for index, layer in enumerate(self._layers)}
+        return {"lengths": self.lengths, **joined(**layers)}
 
     def step(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
         """See :class:`lm.stream.DecodingStream`."""

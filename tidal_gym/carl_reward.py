@@ -12,9 +12,11 @@ import torch
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lm.carl.incremental import GrowingReward
 from lm.errors import InvalidValueError
+from lm.saved_state import joined
 from tidal_gym.arguments import require_reset_mask
 from tidal_gym.carl_config import CarlRewardConfig
 from tidal_gym.env import TidalGatingEnv
@@ -132,6 +134,10 @@ class VectorCarlReward(VectorWrapper):
                 account.begin(self._base, ~has_stepped)  # begun anew in this step (NEXT_STEP)
         return observations, account.total(rewards, payment), terminations, truncations, infos
 
+    def state(self) -> dict[str, Tensor]:
+        """As the environment's own, and what the episodes have earned."""
+        return joined(env=self._base.state(), account=self._account.state())
+
     def expected_rewards(self, actions: Any) -> NoReturn:
         """Not known: a token's CARL reward hangs on the whole episode.
 
@@ -205,6 +211,10 @@ class _Account:
         payment = np.where(has_stepped, score - self._paid, 0.0)
         self._paid = np.where(has_stepped, score, self._paid)
         return payment
+
+    def state(self) -> dict[str, Tensor]:
+        """What has been earned and paid: the memory itself."""
+        return self._growing.state() | {"paid": torch.from_numpy(self._paid)}
 
     def total(self, rewards: NDArray[Any], payment: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) the reward: the environment's, if it is kept, and the weighted payment."""

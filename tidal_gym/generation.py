@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
+from lm.saved_state import joined
 from lm.text_config import text_config
 from tidal_gym.actions import NEUTRAL_ACTION
 from tidal_gym.costs import Cost
@@ -26,6 +27,12 @@ from tidal_gym.modulation import (
 from tidal_gym.observation import HiddenSummary, Trace, observe
 from tidal_gym.rewards import Outcome, Reward, RewardTerms
 from tidal_gym.streams import TwoStreams, surprisal
+
+_REMEMBERED = (
+    "_log_normalizer", "neutral_entropy", "_recent", "_steps", "_prefix_lengths", "_surprisal", "_sampling_entropy",
+    "_gates",
+)  # fmt: skip
+"""Tensors (N, ...) that the last step left."""
 
 
 class Generation:
@@ -115,11 +122,19 @@ class Generation:
         self._is_gated_stream_behind = other._is_gated_stream_behind
         if self._judge is not None and other._judge is not None:
             self._judge.adopt(other._judge, rows)
-        for name in (
-            "_log_normalizer", "neutral_entropy", "_recent", "_steps", "_prefix_lengths", "_surprisal",
-            "_sampling_entropy", "_gates",
-        ):  # fmt: skip
+        for name in _REMEMBERED:
             getattr(self, name).copy_(getattr(other, name)[rows])
+
+    @torch.inference_mode()
+    def state(self) -> dict[str, Tensor]:
+        """All that the next steps hang on: the tensors themselves; see :class:`lm.stream.DecodingStream`."""
+        self.catch_up()  # so that tensors tell all
+        return joined(
+            last_step={name: getattr(self, name) for name in _REMEMBERED},
+            history=self.history.state(),
+            streams=self.streams.state(),
+            judge={} if self._judge is None else self._judge.state(),
+        )
 
     @torch.inference_mode()
     def observe(self, rows: Tensor | None = None) -> Tensor:

@@ -59,8 +59,13 @@ class TokenHistory:
 
     def adopt(self, other: TokenHistory, rows: Tensor) -> None:
         """Takes up in every row the text of one of the other's rows (N,), of the same capacity."""
-        for name in ("tokens", "is_first", "lengths", "newest", "_distinct", "_distinct_bigrams"):
-            getattr(self, name).copy_(getattr(other, name)[rows])
+        for mine, theirs in zip(self.state().values(), other.state().values(), strict=True):
+            mine.copy_(theirs[rows])
+
+    def state(self) -> dict[str, Tensor]:
+        """All that tells the texts: the tensors themselves."""
+        names = ("tokens", "is_first", "lengths", "newest", "_distinct", "_distinct_bigrams")
+        return {name: getattr(self, name) for name in names}
 
     def append(self, tokens: Tensor) -> None:
         """Adds one token (N,) to every row."""

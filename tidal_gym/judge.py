@@ -47,6 +47,9 @@ class Judge(Protocol):
     def adopt(self, other: Self, rows: Tensor) -> None:
         """Takes up in every row what another judge of the same kind has read in one of its rows (N,)."""
 
+    def state(self) -> dict[str, Tensor]:
+        """What has been read: the tensors themselves; see :class:`lm.stream.DecodingStream`."""
+
     def advance(self, tokens: Tensor) -> None:
         """Reads one more token (N,) in every row. A row that is full means nothing until it begins anew."""
 

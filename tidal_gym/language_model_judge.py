@@ -10,6 +10,7 @@ from lm.bundle import Bundle, load_model_and_tokenizer
 from lm.decoding import open_stream
 from lm.errors import InvalidValueError
 from lm.gated_transformer import GatedTransformer
+from lm.saved_state import joined
 from lm.text_config import context_length_of, vocab_size_of
 
 
@@ -40,6 +41,10 @@ class LanguageModelJudge:
         places = torch.arange(len(rows), device=rows.device)
         self._stream.adopt(other._stream, places, other._stream.lengths[rows], rows)
         self.log_probs.copy_(other.log_probs[rows])
+
+    def state(self) -> dict[str, Tensor]:
+        """See :class:`tidal_gym.judge.Judge`."""
+        return joined(stream=self._stream.state(), judge={"log_probs": self.log_probs})
 
     def advance(self, tokens: Tensor) -> None:
         """Reads one more token (N,) in every row."""

@@ -114,8 +114,12 @@ class GrammarJudge:
 
     def adopt(self, other: GrammarJudge, rows: Tensor) -> None:
         """Takes up in every row one of the other's rows (N,)."""
-        for name in ("_leaves", "_places", "log_probs"):
-            getattr(self, name).copy_(getattr(other, name)[rows])
+        for mine, theirs in zip(self.state().values(), other.state().values(), strict=True):
+            mine.copy_(theirs[rows])
+
+    def state(self) -> dict[str, Tensor]:
+        """See :class:`tidal_gym.judge.Judge`."""
+        return {"leaves": self._leaves, "places": self._places, "log_probs": self.log_probs}
 
     def advance(self, tokens: Tensor) -> None:
         """Reads one more symbol; whatever token it is, a row that idles between two episodes stays at its last."""

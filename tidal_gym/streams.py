@@ -7,6 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lm.decoding import PromptOutput, StreamOutput, accepts_gates, open_stream
+from lm.saved_state import joined
 
 
 class TwoStreams:
@@ -58,6 +59,11 @@ class TwoStreams:
             self._gated.adopt(other._gated, places, other._gated.lengths[rows], rows)
         for present, new in zip(self.latest, other.latest, strict=True):
             present.copy_(new[rows])
+
+    def state(self) -> dict[str, Tensor]:
+        """What both have read and said last: the tensors themselves; see :class:`lm.stream.DecodingStream`."""
+        streams = {"neutral": self._neutral.state(), "latest": self.latest._asdict()}
+        return joined(**streams) if self.is_shared else joined(**streams, gated=self._gated.state())
 
     def gated_logits(self, newest: Tensor, gates: Tensor, focus_bias: Tensor, *, keep: bool = True) -> Tensor:
         """Logits (N, V) of the gated stream, which reads the newest tokens (N,) under gates (N, 3) and focus bias (N,).

@@ -25,6 +25,7 @@ from lm.checks import COUNT, at_least, require_integer, require_number
 from lm.errors import InvalidValueError
 from lm.gated_transformer import GatedTransformer
 from lm.memory import require_memory
+from lm.saved_state import joined
 from tidal_gym.actions import GATE_NAMES, NEUTRAL_ACTION, require_gates
 from tidal_gym.arguments import (
     require_autoreset_mode,
@@ -50,6 +51,9 @@ from tidal_gym.prompts import PromptSet, read_openings, tokenize_openings
 from tidal_gym.rendering import Renderer, view_episode
 from tidal_gym.rewards import RewardReference, make_reward
 from tidal_gym.settings import settings_from
+
+_EPISODE = ("_steps", "_prompt_lengths", "_is_finished", "_uniforms", "_gates_taken")
+"""Arrays (N, ...) that tell of each row's episode."""
 
 
 class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any]], MadeAgain):
@@ -459,11 +463,16 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             uniforms = require_uniforms(uniforms, (self.num_envs, self.max_episode_steps))
         with self.one_piece():
             self._generation.adopt(other._generation, torch.as_tensor(rows, device=self._generation.device))
-            for name in ("_steps", "_prompt_lengths", "_is_finished", "_uniforms", "_gates_taken"):
+            for name in _EPISODE:
                 np.copyto(getattr(self, name), getattr(other, name)[rows])
             if uniforms is not None:
                 columns = (np.arange(self.max_episode_steps) - self._steps[:, None]) % self.max_episode_steps
                 self._uniforms[:, :-1] = np.take_along_axis(uniforms, columns, axis=1)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the present episodes hang on, the memory itself: see :mod:`tidal_gym.env_state`."""
+        episode = {name: torch.from_numpy(getattr(self, name)) for name in _EPISODE}
+        return joined(episode=episode, generation=self._generation.state())
 
     # Looking at the episodes
 

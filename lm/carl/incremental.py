@@ -89,6 +89,10 @@ class GrowingReward:
         self._add_gram(rows, tokens)
         self.counts[rows] = counts + 1
 
+    def state(self) -> dict[str, Tensor]:
+        """All that is kept of the rows: the tensors themselves."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+
     def components(self) -> dict[str, Tensor]:
         """The components that the reward is made of (N,), so far, by name; 0 for a row without tokens."""
         counts = self.counts.clamp(min=1).double()

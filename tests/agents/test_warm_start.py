@@ -19,7 +19,7 @@ from agents.look_ahead import gae
 from agents.sb3_adapter import VectorEnvToSB3
 from agents.training import LinearLearningRate, train
 from agents.training_config import PPOConfig, TrainConfig, WarmStartConfig
-from agents.warm_start import warm_start
+from agents.warm_start import WarmStart
 from lm.errors import InvalidValueError
 from tests.agents.toy_envs import ForkVectorEnv, ValleyVectorEnv
 from tidal_gym.carl_config import CarlRewardConfig
@@ -104,7 +104,7 @@ def started(env: VectorEnv, settings: WarmStartConfig, gamma: float, folder: Pat
     ppo.set_logger(Logger(None, []))
     curve = LearningCurve(folder / "curve.jsonl", settings.env_steps, 0.0, None)
     curve.init_callback(ppo)
-    warm_start(ppo, normalization, env, settings, 0, curve)
+    WarmStart(ppo, normalization, env, settings, 0, curve).run(lambda: None)
     return ppo, normalization
 
 
