@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.ppo_lagrangian import PPOLagrangian
+from lm.passed_files import read_text, record_from
 from lm.whole_file import append_json_line, write_json_lines
 from tidal_gym.actions import GATE_NAMES
 
@@ -119,16 +120,18 @@ class LearningCurve(BaseCallback):
 
 
 def read_learning_curve(path: Path) -> list[TrainingProgress]:
-    """Points of a learning curve; a last line that a kill cut short is left out."""
+    """Points of a learning curve; a last line that a kill cut short is left out.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
     points = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for number, line in enumerate(read_text(path).splitlines() if path.exists() else [], start=1):
         try:
             content = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
-        points.append(
-            TrainingProgress(**content | {name: tuple(content[name]) for name in ("gate_means", "gate_stds")})
-        )
+        points.append(record_from(TrainingProgress, content, f"{path}, line {number},"))
     return points
 
 

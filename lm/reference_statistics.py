@@ -112,7 +112,12 @@ class ReferenceStatistics:
             vocab_size = len(arrays["unigram_counts"])
             rows = np.repeat(np.arange(vocab_size, dtype=np.int64), arrays["bigram_row_lengths"])
             keys = rows * vocab_size + arrays["bigram_columns"].astype(np.int64)
-        except (SafetensorError, KeyError, OSError, ValueError) as error:
+            tensors = (arrays["unigram_counts"], keys, arrays["bigram_counts"])
+            human_entropy = float(arrays["human_entropy"][0])
+            if not 0 < human_entropy < np.inf:
+                raise ValueError(f"its human entropy is {human_entropy}")
+            if len(keys) == 0 or len(keys) != len(arrays["bigram_counts"]):
+                raise ValueError("its bigrams are not one or more pairs with a count each")
+        except (SafetensorError, KeyError, IndexError, TypeError, OSError, ValueError) as error:
             raise ModelFolderError(f"{path} does not hold reference statistics: {error}") from error
-        tensors = (arrays["unigram_counts"], keys, arrays["bigram_counts"])
-        return cls(float(arrays["human_entropy"][0]), *(torch.from_numpy(array.astype(np.int64)) for array in tensors))
+        return cls(human_entropy, *(torch.from_numpy(array.astype(np.int64)) for array in tensors))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from lm.errors import CheckpointError
+from lm.passed_files import read_object
 from lm.whole_file import write_json
 
 
@@ -37,11 +37,8 @@ class StageResults:
             CheckpointError: its file is damaged.
         """
         path = self._path(name)
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise CheckpointError(f"{path} is damaged: {error}") from error
-        if not isinstance(content, dict) or "seconds" not in content:
+        content = read_object(path)
+        if "seconds" not in content:
             raise CheckpointError(f"{path} is damaged: it holds no stage's result.")
         self._whole.add(name)
         return content

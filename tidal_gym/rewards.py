@@ -117,7 +117,9 @@ def make_reward(name: str, reference: RewardReference, weights: Mapping[str, flo
         if not attribute:
             raise AttributeError("no such name is registered")
         factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        if not callable(factory):
+            raise AttributeError("it cannot be called")
+    except (ImportError, AttributeError, ValueError) as error:
         rule = f"must be one of {', '.join(_FACTORIES)}, or a factory as 'module:attribute'"
         raise InvalidValueError("reward", rule, f"{name!r} ({error})") from error
     return factory(reference, weights)

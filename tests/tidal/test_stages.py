@@ -44,7 +44,7 @@ def test_only_whole_results_count(results: StageResults) -> None:
     for name, content in (("empty", ""), ("cut", '{"val'), ("other", "{}"), ("list", "[]")):
         (results.folder / f"{name}.json").write_text(content)
         assert name not in results
-        with pytest.raises(CheckpointError, match=rf"{name}\.json is damaged"):
+        with pytest.raises(CheckpointError, match=rf"{name}\.json (is damaged|cannot be read)"):
             results.read(name)
     assert "whole" in results and "half" not in results
     assert run_stages([Stage("empty", partial(dict, value=2))], results, workers=1, look=print) == {}

@@ -1,0 +1,109 @@
+"""Files from elsewhere run nothing, import nothing and reach out to nothing, whatever stands in their text fields."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from agents.env_config import EnvConfig
+from agents.training_config import TrainConfig
+from lm.carl.training_config import CarlTrainConfig
+from lm.errors import InvalidValueError
+from lm.passed_files import checked, hints_of
+from lm.pretraining_config import PretrainConfig
+from lm.rlm.config import RLMConfig
+from tests.agents.test_controller import trained
+from tidal.benchmark_config import BenchmarkConfig
+
+CANARIES = ("canary_module:make", "canary_module.Make", "pydoc:pipepager", "stranger/model", "/etc/passwd")
+Tidal = Callable[..., Any]
+
+
+def text_fields(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Places of plain data that hold text or nothing."""
+    if isinstance(content, dict):
+        for name, value in content.items():
+            yield from text_fields(value, (*path, name))
+    elif isinstance(content, str) or content is None:
+        yield path
+
+
+def planted(content: Any, path: tuple[Any, ...], canary: Any) -> Any:
+    return canary if not path else content | {path[0]: planted(content[path[0]], path[1:], canary)}
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A module that would leave a file, and a network that must not be asked."""
+    asked: list[object] = []
+    (tmp_path / "canary_module.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def refuse(*arguments: object, **options: object) -> None:
+        asked.append(arguments)
+        raise OSError("There is no network here.")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    yield tmp_path
+    assert asked == [] and not (tmp_path / "ran").exists() and "canary_module" not in sys.modules
+
+
+def one_line(result: Any) -> bool:
+    return result.code == 0 or (result.code == 2 and result.err.count("Error: ") == 1 and "Traceback" not in result.err)
+
+
+def test_controllers(tidal: Tidal, watched: Path) -> None:
+    folder = watched / "controller"
+    trained()[0].save(folder)
+    content = json.loads((folder / "controller.json").read_text(encoding="utf-8"))
+    content["training"] = {"env": asdict(EnvConfig())}
+    for place in text_fields(content):
+        for canary in CANARIES:
+            (folder / "controller.json").write_text(json.dumps(planted(content, place, canary)), encoding="utf-8")
+            result = tidal("evaluate", "--agent", folder, "--episodes", 1, "--env.max_episode_steps", 1)
+            assert one_line(result), (place, canary, result.err)
+
+
+def test_tuned_decoders(tidal: Tidal, watched: Path) -> None:
+    path = watched / "tuned.json"
+    for family, parameters in ((CANARIES[0], {}), ("top-k", {"self": 1}), ("top-k", {CANARIES[0]: 1}), ("top-k", "x")):
+        path.write_text(json.dumps({"family": family, "parameters": parameters}), encoding="utf-8")
+        assert tidal("evaluate", "--agent", path, "--episodes", 1).code == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [(("train",), TrainConfig), (("benchmark",), BenchmarkConfig), (("pretrain",), PretrainConfig),
+     (("rlm", "train"), RLMConfig), (("carl", "train"), CarlTrainConfig)],
+)  # fmt: skip
+def test_yaml(tidal: Tidal, watched: Path, command: tuple[str, ...], kind: type) -> None:
+    defaults = asdict(kind())
+    path = watched / "config.yaml"
+    for place in text_fields(defaults):
+        for canary in (*CANARIES, {"class_path": CANARIES[1]}):
+            section = canary
+            for name in reversed(place):
+                section = {name: section}
+            path.write_text(yaml.safe_dump(section), encoding="utf-8")
+            result = tidal(*command, "--config", path, "--output", "unused", "--print_config")
+            assert one_line(result), (place, canary, result.err)
+
+
+def test_every_text_field_that_names_something_has_a_rule() -> None:
+    """Names of code, models and files are refused by the reader itself, not by whoever would follow them."""
+    following = {"model", "judge", "reward", "statistics", "cost", "prompts"}
+    for name in following:
+        for canary in CANARIES:
+            with pytest.raises(InvalidValueError, match="Give it on the command line"):
+                checked(hints_of(EnvConfig)[name], canary, name)
