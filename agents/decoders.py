@@ -47,6 +47,12 @@ class DecoderFamily:
     make: Callable[[Mapping[str, Any]], list[LogitsProcessor]]
     """The processors of given parameters, after the repetition penalty."""
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """By name, which workers know as well: what makes the processors is no plain data."""
+        if DECODER_FAMILIES.get(self.name) is self:
+            return _family_named, (self.name,)
+        return type(self), (self.name, dict(self.space), self.make)
+
     def agent(self, /, **parameters: float) -> Decoder:
         """The method as an agent; parameters that are not given have their defaults.
 
@@ -192,6 +198,10 @@ _ALL = (
 
 DECODER_FAMILIES: Mapping[str, DecoderFamily] = {family.name: family for family in _ALL}
 """Decoding methods by name."""
+
+
+def _family_named(name: str) -> DecoderFamily:
+    return DECODER_FAMILIES[name]
 
 
 def decoder(name: str, /, **parameters: float) -> Decoder:

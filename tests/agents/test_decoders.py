@@ -1,3 +1,4 @@
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -88,3 +89,10 @@ def test_a_decoder_has_no_gates_to_give() -> None:
 def test_bad_parameters_are_named(name: str, parameters: dict, message: str) -> None:
     with pytest.raises(InvalidValueError, match=message):
         decoder(name, **parameters)
+
+
+@pytest.mark.parametrize("name", DECODER_FAMILIES)
+def test_decoders_can_be_sent_to_workers(name: str) -> None:
+    sent = pickle.loads(pickle.dumps(decoder(name, repetition_penalty=1.5)))
+    assert sent.family is DECODER_FAMILIES[name]
+    assert sent.parameters == decoder(name, repetition_penalty=1.5).parameters

@@ -43,12 +43,13 @@ def test_a_damaged_result_is_named(tidal, model: str, tmp_path: Path) -> None:
     assert code == 2 and "min-p.json holds no tuned decoder" in err
 
 
-@pytest.mark.parametrize("seed", [-1, 2**32 + 5])
+@pytest.mark.parametrize("seed", [-1, 2**32 - 1, 2**32])
 def test_any_seed_or_a_sentence(tidal, model: str, tmp_path: Path, seed: int) -> None:
     folder = tmp_path / "tuning"
     code, _, err = tidal("tune", "--model", model, "--output", folder, *SHORT, "--decoder", "min-p", "--seed", seed)
-    assert code == (2 if seed < 0 else 0) and folder.exists() == (seed >= 0)
-    assert ("`seed` must be at least 0" in err) == (seed < 0)
+    is_seed = 0 <= seed < 2**32
+    assert code == (0 if is_seed else 2) and folder.exists() == is_seed
+    assert ("`seed` must be at least 0 and at most 4294967295" in err) == (not is_seed)
 
 
 @pytest.mark.parametrize("steps", [0, 10])
