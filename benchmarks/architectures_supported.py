@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import re
 import sys
+import textwrap
 import time
 import traceback
 import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -33,6 +36,9 @@ from lm.bundle import load_model, without_progress_bars
 from lm.decoding import open_stream
 from lm.errors import TidalGymError
 from lm.text_config import context_length_of, vocab_size_of
+
+PAGE = Path(__file__).parent.parent / "docs" / "models.md"
+BEGIN, END = "<!-- architectures: written by benchmarks/architectures_supported.py -->\n", "<!-- end -->\n"
 
 CAPACITIES = (12, 24, 40)
 """Below and beyond the window (16) and the original context of stretched rotary embeddings (32)."""
@@ -62,7 +68,38 @@ def main() -> None:
     if len(rows) == len(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
         content = {"transformers": transformers.__version__, "outcomes": outcomes, "architectures": rows}
         print(write_result("architectures_supported", content))
+        page = PAGE.read_text(encoding="utf-8")
+        before, after = page.split(BEGIN)[0], page.split(END)[1]
+        PAGE.write_text(f"{before}{BEGIN}{tables(content)}{END}{after}", encoding="utf-8")
     sys.exit(outcomes.get("wrong", 0) > 0)
+
+
+def tables(content: dict[str, Any]) -> str:
+    """The section of docs/models.md that a result becomes."""
+
+    def kinds(rows: list[dict[str, Any]]) -> str:
+        return textwrap.fill(", ".join(f"`{row['model_type']}`" for row in rows), 120, break_on_hyphens=False)
+
+    rows = content["architectures"]
+    right = [row for row in rows if row["outcome"] == "right"]
+    whole, windowed = [row for row in right if not row["reason"]], [row for row in right if row["reason"]]
+    lines = [f"transformers {content['transformers']}: " + ", ".join(
+        f"{count} {outcome}" for outcome, count in sorted(content["outcomes"].items())) + ".", ""]  # fmt: skip
+    lines += [f"**Right** ({len(whole)}):", "", kinds(whole), ""]
+    lines += [f"**Right up to their sliding window** ({len(windowed)}), refused beyond:", "", kinds(windowed), ""]
+    for outcome in ("refused", "untried", "wrong"):
+        chosen = [row for row in rows if row["outcome"] == outcome]
+        if chosen:
+            lines += [f"| {outcome} | reason |", "|---|---|"]
+            lines += [f"| `{row['model_type']}` | {_cell(row['reason'])} |" for row in chosen] + [""]
+    return "\n" + "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(reason: str) -> str:
+    """A reason in a cell of a table, without what the row says already."""
+    text = " ".join(reason.split()).partition("cannot be run token by token here: ")
+    text = (text[2] or text[0]).replace("|", "\\|").replace("<", "&lt;")
+    return textwrap.shorten(re.sub(r"^The model 'FOLDER' \([^)]*\) ", "it ", text), 130, placeholder=" …")
 
 
 def _in_a_process(model_type: str, steps: int, timeout: float) -> dict[str, Any]:

@@ -45,12 +45,16 @@ PER_LAYER = ("layer_types", "mlp_layer_types", "per_layer_config", "layers_block
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 
 OVERRIDES: dict[str, dict[str, Any]] = {
+    "xlnet": {"d_head": 8},
+    "xmod": {"default_language": "en_XX"},
+    "qwen4_exp_text": {"indexer_budget": 16, "indexer_compress_ratio": 4},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]], "attention_layers": ["global", "local"] * 2},
     "mamba2": {"num_heads": 8, "head_dim": 8, "expand": 2},
     "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_heads": 8, "mamba_d_head": 8},
     "reformer": {"axial_pos_shape": [8, 8], "axial_pos_embds_dim": [16, 16], "attn_layers": ["local", "lsh"] * 2},
     "cohere_compass_text": {"layer_types": ["sliding_attention"] * 3 + ["full_attention"],
                             "rope_parameters": dict.fromkeys(("sliding_attention", "full_attention"), ROPE)},
+    "lfm2": {"layer_types": ["conv", "full_attention"] * 2},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "longcat_flash": {"head_dim": 8, "qk_head_dim": 16},
 }

@@ -19,11 +19,17 @@ _MOST_TO_INITIALISE = 10
 def require_weights_for(folder: Path, config: PreTrainedConfig) -> None:
     """Check, before memory is taken, that a folder's weight files are of the size that its config describes.
 
-    Hub ids, and folders without safetensors files, are not checked.
+    The sizes of hub ids, and of folders without safetensors files, are not checked.
 
     Raises:
-        ModelFolderError: the config describes far more layers or numbers, or the folder refers to another model.
+        ModelFolderError: the config describes far more layers or numbers than there are, or the folder refers to
+            another model or to code elsewhere.
     """
+    if "/" in str(config._attn_implementation):
+        raise ModelFolderError(
+            f"The model {folder} names code to download for its attention ({config._attn_implementation}, "
+            "`attn_implementation` in config.json), which is never run here. Remove the entry."
+        )
     if not folder.is_dir():
         return
     if (folder / "adapter_config.json").is_file():

@@ -48,9 +48,11 @@ def inverse_cdf_sample(probs: Tensor, uniforms: Tensor) -> Tensor:
     Args:
         probs: (N, K) at least 0; rows need not sum to exactly 1.
         uniforms: (N,) in [0, 1).
+
+    A row that holds NaN gives an index in range without meaning.
     """
     cumulative = probs.cumsum(dim=-1)
     totals = cumulative[:, -1]
     # Just below the total at most: a uniform near 1 can round up to it, and entries of probability 0 may lie beyond.
     thresholds = torch.minimum(uniforms.to(probs.dtype) * totals, torch.nextafter(totals, torch.zeros_like(totals)))
-    return torch.searchsorted(cumulative, thresholds[:, None], right=True).squeeze(-1)
+    return torch.searchsorted(cumulative, thresholds[:, None], right=True).squeeze(-1).clamp_(max=probs.shape[-1] - 1)

@@ -111,6 +111,8 @@ def _compare_with_whole_texts(
     for output, back in ((begun.newest, 1), (begun.before_newest, 2)):
         _require_equal(model, _at(output, filled), expected(lengths[filled] - back, rows[filled]), what)
 
+    _require_equal(model, stream.peek(texts[rows, lengths]), expected(lengths, rows), what)
+
     other, permuted = open_stream(probe, len(rows), capacity), rows.flip(0)
     other.prefill(rows, texts.flip(1)[:, :2], torch.full_like(lengths, 2).clamp(max=capacity))
     other.adopt(stream, rows, lengths[permuted], permuted)

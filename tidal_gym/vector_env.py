@@ -395,6 +395,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         values: dict[str, NDArray[Any]] = dict(zip(report, columns, strict=True))
         values["token"] = tokens = values["token"].astype(np.int64)
         has_stepped = ~self._is_finished  # the others idled, and NEXT_STEP autoreset begins them anew
+        self._require_numbers((values["log_prob"] + values["entropy"])[has_stepped])
         rewards = np.where(has_stepped, values.pop("reward"), 0.0)
         terminations = self._is_at_end(tokens) & has_stepped
         truncations = (self._steps >= self.max_episode_steps) & has_stepped
@@ -415,6 +416,13 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             if not has_stepped.all():
                 observations = self._begin_within_step(~has_stepped, observations)
         return observations, rewards, terminations, truncations, infos
+
+    def _require_numbers(self, values: NDArray[np.float64]) -> None:
+        """Raise InvalidValueError where a distribution that was drawn from is not one."""
+        if np.isnan(values).any():
+            rule = "must predict probabilities that are numbers, under these gates and settings"
+            hint = "Take another number format (`dtype`), a smaller reach of the gates, or another model."
+            raise InvalidValueError("model", rule, f"NaN from '{self.bundle.name}'", hint)
 
     def _begin_within_step(self, mask: NDArray[np.bool_], observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """Begins the rows of the mask (N,) anew; their first observations take the place of those given."""

@@ -81,6 +81,12 @@ def test_buffers_and_tied_heads_may_be_there_or_not(folder):
     torch.testing.assert_close(load_model(str(folder))(torch.tensor([[3, 4]])).logits, wanted)
 
 
+def test_attention_from_elsewhere(folder):
+    change_config(folder, attn_implementation="somebody/attention")
+    with pytest.raises(ModelFolderError, match=r"names code to download for its attention \(somebody/attention, "):
+        load_model(str(folder))
+
+
 def test_an_adapter_names_another_model(folder):
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "somebody/else", "peft_type": "LORA"}')
     with pytest.raises(ModelFolderError, match="holds an adapter, which names another model to load"):

@@ -180,3 +180,18 @@ def test_tokenizer_without_special_prefix(save_model, tokenizer, folders, tmp_pa
             assert (observations[row, 9] == 0) == (len(ids) == 1)
         for actions in actions_for(3, 3):
             assert np.isfinite(env.step(actions)[0]).all()
+
+
+def test_predictions_that_become_nan_are_named(make_env, monkeypatch):
+    env = make_env(3, dtype="float32")
+    env.reset(seed=0)
+    read = env._generation.streams._gated.step
+
+    def broken(*arguments, **options):
+        output = read(*arguments, **options)
+        output.logits[1] = torch.nan
+        return output
+
+    monkeypatch.setattr(env._generation.streams._gated, "step", broken)
+    with pytest.raises(InvalidValueError, match="`model` must predict probabilities that are numbers"):
+        env.step(actions_for(3, 1)[0])
