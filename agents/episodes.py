@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from agents.agent import Agent
 from lm.checks import COUNT, SEED, require_integer
+from tidal_gym.infos import of_step
 
 if TYPE_CHECKING:
     from tidal_gym.vector_env import TidalGatingVectorEnv
@@ -164,12 +165,11 @@ def run_series(
 
 
 def _step_infos(infos: dict[str, Any], is_done: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
-    """The infos (N,) of the step itself; where a row was done they lie in ``final_info``."""
-    final = infos.get("final_info", {})
-    found = {}
-    for key in {**infos, **final}:
-        values = final[key] if key in final else infos[key]
-        if key.startswith("_") or not isinstance(values, np.ndarray) or values.dtype == object or values.ndim != 1:
-            continue
-        found[key] = np.where(is_done, values, infos[key]) if key in infos else values
-    return found
+    """The infos (N,) of the step itself that are figures."""
+    keys = [key for key in {**infos, **infos.get("final_info", {})} if not key.startswith(("_", "final_"))]
+    found = {key: of_step(infos, key, is_done) for key in keys}
+    return {
+        key: values
+        for key, values in found.items()
+        if isinstance(values, np.ndarray) and values.dtype != object and values.ndim == 1
+    }

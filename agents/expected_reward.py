@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from agents.sb3_adapter import VectorEnvToSB3
+from tidal_gym.infos import of_step
 
 INFO_KEY = "expected_reward"
 
@@ -40,20 +41,6 @@ class ExpectedReward(VecEnvWrapper):
         return observations, expected.astype(np.float32), dones, infos
 
 
-def info_of(name: str, infos: dict[str, Any], is_over: NDArray[np.bool_]) -> NDArray[Any]:
-    """(N,) what a step's infos tell of every row (SAME_STEP autoreset).
-
-    Args:
-        name: of the info.
-        infos: of the vector env.
-        is_over: (N,) rows whose episodes ended in the step; their own infos lie apart.
-    """
-    if not is_over.any():
-        return infos[name]
-    final = infos["final_info"][name]
-    return np.where(is_over, final, infos.get(name, np.zeros_like(final)))
-
-
 def expected_reward_of(infos: dict[str, Any], is_over: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(N,) what each row's reward was expected to be, by the infos of an env made with ``expected_reward=True``."""
-    return info_of(INFO_KEY, infos, is_over)
+    return of_step(infos, INFO_KEY, is_over)

@@ -29,7 +29,6 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.beta_policy import BetaPolicy
-from agents.expected_reward import info_of
 from agents.learning_curve import LearningCurve
 from agents.look_ahead import LookAhead
 from agents.reward_surface import RewardSurface
@@ -37,6 +36,7 @@ from agents.state_memory import StateMemory
 from agents.training_config import WarmStartConfig
 from lm.saved_state import SavedState, joined, optimizer_state, restore_optimizer
 from tidal_gym.candidates import Prospects
+from tidal_gym.infos import of_step
 
 if TYPE_CHECKING:
     from tidal_gym.vector_env import TidalGatingVectorEnv
@@ -115,7 +115,7 @@ class WarmStart:
             for row in np.flatnonzero(dones):
                 following[row] = normalization.unnormalize_obs(infos[row]["terminal_observation"])
             is_cut = np.array([bool(info.get("TimeLimit.truncated")) for info in infos])
-            tokens, log_prob = (info_of(name, normalization.vector_infos, dones) for name in ("token", "log_prob"))
+            tokens, log_prob = (of_step(normalization.vector_infos, name, dones) for name in ("token", "log_prob"))
             memory.add_outcome(following, dones, is_cut, tokens, np.exp(log_prob))
             self._learner.remember(prospects)
             self._curve.add_episodes(dones, infos)

@@ -20,7 +20,7 @@ from lm.saved_state import joined
 from tidal_gym.arguments import require_reset_mask
 from tidal_gym.carl_config import CarlRewardConfig
 from tidal_gym.env import TidalGatingEnv
-from tidal_gym.infos import masked
+from tidal_gym.infos import masked, of_step
 from tidal_gym.settings import settings_from
 from tidal_gym.vector_env import TidalGatingVectorEnv
 
@@ -118,10 +118,7 @@ class VectorCarlReward(VectorWrapper):
         is_over = terminations | truncations
         final = infos.get("final_info", {})
         has_stepped = infos["_token"] | final.get("_token", False)
-        tokens, log_prob = (
-            np.where(final["_token"], final[name], infos[name]) if final else infos[name]
-            for name in ("token", "log_prob")
-        )
+        tokens, log_prob = (of_step(infos, name, is_over) for name in ("token", "log_prob"))
         with self._base.one_piece():
             payment = account.pay(tokens, log_prob, has_stepped, is_over)
             if self._base.autoreset_mode is AutoresetMode.SAME_STEP:

@@ -28,6 +28,21 @@ def add_objects(info: dict[str, Any], key: str, objects: Sequence[Any], rows: ND
     info[key], info[f"_{key}"] = column, rows.copy()
 
 
+def of_step(infos: Mapping[str, Any], key: str, is_over: NDArray[np.bool_]) -> Any:
+    """What a vector env's infos tell of the step itself, (N, ...): under SAME_STEP autoreset, finished rows' lie apart.
+
+    Args:
+        infos: of the step.
+        key: of one of them.
+        is_over: (N,) rows whose episodes ended in the step.
+    """
+    final = infos.get("final_info", {})
+    if key not in final or key not in infos:
+        return final[key] if key in final else infos[key]
+    rows = np.expand_dims(is_over, tuple(range(1, infos[key].ndim)))
+    return np.where(rows, final[key], infos[key])
+
+
 def of_single_row(info: Mapping[str, Any]) -> dict[str, Any]:
     """The info of the only row, as a scalar environment gives it: Python numbers and objects, no masks."""
     single = {}
