@@ -123,7 +123,7 @@ def compare(
     starts = dict.fromkeys([static, baselines[0].name])  # each once, in this order
     gaps = [_gap_closed(learned, by_name[name], by_name[oracle], seed)
             for name in starts if name in by_name and oracle in by_name]  # fmt: skip
-    return Comparison(tuple(scores), advantages, tuple(gap for gap in gaps if gap.ceiling > gap.floor))
+    return Comparison(tuple(scores), advantages, tuple(gap for gap in gaps if gap is not None))
 
 
 @dataclass(frozen=True)
@@ -178,14 +178,17 @@ def _score(contestant: Contestant, seed: int) -> Score:
     )
 
 
-def _gap_closed(learned: Contestant, floor: Contestant, oracle: Contestant, seed: int) -> GapClosed:
-    count = oracle.returns.shape[1]
-    ours, theirs, best = learned.returns[:, :count], floor.returns[:, :count], oracle.returns
-    gap = best.mean() - theirs.mean()
+def _gap_closed(learned: Contestant, floor: Contestant, oracle: Contestant, seed: int) -> GapClosed | None:
+    best = oracle.returns
+    count = best.shape[1]
+    ours, theirs = learned.returns[:, :count], floor.returns[:, :count]
+    runs = statistics.gap_closed(ours, theirs, best)
+    if runs is None:
+        return None
     return GapClosed(
         over=floor.name,
         fraction=statistics.gap_closed_interval(ours, theirs, best, seed=seed),
-        runs=tuple(((ours.mean(axis=1) - theirs.mean()) / gap).tolist()),
+        runs=tuple(runs.tolist()),
         floor=float(theirs.mean()),
         ceiling=float(best.mean()),
         episodes=count,

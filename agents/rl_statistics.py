@@ -46,6 +46,23 @@ def difference_interval(first: Scores, second: Scores, *, seed: int = 0) -> Inte
     return _interval(first.mean() - second.mean(), ((ours @ first - theirs @ second) * episodes).sum(axis=1))
 
 
+def gap_closed(learned: Scores, floor: Scores, ceiling: Scores) -> Scores | None:
+    """(R,) how far each run of learned (R, E) gets from the floor (0) to the ceiling (1), by mean scores.
+
+    Args:
+        learned: (R, E).
+        floor: (1, E), of who is to be beaten.
+        ceiling: (1, F), of the yardstick, in the first F of the E episodes: the others have no say.
+
+    Returns:
+        None where the ceiling does not lie above the floor.
+    """
+    count = ceiling.shape[1]
+    start = floor[:, :count].mean()
+    gap = ceiling.mean() - start
+    return (learned[:, :count].mean(axis=1) - start) / gap if gap > 0 else None
+
+
 def gap_closed_interval(learned: Scores, floor: Scores, ceiling: Scores, *, seed: int = 0) -> Interval:
     """(learned − floor) / (ceiling − floor) of the means, and its 95% interval over runs and episodes.
 

@@ -21,6 +21,7 @@ from agents.evaluation import Evaluation, evaluate, paired_difference
 from agents.intervals import Interval
 from agents.learning_curve import TrainingProgress, read_learning_curve
 from agents.oracle import OneStepOracle
+from agents.rl_statistics import gap_closed
 from agents.stories import Story, tell_story
 from agents.training import CURVE_FILE, train
 from agents.training_config import TrainConfig
@@ -97,10 +98,9 @@ class DemoResult:
         """How far the controller gets from the best static setting (0) to the oracle (1), on the oracle's episodes."""
         if self.oracle is None:
             return None
-        count = len(self.oracle.returns)
-        static, learned = (np.mean(agent.returns[:count]) for agent in (self.best_static, self.controller))
-        gap = self.oracle.mean_return.mean - static
-        return float((learned - static) / gap) if gap > 0 else None
+        returns = (np.array([agent.returns]) for agent in (self.controller, self.best_static, self.oracle))
+        fraction = gap_closed(*returns)
+        return None if fraction is None else float(fraction[0])
 
     @property
     def is_gap_narrower(self) -> bool:

@@ -6,6 +6,7 @@ from rliable import metrics
 
 from agents.rl_statistics import (
     difference_interval,
+    gap_closed,
     gap_closed_interval,
     interquartile_mean,
     mean_interval,
@@ -79,3 +80,9 @@ def test_numpy_s_global_generator_is_left_as_it_was() -> None:
 def test_other_episodes_are_refused() -> None:
     with pytest.raises(InvalidValueError, match="must be of the same 5 episodes as `first`. Received 4."):
         difference_interval(np.zeros((2, 5)), np.zeros((1, 4)))
+
+
+def test_gap_closed_of_each_run_in_the_episodes_of_the_ceiling() -> None:
+    learned, floor = np.array([[3.0, 5.0, 100.0], [1.0, 3.0, 0.0]]), np.array([[1.0, 3.0, 0.0]])
+    assert gap_closed(learned, floor, np.array([[4.0, 8.0]])).tolist() == [0.5, 0.0]  # (4 − 2) / (6 − 2), 0 / 4
+    assert gap_closed(learned, floor, np.array([[2.0, 2.0]])) is None  # no gap to close
