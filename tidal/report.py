@@ -9,7 +9,7 @@ from markupsafe import Markup
 from agents.stories import Story, StoryToken
 from lm.whole_file import write_text
 from tidal.demo import STORY_EPISODE, DemoResult
-from tidal.figures import comparison_figure, gate_paths_figure, learning_curve_figure
+from tidal.demo_figures import comparison_figure, gate_paths_figure, learning_curve_figure
 from tidal.pages import page_template
 from tidal_gym.actions import GATE_NAMES
 
