@@ -45,7 +45,7 @@ class SweptSetting:
     """exp of the mean surprisal of the drawn tokens under the neutral model."""
     entropy: float
     """Mean entropy of the distributions that tokens were drawn from [nats]."""
-    distinct_2: float
+    distinct_2_per_text: float
     """Share of bigrams that are new in their text."""
 
 
@@ -82,7 +82,7 @@ def sweep_extremes(
                     term_sums=figures.term_sums,
                     perplexity=figures.perplexity,
                     entropy=figures.sampling_entropy,
-                    distinct_2=figures.text.distinct_2,
+                    distinct_2_per_text=figures.text.distinct_2_per_text,
                 )
             )
             if progress is not None:

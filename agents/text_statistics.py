@@ -10,9 +10,9 @@ from dataclasses import dataclass
 class TextStatistics:
     """Means over texts; a text shorter than n tokens has no say in a figure about n-grams."""
 
-    distinct_1: float
+    distinct_1_per_text: float
     """Share of tokens that are new in their text, in (0, 1] (Li et al. 2016, arXiv:1510.03055)."""
-    distinct_2: float
+    distinct_2_per_text: float
     """Share of bigrams that are new in their text, in (0, 1]."""
     repetition_4: float
     """Share of 4-grams that repeat an earlier one, in [0, 1) (seq-rep-4, Welleck et al. 2020, arXiv:1908.04319)."""
@@ -23,8 +23,8 @@ class TextStatistics:
 def text_statistics(texts: Sequence[Sequence[int]]) -> TextStatistics:
     """Statistics of texts given as token ids, at least one of them not empty."""
     return TextStatistics(
-        distinct_1=_mean([distinct(text, 1) for text in texts if len(text) >= 1]),
-        distinct_2=_mean([distinct(text, 2) for text in texts if len(text) >= 2]),
+        distinct_1_per_text=_mean([distinct(text, 1) for text in texts if len(text) >= 1]),
+        distinct_2_per_text=_mean([distinct(text, 2) for text in texts if len(text) >= 2]),
         repetition_4=_mean([1.0 - distinct(text, 4) for text in texts if len(text) >= 4]),
         length=_mean([float(len(text)) for text in texts]),
     )

@@ -248,7 +248,7 @@ def _measure_policy(folder: str, words: Sequence[str], samples: int = 3) -> dict
     statistics = text_statistics(completions)
     return {
         "task": float(np.mean(solved)),
-        "distinct_2": statistics.distinct_2,
+        "distinct_2_per_text": statistics.distinct_2_per_text,
         "repetition_4": statistics.repetition_4,
         "judge_loss": float(np.mean([record.surprisal[7:].mean() for record in scores])),
     }

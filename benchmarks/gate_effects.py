@@ -41,8 +41,8 @@ def sweep(env: EnvConfig, gate: int, samples: int, seed: int) -> list[dict[str, 
                 "setting": setting,
                 "unigram_surprisal": float(means[0]),
                 "unigram_surprisal_standard_error": float(errors[0]),
-                "distinct_1": float(means[1]),
-                "distinct_1_standard_error": float(errors[1]),
+                "distinct_1_per_text": float(means[1]),
+                "distinct_1_per_text_standard_error": float(errors[1]),
             }
         )
     vector_env.close()
@@ -60,7 +60,7 @@ def main() -> None:
     plain = {"temperature_range": (1.0, 1.0), "penalty_range": (1.0, 1.0), "focus_strength": 0.0, "top_k": 1 << 20}
     env = EnvConfig(model=arguments.model, prompts="heldout", modulation=plain, max_episode_steps=arguments.tokens)
     result = {"samples": arguments.samples, "tokens": arguments.tokens, "seed": arguments.seed}
-    for name, gate, statistic in (("creativity", 0, "unigram_surprisal"), ("stability", 2, "distinct_1")):
+    for name, gate, statistic in (("creativity", 0, "unigram_surprisal"), ("stability", 2, "distinct_1_per_text")):
         rows = sweep(env, gate, arguments.samples, arguments.seed)
         correlation = float(spearmanr(SETTINGS, [row[statistic] for row in rows]).statistic)
         result[name] = {"statistic": statistic, "spearman": correlation, "settings": rows}

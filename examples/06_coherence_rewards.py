@@ -48,12 +48,14 @@ def compare(steps: int, episodes: int, seed: int = 0, num_envs: int = 64) -> dic
 
 def table_of(results: dict[str, Evaluation]) -> Table:
     """A row for each agent: what its text is like."""
-    table = Table("trained on", "CARL", "distinct-1", "distinct-2", "repeated 4-grams", "perplexity", "gates")
+    varied = ("distinct-1 per text", "distinct-2 per text", "repeated 4-grams")
+    table = Table("trained on", "CARL", *varied, "perplexity", "gates")
     for name, result in results.items():
         text, gates = result.text, "  ".join(f"{gate.mean:.2f} ± {gate.std:.2f}" for gate in result.gates.values())
         table.add_row(
-            name, f"{result.term_sums['carl']:.3f}", f"{text.distinct_1:.3f}", f"{text.distinct_2:.3f}",
-            f"{text.repetition_4:.3f}", f"{result.perplexity:.2f}", gates,
+            name, f"{result.term_sums['carl']:.3f}",
+            f"{text.distinct_1_per_text:.3f}", f"{text.distinct_2_per_text:.3f}", f"{text.repetition_4:.3f}",
+            f"{result.perplexity:.2f}", gates,
         )  # fmt: skip
     return table
 

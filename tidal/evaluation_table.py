@@ -30,12 +30,12 @@ def evaluation_table(evaluations: Sequence[Evaluation], title: str, width: int) 
     for gate in evaluations[0].gates:
         table.add_column(gate, justify="right", no_wrap=True)
     has_room = width >= ROOM_FOR_ALL
-    for name in ("perplexity", "distinct-2") if has_room else ():
+    for name in ("perplexity", "distinct-2 per text") if has_room else ():
         table.add_column(name, justify="right")
     best = max(evaluations, key=lambda evaluation: evaluation.mean_return.mean)
     for evaluation in evaluations:
         gates = (f"{usage.mean:.2f} ± {usage.std:.2f}" for usage in evaluation.gates.values())
-        text = (f"{evaluation.perplexity:.1f}", f"{evaluation.text.distinct_2:.2f}") if has_room else ()
+        text = (f"{evaluation.perplexity:.1f}", f"{evaluation.text.distinct_2_per_text:.2f}") if has_room else ()
         table.add_row(
             evaluation.agent,
             str(evaluation.mean_return),

@@ -11,7 +11,7 @@ def test_distinct_by_hand() -> None:
 
 def test_means_over_texts_by_hand() -> None:
     statistics = text_statistics([[1, 2, 1, 2, 1, 2], [3, 4, 5], [6]])
-    assert statistics.distinct_1 == pytest.approx((2 / 6 + 1 + 1) / 3)
-    assert statistics.distinct_2 == pytest.approx((2 / 5 + 1) / 2)
+    assert statistics.distinct_1_per_text == pytest.approx((2 / 6 + 1 + 1) / 3)
+    assert statistics.distinct_2_per_text == pytest.approx((2 / 5 + 1) / 2)
     assert statistics.repetition_4 == pytest.approx(1 / 3)
     assert statistics.length == pytest.approx(10 / 3)
