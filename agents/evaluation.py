@@ -10,63 +10,17 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import VectorEnv
 
 from agents.agent import Agent
 from agents.env_config import EnvConfig
 from agents.episodes import REWARD_PREFIX, Episodes, require_series, run_series
+from agents.gate_summary import GateSummary, summarize_gates
 from agents.intervals import Interval, bootstrap_mean
+from agents.stories import Story, story_of
 from agents.text_measures import FEWEST_TEXTS, TextMeasures, TextMeasuresConfig, measure_episodes
 from agents.text_statistics import TextStatistics, text_statistics
 from lm.errors import InvalidValueError
 from lm.text_data import require_documents
-from tidal_gym.actions import GATE_NAMES
-from tidal_gym.rendering import token_pieces
-
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
-
-@dataclass(frozen=True)
-class GateUsage:
-    """How one gate was set, over all tokens."""
-
-    mean: float
-    """Mean."""
-    std: float
-    """Standard deviation."""
-    quantiles: dict[str, float]
-    """By percentage: 5, 25, 50, 75 and 95."""
-    by_step: tuple[float, ...]
-    """Mean at each place of an episode, over the episodes that reach it."""
-
-
-@dataclass(frozen=True)
-class TokenRecord:
-    """One drawn token of a sample text."""
-
-    text: str
-    """What it adds to the text."""
-    gates: tuple[float, ...]
-    """The action that it was drawn under."""
-    reward: float
-    """Its reward."""
-    entropy: float
-    """Entropy of the distribution that it was drawn from [nats]."""
-
-
-@dataclass(frozen=True)
-class SampleText:
-    """One evaluated episode, to read."""
-
-    prompt: str
-    """What it began with."""
-    tokens: tuple[TokenRecord, ...]
-    """What was drawn."""
-
-    @property
-    def text(self) -> str:
-        """Prompt and drawn tokens together."""
-        return self.prompt + "".join(token.text for token in self.tokens)
 
 
 @dataclass(frozen=True)
@@ -85,7 +39,7 @@ class Evaluation:
     """Sum of rewards of each episode, in the order of the episodes."""
     term_sums: dict[str, float]
     """Mean over episodes of the sum of each unweighted reward term."""
-    gates: dict[str, GateUsage]
+    gates: dict[str, GateSummary]
     """By name of the gate."""
     perplexity: float
     """exp of the mean surprisal of the drawn tokens under the neutral model."""
@@ -93,7 +47,7 @@ class Evaluation:
     """Mean entropy of the distributions that tokens were drawn from [nats]."""
     text: TextStatistics
     """Of the drawn tokens."""
-    samples: tuple[SampleText, ...] = field(repr=False)
+    samples: tuple[Story, ...] = field(repr=False)
     """The first few episodes."""
     measures: TextMeasures | None = None
     """Measures of text beside those of human text, if they were asked for."""
@@ -153,7 +107,7 @@ def evaluate(
         vector_env.close()
 
 
-def summarize(name: str, episodes: Episodes, seed: int, num_samples: int, vector_env: VectorEnv) -> Evaluation:
+def summarize(name: str, episodes: Episodes, seed: int, num_samples: int, vector_env: Any) -> Evaluation:
     """The figures of finished episodes; `vector_env` is asked for its tokenizer only."""
     terms = [key for key in episodes.infos if key.startswith(REWARD_PREFIX)]
     texts = [ids[:length].tolist() for ids, length in zip(episodes.tokens, episodes.lengths, strict=True)]
@@ -164,11 +118,14 @@ def summarize(name: str, episodes: Episodes, seed: int, num_samples: int, vector
         mean_return=bootstrap_mean(episodes.returns, seed),
         returns=tuple(episodes.returns.tolist()),
         term_sums={key.removeprefix(REWARD_PREFIX): float(episodes.sums(key).mean()) for key in terms},
-        gates={gate: _gate_usage(episodes, index) for index, gate in enumerate(GATE_NAMES)},
+        gates=summarize_gates(episodes),
         perplexity=math.exp(-episodes.mean("log_prob")),
         sampling_entropy=episodes.mean("entropy"),
         text=text_statistics(texts),
-        samples=tuple(_sample(episodes, row, vector_env) for row in range(min(num_samples, len(texts)))),
+        samples=tuple(
+            story_of(episodes, row, vector_env.unwrapped.bundle.tokenizer, name)
+            for row in range(min(num_samples, len(texts)))
+        ),
         mean_cost=bootstrap_mean(episodes.sums("cost"), seed) if "cost" in episodes.infos else None,
     )
 
@@ -183,33 +140,3 @@ def paired_difference(first: Evaluation, second: Evaluation) -> Interval:
         rule = f"must be of the same seed and prompts as `first` ({first.episodes_fingerprint})"
         raise InvalidValueError("second", rule, second.episodes_fingerprint)
     return bootstrap_mean(np.subtract(first.returns, second.returns), first.seed)
-
-
-def _gate_usage(episodes: Episodes, index: int) -> GateUsage:
-    is_alive = episodes.is_alive
-    gate = episodes.gates[:, :, index].astype(np.float64)
-    used = gate[is_alive]
-    by_step = (gate * is_alive).sum(axis=0) / is_alive.sum(axis=0)
-    quantiles = np.quantile(used, QUANTILES)
-    return GateUsage(
-        mean=float(used.mean()),
-        std=float(used.std()),
-        quantiles={f"{100 * level:g}": float(value) for level, value in zip(QUANTILES, quantiles, strict=True)},
-        by_step=tuple(by_step.tolist()),
-    )
-
-
-def _sample(episodes: Episodes, row: int, vector_env: Any) -> SampleText:
-    tokenizer = vector_env.unwrapped.bundle.tokenizer
-    prompt, length = list(episodes.prompts[row]), int(episodes.lengths[row])
-    pieces = token_pieces(tokenizer, [*prompt, *episodes.tokens[row, :length].tolist()], start=len(prompt))
-    tokens = [
-        TokenRecord(
-            text=pieces[place],
-            gates=tuple(episodes.gates[row, place].tolist()),
-            reward=float(episodes.rewards[row, place]),
-            entropy=float(episodes.infos["entropy"][row, place]),
-        )
-        for place in range(length)
-    ]
-    return SampleText(prompt=tokenizer.decode(prompt, skip_special_tokens=True), tokens=tuple(tokens))

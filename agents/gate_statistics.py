@@ -1,4 +1,4 @@
-"""How gates are used: each by itself, in the course of an episode, and together with each other and with entropy."""
+"""How gates are used in the course of an episode, and together with each other and with entropy."""
 
 from __future__ import annotations
 
@@ -9,60 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.episodes import Episodes
-from agents.evaluation import QUANTILES
 from agents.intervals import RESAMPLES, Interval, bootstrap_mean
 from tidal_gym.actions import GATE_NAMES
 
-HISTOGRAM_BINS = 20
-EDGE = 0.05
-"""How near 0 or 1 a gate counts as closed or open."""
 QUARTERS = 4
-
-
-@dataclass(frozen=True)
-class GateStatistics:
-    """One gate over all tokens of all episodes."""
-
-    mean: float
-    """Mean."""
-    std: float
-    """Standard deviation."""
-    least: float
-    """Smallest value."""
-    largest: float
-    """Largest value."""
-    quantiles: dict[str, float]
-    """By percentage: 5, 25, 50, 75 and 95."""
-    histogram: tuple[int, ...]
-    """Tokens in each of 20 equal parts of [0, 1]."""
-    share_closed: float
-    """Share of tokens with the gate at 0.05 or below."""
-    share_open: float
-    """Share of tokens with the gate at 0.95 or above."""
-    mean_change: float | None
-    """Mean of |g(t) − g(t−1)| from one token of an episode to the next; None if no episode has two."""
-
-
-def gate_statistics(episodes: Episodes) -> dict[str, GateStatistics]:
-    """Statistics of each gate, by its name."""
-    is_alive = episodes.is_alive
-    gates = episodes.gates.astype(np.float64)
-    used = gates[is_alive]  # (M, 3)
-    changes = np.abs(np.diff(gates, axis=1))[is_alive[:, 1:]]
-    return {
-        name: GateStatistics(
-            mean=float(values.mean()),
-            std=float(values.std()),
-            least=float(values.min()),
-            largest=float(values.max()),
-            quantiles={f"{100 * level:g}": float(np.quantile(values, level)) for level in QUANTILES},
-            histogram=tuple(np.histogram(values, HISTOGRAM_BINS, (0.0, 1.0))[0].tolist()),
-            share_closed=float((values <= EDGE).mean()),
-            share_open=float((values >= 1 - EDGE).mean()),
-            mean_change=float(changes[:, gate].mean()) if len(changes) else None,
-        )
-        for gate, (name, values) in enumerate(zip(GATE_NAMES, used.T, strict=True))
-    }
 
 
 @dataclass(frozen=True)

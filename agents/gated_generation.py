@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel,
 from transformers.generation import GenerateDecoderOnlyOutput
 
 from agents.agent import Agent
+from agents.drawn_tokens import DrawnToken, drawn_token
 from agents.env_config import EnvConfig
 from agents.generate_options import (
     call_of_generate,
@@ -30,32 +31,13 @@ from tidal_gym.actions import NEUTRAL_ACTION, require_gates
 from tidal_gym.generation import Generation
 from tidal_gym.modulation import ModulationConfig, draw
 from tidal_gym.settings import settings_from
-
-
-@dataclass(frozen=True)
-class GeneratedToken:
-    """One drawn token."""
-
-    token_id: int
-    """Its id."""
-    text: str
-    """What it adds to the text; empty while the bytes of a character are incomplete, and for the end of text."""
-    gates: tuple[float, ...]
-    """Creativity, focus and stability that it was drawn under."""
-    temperature: float
-    """Temperature that it was drawn at; NaN where a decoder drew it."""
-    penalty: float
-    """Repetition penalty that it was drawn under; NaN where a decoder drew it."""
-    entropy: float
-    """Entropy of the distribution that it was drawn from [nats]."""
-    log_prob: float
-    """Its log probability under the neutral model [nats]."""
+from tidal_gym.token_pieces import GrowingText
 
 
 def generate_tokens(
     agent: Agent, env: EnvConfig, prompt: str, *, max_tokens: int = 50, seed: int = 0,
     stop: str | Sequence[str] = (),
-) -> Iterator[GeneratedToken]:
+) -> Iterator[DrawnToken]:
     """Continue a prompt, and yield each token as it is drawn. The environment itself does it, with a single row.
 
     Args:
@@ -84,27 +66,17 @@ def generate_tokens(
         agent = agent.copy()  # another thread may run it on an episode of its own
         agent.start(vector_env, seed)
         observations, _ = vector_env.reset(seed=seed)
-        decode = vector_env.bundle.tokenizer.decode
-        prompt_text = text = decode(vector_env.token_ids()[0], skip_special_tokens=True)
+        growing = GrowingText(vector_env.bundle.tokenizer, vector_env.token_ids()[0], skip_special_tokens=True)
+        prompt_length = len(growing.text)
         is_over = False
         while not is_over:
-            gates, observations, _, terminations, truncations, infos = agent.step(vector_env, observations)
+            gates, observations, rewards, terminations, truncations, infos = agent.step(vector_env, observations)
             is_over = bool(terminations[0] or truncations[0])
-            longer = decode(vector_env.token_ids()[0], skip_special_tokens=True)
-            # The replacement character stands for bytes that the next tokens complete.
-            if longer.endswith("\ufffd") and not is_over:
-                longer = text
-            piece, text = longer[len(text) :], longer
-            yield GeneratedToken(
-                token_id=int(infos["token"][0]),
-                text=piece,
-                gates=tuple(np.asarray(gates)[0].tolist()),
-                temperature=float(infos["temperature"][0]),
-                penalty=float(infos["penalty"][0]),
-                entropy=float(infos["entropy"][0]),
-                log_prob=float(infos["log_prob"][0]),
-            )
-            is_over = is_over or any(string in text[len(prompt_text) :] for string in stop)
+            of_row = {name: column[0] for name, column in infos.items()}
+            token_id = int(of_row["token"])
+            piece = growing.add(token_id, is_last=is_over)
+            yield drawn_token(token_id, piece, np.asarray(gates)[0], rewards[0], of_row)
+            is_over = is_over or any(string in growing.text[prompt_length:] for string in stop)
     finally:
         vector_env.close()
 

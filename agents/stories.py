@@ -10,54 +10,13 @@ from transformers import PreTrainedTokenizerBase
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from agents.agent import Agent
+from agents.drawn_tokens import Alternative, DrawnToken, drawn_token
 from agents.env_config import EnvConfig
-from agents.episodes import REWARD_PREFIX, Episodes, episode_seed, run_episodes
+from agents.episodes import Episodes, episode_seed, run_episodes
 from tidal_gym.candidates import Candidates
-from tidal_gym.rendering import token_pieces
+from tidal_gym.token_pieces import token_pieces
 
 NUM_ALTERNATIVES = 5
-
-
-@dataclass(frozen=True)
-class Alternative:
-    """A token that could have been drawn."""
-
-    token_id: int
-    """Its id."""
-    text: str
-    """What it stands for."""
-    q: float
-    """Its probability under q, the distribution that was drawn from."""
-    p: float
-    """Its probability under p, the neutral distribution."""
-
-
-@dataclass(frozen=True)
-class StoryToken:
-    """One drawn token."""
-
-    text: str
-    """What it adds to the story; empty for the end of text, and while the bytes of a character are incomplete."""
-    gates: tuple[float, ...]
-    """Creativity, focus and stability that it was drawn under."""
-    temperature: float
-    """Temperature that it was drawn at."""
-    penalty: float
-    """Repetition penalty that it was drawn under."""
-    entropy: float
-    """Entropy of the distribution that it was drawn from [nats]."""
-    surprisal: float
-    """−log p under the neutral model [nats]."""
-    reward: float
-    """Its reward."""
-    terms: dict[str, float]
-    """The unweighted terms of the reward."""
-    drawn: Alternative | None = None
-    """The token itself, beside its alternatives; None if they were not recorded."""
-    rank: int | None = None
-    """Its place among the tokens that could be drawn, 1 for the most probable one under q; None if not recorded."""
-    alternatives: tuple[Alternative, ...] = ()
-    """The five most probable other tokens under q, or as many as there are; none if they were not recorded."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +27,13 @@ class Story:
     """Who set the gates."""
     prompt: str
     """What it began with."""
-    tokens: tuple[StoryToken, ...]
+    tokens: tuple[DrawnToken, ...]
     """What was drawn."""
+
+    @property
+    def text(self) -> str:
+        """Prompt and drawn tokens together."""
+        return self.prompt + "".join(token.text for token in self.tokens)
 
     @property
     def total_reward(self) -> float:
@@ -112,26 +76,18 @@ def story_of(
     """
     prompt, drawn = list(episodes.prompts[row]), episodes.tokens[row, : episodes.lengths[row]].tolist()
     infos = {name: values[row] for name, values in episodes.infos.items()}
-    tokens = []
-    for place, piece in enumerate(token_pieces(tokenizer, [*prompt, *drawn], start=len(prompt))):
-        recorded = {} if candidates is None else _recorded(candidates[place], row, drawn[place], tokenizer)
-        tokens.append(
-            StoryToken(
-                text="" if drawn[place] == tokenizer.eos_token_id else piece,
-                gates=tuple(episodes.gates[row, place].tolist()),
-                temperature=float(infos["temperature"][place]),
-                penalty=float(infos["penalty"][place]),
-                entropy=float(infos["entropy"][place]),
-                surprisal=-float(infos["log_prob"][place]),
-                reward=float(episodes.rewards[row, place]),
-                terms={
-                    name.removeprefix(REWARD_PREFIX): float(values[place])
-                    for name, values in infos.items()
-                    if name.startswith(REWARD_PREFIX)
-                },
-                **recorded,
-            )
+    pieces = token_pieces(tokenizer, [*prompt, *drawn], start=len(prompt))
+    tokens = [
+        drawn_token(
+            token_id=drawn[place],
+            text="" if drawn[place] == tokenizer.eos_token_id else piece,
+            gates=episodes.gates[row, place],
+            reward=episodes.rewards[row, place],
+            infos={name: values[place] for name, values in infos.items()},
+            **({} if candidates is None else _recorded(candidates[place], row, drawn[place], tokenizer)),
         )
+        for place, piece in enumerate(pieces)
+    ]
     return Story(agent, tokenizer.decode(prompt, skip_special_tokens=True), tuple(tokens))
 
 

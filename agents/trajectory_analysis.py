@@ -11,7 +11,8 @@ from agents.analysis_config import AnalysisConfig
 from agents.env_config import EnvConfig
 from agents.episodes import Episodes, run_series
 from agents.extreme_settings import SweptSetting, sweep_extremes
-from agents.gate_statistics import Correlation, GateStatistics, Quarter, correlations, gate_statistics, quarters
+from agents.gate_statistics import Correlation, Quarter, correlations, quarters
+from agents.gate_summary import GateSummary, summarize_gates
 from agents.intervals import Interval, bootstrap_mean
 from agents.phase_changes import PhaseChanges, phase_changes
 from agents.prompt_variance import PromptVariance, prompt_variance
@@ -35,7 +36,7 @@ class Analysis:
     """Tokens drawn in them."""
     mean_return: Interval
     """Sum of rewards of an episode, with its 95% bootstrap interval."""
-    gates: dict[str, GateStatistics]
+    gates: dict[str, GateSummary]
     """By name of the gate."""
     quarters: tuple[Quarter, ...]
     """Evolution in the quarters of the episodes."""
@@ -108,7 +109,7 @@ def analyze(
         num_episodes=config.episodes,
         num_tokens=int(episodes.lengths.sum()),
         mean_return=bootstrap_mean(episodes.returns, seed),
-        gates=gate_statistics(episodes),
+        gates=summarize_gates(episodes),
         quarters=quarters(episodes, seed),
         correlations=correlations(episodes, seed),
         phases=phase_changes(episodes, config.window, seed),

@@ -10,13 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from agents.extreme_settings import SweptSetting
-from agents.gate_statistics import HISTOGRAM_BINS, GateStatistics, Quarter
+from agents.gate_statistics import Quarter
+from agents.gate_summary import HISTOGRAM_BINS, GateSummary
 from agents.intervals import Interval
 from tidal.figures import ACCENT, GATES, INK, MUTED, STYLE, inline_svg
 from tidal_gym.actions import GATE_NAMES
 
 
-def histogram_figure(gates: Mapping[str, GateStatistics]) -> str:
+def histogram_figure(gates: Mapping[str, GateSummary]) -> str:
     """How often each gate takes each value."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 2.5), layout="constrained")

@@ -8,8 +8,8 @@ from pathlib import Path
 from markupsafe import Markup
 
 from agents.analysis_config import AnalysisConfig
+from agents.drawn_tokens import DrawnToken
 from agents.env_config import EnvConfig
-from agents.stories import StoryToken
 from agents.trajectory_analysis import Analysis
 from lm.whole_file import write_text
 from tidal.analysis_figures import histogram_figure, quarters_figure, sweep_figure
@@ -76,7 +76,7 @@ def shown(text: str) -> str:
     return text.translate(VISIBLE) or "(nothing)"
 
 
-def piece(token: StoryToken) -> str:
+def piece(token: DrawnToken) -> str:
     """What stands for a token in its story: its text, or a mark where there is nothing to see."""
     if token.text.strip():
         return token.text

@@ -14,7 +14,7 @@ from tidal_gym.actions import GATE_NAMES
 from tidal_gym.rendering import GATE_COLORS, gate_color
 
 if TYPE_CHECKING:
-    from agents.gated_generation import GeneratedToken
+    from agents.drawn_tokens import DrawnToken
 
 
 def token_text(text: str, gates: Sequence[float]) -> Text:
@@ -22,7 +22,7 @@ def token_text(text: str, gates: Sequence[float]) -> Text:
     return Text(shown_controls(text), style="rgb({},{},{})".format(*gate_color(gates)))
 
 
-def legend(tokens: Sequence[GeneratedToken]) -> Text:
+def legend(tokens: Sequence[DrawnToken]) -> Text:
     """What the colours mean, and the mean and spread of each gate."""
     gates = np.array([token.gates for token in tokens])
     text = Text()
@@ -33,7 +33,7 @@ def legend(tokens: Sequence[GeneratedToken]) -> Text:
     return text
 
 
-def gates_table(tokens: Sequence[GeneratedToken]) -> Table:
+def gates_table(tokens: Sequence[DrawnToken]) -> Table:
     """Each token with its gates and what they made of the sampling."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("token")
@@ -41,5 +41,5 @@ def gates_table(tokens: Sequence[GeneratedToken]) -> Table:
         table.add_column(name, justify="right")
     for token in tokens:
         figures = (*token.gates, token.temperature, token.penalty, token.entropy, token.log_prob)
-        table.add_row(repr(token.text), *(f"{figure:.2f}" for figure in figures))
+        table.add_row(repr(token.text), *("–" if figure is None else f"{figure:.2f}" for figure in figures))
     return table

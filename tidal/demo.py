@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 
 from agents.baselines import Neutral, Random, StaticTuning, tune_static
-from agents.controller import Controller
 from agents.env_config import EnvConfig
-from agents.episodes import Episodes, episode_seed, run_episodes
 from agents.evaluation import Evaluation, evaluate, paired_difference
 from agents.intervals import Interval
 from agents.learning_curve import TrainingProgress, read_learning_curve
 from agents.oracle import OneStepOracle
 from agents.rl_statistics import gap_closed
-from agents.stories import Story, tell_story
+from agents.stories import Story
 from agents.training import CURVE_FILE, train
 from agents.training_config import TrainConfig
 from lm.bundle import load_bundle
@@ -42,20 +40,6 @@ ShowPhase = Callable[[str], AbstractContextManager[Callable[..., None]]]
 
 
 @dataclass(frozen=True)
-class GatePaths:
-    """How the controller's gates move in the course of an episode; (T, 3) each."""
-
-    mean: tuple[tuple[float, ...], ...]
-    """Mean over the episodes that reach the place."""
-    low: tuple[tuple[float, ...], ...]
-    """10% quantile."""
-    high: tuple[tuple[float, ...], ...]
-    """90% quantile."""
-    num_episodes: int
-    """Episodes looked at."""
-
-
-@dataclass(frozen=True)
 class DemoResult:
     """All that the report shows."""
 
@@ -67,8 +51,6 @@ class DemoResult:
     """By agent: neutral, random, best static, controller, all on the same episodes."""
     oracle: Evaluation | None
     """On the first of these episodes, if it was asked for."""
-    paths: GatePaths
-    stories: tuple[Story, ...]
     seconds: dict[str, float]
     """Time of each phase [s]."""
     made_with: Provenance = field(default_factory=provenance)
@@ -82,6 +64,11 @@ class DemoResult:
     def best_static(self) -> Evaluation:
         """The best static setting."""
         return self.evaluations["best static"]
+
+    @property
+    def stories(self) -> tuple[Story, ...]:
+        """The same episode of the neutral gates, the best static setting and the controller."""
+        return tuple(self.evaluations[name].samples[STORY_EPISODE] for name in ("neutral", "best static", "controller"))
 
     @property
     def advantage(self) -> Interval:
@@ -118,7 +105,6 @@ class DemoResult:
             "gap_closed": self.gap_closed,
             "tuning": self.tuning.to_json(),
             "evaluations": {evaluation.agent: json.loads(evaluation.to_json()) for evaluation in evaluations},
-            "gate_paths": asdict(self.paths),
             "seconds": self.seconds,
             "made_with": asdict(self.made_with),
         }
@@ -142,7 +128,6 @@ def run_demo(config: DemoConfig, output: str | Path, show: ShowPhase, *, overwri
 
 def _run_in(folder: Path, config: DemoConfig, show: ShowPhase) -> DemoResult:
     env = EnvConfig(model=config.model)
-    heldout = EnvConfig(model=config.model, prompts="heldout")
     seconds: dict[str, float] = {}
 
     @contextmanager
@@ -182,32 +167,7 @@ def _run_in(folder: Path, config: DemoConfig, show: ShowPhase) -> DemoResult:
             oracle = evaluate(
                 OneStepOracle(config.oracle_levels), env, episodes=config.oracle_episodes, seed=config.seed
             )
-    with phase("Telling a story"):
-        paths = _gate_paths(controller, heldout, min(64, config.episodes), config.seed)
-        tellers = (agents[0], agents[2], controller)
-        stories = tuple(tell_story(agent, heldout, seed=config.seed, episode=STORY_EPISODE) for agent in tellers)
-
     curve = tuple(read_learning_curve(folder / TRAINING_FOLDER / CURVE_FILE))
-    result = DemoResult(config, training, tuning, curve, evaluations, oracle, paths, stories, seconds)
+    result = DemoResult(config, training, tuning, curve, evaluations, oracle, seconds)
     write_json(folder / RESULTS_FILE, result.to_json())
     return result
-
-
-def _gate_paths(controller: Controller, env: EnvConfig, episodes: int, seed: int) -> GatePaths:
-    vector_env = env.make(episodes)
-    try:
-        run = run_episodes(controller, vector_env, [episode_seed(seed, episode) for episode in range(episodes)])
-    finally:
-        vector_env.close()
-    return gate_paths(run)
-
-
-def gate_paths(episodes: Episodes) -> GatePaths:
-    """Mean and spread of the gates at each place, over the episodes that reach it."""
-    gates = np.where(episodes.is_alive[:, :, None], episodes.gates, np.nan).astype(np.float64)  # (E, T, 3)
-
-    def rows(array: np.ndarray) -> tuple[tuple[float, ...], ...]:
-        return tuple(map(tuple, array.tolist()))
-
-    low, high = np.nanquantile(gates, (0.1, 0.9), axis=0)
-    return GatePaths(rows(np.nanmean(gates, axis=0)), rows(low), rows(high), len(gates))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from agents.evaluation import Evaluation
+from agents.gate_summary import GateSummary
 from agents.learning_curve import TrainingProgress
-from tidal.demo import GatePaths
 from tidal.figures import ACCENT, GATES, INK, MUTED, STYLE, inline_svg
 from tidal_gym.actions import GATE_NAMES
 
@@ -67,18 +66,17 @@ def learning_curve_figure(curve: Sequence[TrainingProgress], references: Mapping
         return inline_svg(figure, "Return and spread of the gates in the course of training")
 
 
-def gate_paths_figure(paths: GatePaths, static: Sequence[float]) -> str:
+def gate_paths_figure(gates: Mapping[str, GateSummary], static: Sequence[float]) -> str:
     """Each gate in the course of an episode: mean, the band of 80% of the episodes, and the best static setting."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 2.7), layout="constrained")
-        panels: Sequence[Axes] = figure.subplots(1, len(GATE_NAMES), sharey=True)
-        places = np.arange(1, len(paths.mean) + 1)
-        mean, low, high = (np.array(rows) for rows in (paths.mean, paths.low, paths.high))
-        for gate, (axes, name) in enumerate(zip(panels, GATE_NAMES, strict=True)):
-            axes.fill_between(places, low[:, gate], high[:, gate], color=GATES[gate], alpha=0.22, linewidth=0)
-            axes.plot(places, mean[:, gate], color=GATES[gate], linewidth=2)
-            axes.axhline(static[gate], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-            axes.set_title(name, color=GATES[gate])
+        panels: Sequence[Axes] = figure.subplots(1, len(gates), sharey=True)
+        for axes, color, (name, gate), constant in zip(panels, GATES, gates.items(), static, strict=True):
+            places = range(1, len(gate.by_step) + 1)
+            axes.fill_between(places, gate.low_by_step, gate.high_by_step, color=color, alpha=0.22, linewidth=0)
+            axes.plot(places, gate.by_step, color=color, linewidth=2)
+            axes.axhline(constant, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+            axes.set_title(name, color=color)
             axes.set_ylim(-0.03, 1.03)
             axes.set_xlabel("token of the episode")
             axes.grid(axis="y")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from agents.stories import Story, StoryToken
+from agents.drawn_tokens import DrawnToken
+from agents.stories import Story
 from lm.whole_file import write_text
 from tidal.demo import STORY_EPISODE, DemoResult
 from tidal.demo_figures import comparison_figure, gate_paths_figure, learning_curve_figure
@@ -44,11 +45,11 @@ def render_report(result: DemoResult, *, command: str) -> str:
         command=command,
         comparison=Markup(comparison_figure(sorted(evaluations, key=lambda one: -one.mean_return.mean))),
         learning_curve=Markup(learning_curve_figure(result.curve, references)),
-        gate_paths=Markup(gate_paths_figure(result.paths, result.tuning.gates)),
+        gate_paths=Markup(gate_paths_figure(result.controller.gates, result.tuning.gates)),
     )
 
 
-def token_title(token: StoryToken) -> str:
+def token_title(token: DrawnToken) -> str:
     """What a token's tooltip says."""
     gates = ", ".join(f"{name} {value:.2f}" for name, value in zip(GATE_NAMES, token.gates, strict=True))
     terms = ", ".join(f"{name} {value:+.2f}" for name, value in token.terms.items())

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lm.terminal_text import shown_controls
 from tidal_gym.actions import GATE_NAMES
+from tidal_gym.token_pieces import token_pieces
 
 GATE_COLORS = ((255, 140, 60), (90, 200, 120), (100, 150, 255))
 """Creativity orange, focus green, stability blue; a token is the brighter in a gate's colour the wider it is open."""
@@ -55,22 +56,6 @@ def view_episode(
     """The view of an episode's tokens, the first `prompt_length` of them its prompt, under gates (T, 3)."""
     prompt = tokenizer.decode(list(token_ids[:prompt_length]), skip_special_tokens=True)
     return EpisodeView(prompt, token_pieces(tokenizer, token_ids, start=prompt_length), gates, limit)
-
-
-def token_pieces(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int], start: int = 0) -> list[str]:
-    """The text that each token from place `start` on adds; joined, they are the text after the first `start` tokens.
-
-    A character of several tokens appears with the last of them.
-    """
-    pieces = []
-    text = tokenizer.decode(list(token_ids[:start]))
-    for end in range(start + 1, len(token_ids) + 1):
-        longer = tokenizer.decode(list(token_ids[:end]))
-        # The replacement character stands for bytes that the next tokens complete.
-        is_complete = not longer.endswith("\ufffd") or end == len(token_ids)
-        pieces.append(longer[len(text) :] if is_complete else "")
-        text = longer if is_complete else text
-    return pieces
 
 
 def gate_color(gates: Sequence[float]) -> tuple[int, int, int]:

@@ -66,7 +66,7 @@ def test_a_decoder_writes_token_by_token(tiny_env: EnvConfig) -> None:
     tokens = list(generate_tokens(decoder("mirostat"), tiny_env, "The cat", max_tokens=5))
     assert 1 <= len(tokens) <= 5
     assert tokens[0].gates == (0.5, 0, 0)
-    assert np.isnan(tokens[0].temperature)
+    assert tokens[0].temperature is None and tokens[0].penalty is None
 
 
 def test_a_decoder_has_no_gates_to_give() -> None:

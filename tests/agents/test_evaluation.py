@@ -15,6 +15,9 @@ from tests.agents.conftest import OPENINGS
 
 HELDOUT = ["A cat and a dog sat on the mat", "The park was big and red"]
 
+WEIGHTS = {"perplexity": 0.4, "diversity": 0.3, "repetition": 0.2, "coherence": 0.1}
+"""Of the reward `tidal`."""
+
 
 def evaluated(agent, env: EnvConfig, **changes) -> Evaluation:
     arguments = {"prompts": HELDOUT, "episodes": 10, "num_envs": 4, "num_samples": 3} | changes
@@ -27,8 +30,7 @@ def test_figures_are_those_of_the_episodes(tiny_env: EnvConfig) -> None:
     episodes = run_episodes(Random(), env, [episode_seed(0, number) for number in range(4)])
     np.testing.assert_allclose(evaluation.returns, episodes.returns)
     assert evaluation.mean_return.mean == pytest.approx(episodes.returns.mean())
-    weights = {"perplexity": 0.4, "diversity": 0.3, "repetition": 0.2, "coherence": 0.1}
-    weighted = sum(weight * evaluation.term_sums[name] for name, weight in weights.items())
+    weighted = sum(weight * evaluation.term_sums[name] for name, weight in WEIGHTS.items())
     assert weighted == pytest.approx(evaluation.mean_return.mean, abs=1e-5)
 
     alive = [(row, step) for row in range(4) for step in range(episodes.lengths[row])]
@@ -52,7 +54,10 @@ def test_samples_hold_text_and_gates(tiny_env: EnvConfig) -> None:
         assert any(opening.startswith(sample.prompt) for opening in HELDOUT)
         assert sample.text.startswith(sample.prompt)
         assert all(token.gates == (0.25, 0.5, 0.75) for token in sample.tokens)
-        assert sum(token.reward for token in sample.tokens) == pytest.approx(evaluation.returns[row])
+        assert sample.total_reward == pytest.approx(evaluation.returns[row])
+        token = sample.tokens[0]
+        assert token.reward == pytest.approx(sum(WEIGHTS[name] * term for name, term in token.terms.items()), abs=1e-5)
+        assert (token.temperature, token.log_prob) == (pytest.approx(0.75), -token.surprisal)
 
 
 def test_everyone_meets_the_same_episodes(tiny_env: EnvConfig) -> None:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from agents.episodes import Episodes
-from agents.gate_statistics import correlation, correlations, gate_statistics, quarters
+from agents.gate_statistics import correlation, correlations, quarters
+from agents.gate_summary import summarize_gates
 
 
 def episodes_with(gates: list[list[float]], **infos: list[list[float]]) -> Episodes:
@@ -27,7 +28,7 @@ def episodes_with(gates: list[list[float]], **infos: list[list[float]]) -> Episo
 
 
 def test_statistics_of_a_gate() -> None:
-    statistics = gate_statistics(episodes_with([[0.0, 0.5, 1.0], [0.25]]))
+    statistics = summarize_gates(episodes_with([[0.0, 0.5, 1.0], [0.25]]))
     creativity = statistics["creativity"]
     assert creativity.mean == pytest.approx(1.75 / 4)
     assert creativity.std == pytest.approx(np.sqrt((0.0 + 0.25 + 1.0 + 0.0625) / 4 - (1.75 / 4) ** 2))
@@ -40,8 +41,15 @@ def test_statistics_of_a_gate() -> None:
     assert statistics["focus"].std == 0.0
 
 
+def test_places_behind_an_episode_s_end_have_no_say() -> None:
+    gate = summarize_gates(episodes_with([[0.5, 0.5, 0.5], [1.0]]))["creativity"]
+    assert gate.by_step == (0.75, 0.5, 0.5)
+    assert gate.low_by_step == pytest.approx((0.55, 0.5, 0.5))  # the 10% quantile of 0.5 and 1
+    assert gate.high_by_step == pytest.approx((0.95, 0.5, 0.5))
+
+
 def test_no_change_where_no_episode_has_two_tokens() -> None:
-    assert gate_statistics(episodes_with([[0.2], [0.4]]))["creativity"].mean_change is None
+    assert summarize_gates(episodes_with([[0.2], [0.4]]))["creativity"].mean_change is None
 
 
 def test_quarters_follow_each_episode_s_own_length() -> None:

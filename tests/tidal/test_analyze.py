@@ -12,8 +12,8 @@ import pytest
 
 from agents.analysis_config import AnalysisConfig
 from agents.baselines import Random
+from agents.drawn_tokens import Alternative
 from agents.env_config import EnvConfig
-from agents.stories import Alternative
 from agents.trajectory_analysis import analyze
 from tidal.analysis_page import AnalysisRun, render_page, shown
 from tidal.provenance import provenance

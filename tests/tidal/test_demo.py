@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.episodes import Episodes
 from agents.intervals import Interval
 from tidal.commands import demo as command
-from tidal.demo import DemoResult, gate_paths
+from tidal.demo import DemoResult
 from tidal.demo_config import DemoConfig
 
 Tidal = Callable[..., Any]
@@ -131,7 +130,7 @@ def _result(controller: list[float], static: list[float], oracle: list[float] | 
     evaluations = {"controller": evaluation("controller", controller), "best static": evaluation("best static", static)}
     return DemoResult(
         config=DemoConfig(), training=None, tuning=None, curve=(), evaluations=evaluations,
-        oracle=evaluation("oracle", oracle) if oracle else None, paths=None, stories=(), seconds={},
+        oracle=evaluation("oracle", oracle) if oracle else None, seconds={},
     )  # fmt: skip
 
 
@@ -159,16 +158,3 @@ def test_verdict() -> None:
     assert not equal.is_better and "does not beat" in command.verdict(equal)
     assert "quick" not in command.verdict(equal)
     assert "A quick run decides nothing." in command.verdict(replace(equal, config=DemoConfig().shortened()))
-
-
-def test_gate_paths_leave_out_what_lies_behind_the_end() -> None:
-    gates = np.zeros((2, 3, 3), np.float32)
-    gates[0], gates[1, 0] = 0.5, 1.0  # the second episode ends after its first token
-    episodes = Episodes(
-        prompts=((), ()), tokens=np.zeros((2, 3), int), gates=gates, rewards=np.zeros((2, 3)), infos={},
-        lengths=np.array([3, 1]),
-    )  # fmt: skip
-    paths = gate_paths(episodes)
-    assert paths.mean == ((0.75,) * 3, (0.5,) * 3, (0.5,) * 3)
-    assert paths.low[0] == pytest.approx((0.55,) * 3) and paths.high[0] == pytest.approx((0.95,) * 3)
-    assert paths.low[1] == paths.high[1] == (0.5,) * 3 and paths.num_episodes == 2

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from agents.gated_generation import GeneratedToken
+from agents.drawn_tokens import DrawnToken
 from tidal.coloured_text import legend, token_text
 
 Tidal = Callable[..., Any]
@@ -53,7 +54,8 @@ def test_tokens_are_coloured_by_gate() -> None:
 
 
 def test_legend_gives_means_and_spreads() -> None:
-    tokens = [GeneratedToken(1, "a", (creativity, 0.0, 1.0), 1.0, 1.0, 1.0, -1.0) for creativity in (0.2, 0.4)]
+    first = DrawnToken(1, "a", (0.2, 0.0, 1.0), entropy=1.0, surprisal=1.0, reward=0.0)
+    tokens = [first, replace(first, gates=(0.4, 0.0, 1.0))]
     assert legend(tokens).plain.startswith("■ creativity 0.30 ± 0.10   ■ focus 0.00 ± 0.00   ■ stability 1.00 ± 0.00")
 
 

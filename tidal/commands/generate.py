@@ -13,7 +13,7 @@ from tidal.console import output, print_text
 from tidal.parsing import new_parser
 
 if TYPE_CHECKING:
-    from agents.gated_generation import GeneratedToken
+    from agents.drawn_tokens import DrawnToken
 
 
 def make_parser() -> ArgumentParser:
@@ -66,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
         agent, env, options.prompt, max_tokens=options.max_tokens, seed=options.seed, stop=options.stop
     )
 
-    drawn: list[GeneratedToken] = []
+    drawn: list[DrawnToken] = []
     is_coloured = options.show_gates and output.is_terminal
     for token in tokens:
         if not drawn:  # now the options have been found to be in order
