@@ -1,0 +1,40 @@
+"""Progress of a run: one record for every kind of job, whoever shows or stores it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage of a run is, with its newest metrics."""
+
+    stage: str
+    """What is being done, for people: "Pretraining", "Tuning min-p"."""
+    done: float
+    """Units done so far, at least 0."""
+    total: float | None = None
+    """Units in all; None where the number is unknown."""
+    unit: str = "steps"
+    """What is counted: "steps", "env steps", "episodes", "stages"."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Newest metrics by name: losses in nats, rates per second, gates in [0, 1]."""
+
+    @property
+    def fraction(self) -> float | None:
+        """Share that is done, in [0, 1]; None where the total is unknown."""
+        return None if not self.total else min(1.0, self.done / self.total)
+
+
+Report = Callable[[Progress], None]
+"""Receives the progress of a run. It is called from the thread that works, and must return quickly."""
+
+
+def ignore(progress: Progress) -> None:
+    """Receives progress and does nothing with it."""
+
+
+def as_stage(report: Report, stage: str) -> Report:
+    """A receiver that renames the stage of what it receives and passes it on."""
+    return lambda progress: report(replace(progress, stage=stage))
