@@ -15,12 +15,12 @@ from tempfile import TemporaryDirectory
 
 from results_file import write_result
 
-from lm.bundle import load_model
-from lm.pretraining import pretrain
-from lm.pretraining_config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
-from lm.scoring import score_tokens, summarize
-from lm.text_data import cached_token_stream
-from lm.tokenization import load_tokenizer
+from lm.data.documents import cached_token_stream
+from lm.evaluation.scoring import score_tokens, summarize
+from lm.models.bundle import load_model
+from lm.pretraining.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
+from lm.pretraining.run import pretrain
+from lm.tokenizers.tokenization import load_tokenizer
 
 
 def main() -> None:

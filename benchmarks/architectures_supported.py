@@ -32,10 +32,10 @@ from tiny_config import tiny_config
 from transformers import AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from lm.bundle import load_model, without_progress_bars
-from lm.decoding import open_stream
 from lm.errors import TidalGymError
-from lm.text_config import context_length_of, vocab_size_of
+from lm.models.bundle import load_model, without_progress_bars
+from lm.models.text_config import context_length_of, vocab_size_of
+from lm.streams.open_stream import open_stream
 
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"
 BEGIN, END = "<!-- architectures: written by benchmarks/architectures_supported.py -->\n", "<!-- end -->\n"

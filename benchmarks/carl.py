@@ -25,16 +25,16 @@ import torch
 from numpy.typing import NDArray
 from results_file import write_result
 
-from agents.text_statistics import text_statistics
-from lm.bundle import load_bundle, load_model, resolve
+from agents.evaluation.text_statistics import text_statistics
 from lm.carl.agent import agent_step
 from lm.carl.reward import carl_reward
 from lm.carl.task_words import WordTask
 from lm.carl.training import train
 from lm.carl.training_config import CarlDataConfig, CarlTrainConfig, PolicyConfig
-from lm.scoring import score_tokens
-from lm.text_data import read_documents
-from tidal_gym.prompts import read_openings
+from lm.data.documents import read_documents
+from lm.evaluation.scoring import score_tokens
+from lm.models.bundle import load_bundle, load_model, resolve
+from tidal_gym.envs.prompts import read_openings
 
 # Speed
 
@@ -199,7 +199,7 @@ def grpo(arguments: argparse.Namespace) -> dict[str, Any]:
         steps=arguments.steps, prompts_per_step=4, num_generations=8, max_completion_tokens=40,
         learning_rate=arguments.learning_rate, task_words=arguments.words, scale_rewards=arguments.scale_rewards,
     )  # fmt: skip
-    data = CarlDataConfig("tidal_gym/prompts/train.txt", by_line=True)
+    data = CarlDataConfig("tidal_gym/envs/openings/train.txt", by_line=True)
     config = CarlTrainConfig(data=data, grpo=policy, device="cpu", save_every=10_000)
     rows = [{"rewards": "before training", **_measure_policy(resolve("tidal-tiny"), arguments.words)}]
     print(rows[-1], flush=True)

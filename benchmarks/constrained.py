@@ -18,9 +18,9 @@ from preset import training_of
 from results_file import write_result
 
 from agents import Evaluation, Neutral, evaluate, train
-from agents.agent import Agent
-from agents.learning_curve import read_learning_curve
-from agents.training import CURVE_FILE
+from agents.episodes.agent import Agent
+from agents.training.learning_curve import read_learning_curve
+from agents.training.run import CURVE_FILE
 
 
 def main() -> None:

@@ -18,18 +18,18 @@ from textbook_env import TextbookEnv
 from torch import Tensor
 from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper
 
-from agents.beta_policy import BetaPolicy
-from agents.sb3_adapter import VectorEnvToSB3
-from agents.training import train
-from agents.training_config import TrainConfig
-from lm.bundle import load_bundle, resolve, save_bundle
-from lm.decoding import open_stream
-from lm.gated_transformer import GatedTransformer
-from lm.gated_transformer_config import GatedTransformerConfig
-from lm.reference_statistics import ReferenceStatistics
-from lm.tokenization import load_tokenizer
-from tidal_gym.rewards import Outcome
-from tidal_gym.vector_env import TidalGatingVectorEnv
+from agents.episodes.sb3_adapter import VectorEnvToSB3
+from agents.policy.beta_policy import BetaPolicy
+from agents.training.config import TrainConfig
+from agents.training.run import train
+from lm.models.bundle import load_bundle, resolve, save_bundle
+from lm.models.gated_transformer import GatedTransformer
+from lm.models.gated_transformer_config import GatedTransformerConfig
+from lm.models.reference_statistics import ReferenceStatistics
+from lm.streams.open_stream import open_stream
+from lm.tokenizers.tokenization import load_tokenizer
+from tidal_gym.envs.vector_env import TidalGatingVectorEnv
+from tidal_gym.rewards.rewards import Outcome
 
 EPISODE_STEPS = 50
 CONFIGS = Path(__file__).parent.parent / "configs" / "pretrain"

@@ -15,8 +15,8 @@ from results_file import write_result
 from scipy.stats import spearmanr
 
 from agents import EnvConfig
-from agents.baselines import Fixed
-from agents.episodes import episode_seed, run_episodes
+from agents.baselines.baselines import Fixed
+from agents.episodes.episodes import episode_seed, run_episodes
 
 SETTINGS = (0.0, 0.25, 0.5, 0.75, 1.0)
 

@@ -35,7 +35,7 @@ torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")' || exi
 # The recorded CUDA graph of a step against the plain step, in float64. A skipped test is a failure here.
 graph_test() {
     TIDAL_TEST_CUDA_DEVICES=0 timeout 120 "$PYTHON" -m pytest -q -p no:cacheprovider -o minversion=8 \
-        tests/tidal_gym/test_cuda_graph.py | tee "$RUNS/graph.txt"
+        tests/tidal_gym/dynamics/test_cuda_graph.py | tee "$RUNS/graph.txt"
     [ "${PIPESTATUS[0]}" -eq 0 ] && { [ "$DEVICE" = cpu ] || ! grep -q skipped "$RUNS/graph.txt"; }
 }
 step graph graph_test

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from tidal_gym.vector_env import TidalGatingVectorEnv
+from tidal_gym.envs.vector_env import TidalGatingVectorEnv
 
 
 def matrix_rate(dtype: torch.dtype, device: str, size: int = 2048) -> float:

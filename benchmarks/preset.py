@@ -1,7 +1,7 @@
 """Training configurations as the presets of configs/ppo hold them."""
 
 from agents import TrainConfig
-from tidal.parsing import config_of, new_parser
+from tidal.cli.parsing import config_of, new_parser
 
 
 def training_of(path: str) -> TrainConfig:

@@ -10,10 +10,10 @@ from typing import Any
 from side_by_side import Contender
 from transformers import TrainerCallback
 
-from lm.pretraining import pretrain
-from lm.pretraining_config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
+from lm.pretraining.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
+from lm.pretraining.run import pretrain
 
-OPENINGS = Path(__file__).parent.parent / "tidal_gym" / "prompts" / "train.txt"
+OPENINGS = Path(__file__).parent.parent / "tidal_gym" / "envs" / "openings" / "train.txt"
 
 
 def pretraining(family: str, text: Path, cache: Path, steps: int) -> Contender:

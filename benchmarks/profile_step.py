@@ -18,9 +18,9 @@ from results_file import write_result
 from torch.profiler import ProfilerActivity, profile
 
 from lm.device import has_fast_bfloat16
-from tidal_gym import generation
-from tidal_gym.forecast import Forecaster
-from tidal_gym.streams import TwoStreams
+from tidal_gym.dynamics.neutral_distribution import Forecaster
+from tidal_gym.dynamics.streams import TwoStreams
+from tidal_gym.envs import generation
 
 EPISODES, STEPS = 6, 50
 

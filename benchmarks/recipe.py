@@ -22,8 +22,8 @@ from preset import training_of
 from results_file import RESULTS, write_result
 
 from agents import EnvConfig, OneStepOracle, PPOConfig, TrainConfig, WarmStartConfig, evaluate, train
-from agents.agent import Agent
-from agents.baselines import Fixed
+from agents.baselines.baselines import Fixed
+from agents.episodes.agent import Agent
 
 DRAWN = PPOConfig(reward="drawn")
 EXPECTED = PPOConfig(reward="expected")

@@ -28,15 +28,15 @@ from results_file import write_result
 from transformers.utils import logging
 
 from agents import Neutral, OneStepOracle, Random, TrainConfig, evaluate, train, tune_static
-from agents.agent import Agent
-from agents.evaluation import Evaluation
-from agents.intervals import bootstrap_mean
+from agents.episodes.agent import Agent
+from agents.evaluation.evaluation import Evaluation
+from agents.evaluation.intervals import bootstrap_mean
 from lm.rlm.config import RLMConfig
 from lm.rlm.grammar import RandomGrammar
 from lm.rlm.training import train_on_grammar
-from tidal.commands.rlm import train_parser
-from tidal.commands.train import make_parser as controller_parser
-from tidal.parsing import config_of
+from tidal.cli.commands.rlm import train_parser
+from tidal.cli.commands.train import make_parser as controller_parser
+from tidal.cli.parsing import config_of
 
 KNOWN_FLOORS = {(128, 1, 2.0): 2.899, (64, 1, 2.0): 2.545, (64, 1, 1.0): 3.964, (64, 2, 2.0): 1.64, (64, 3, 2.0): 1.28,
                 (128, 2, 2.0): 1.90}  # fmt: skip

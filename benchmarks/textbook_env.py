@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lm.bundle import load_bundle
-from tidal_gym.prompts import read_openings, tokenize_openings
+from lm.models.bundle import load_bundle
+from tidal_gym.envs.prompts import read_openings, tokenize_openings
 
 LARGEST_SURPRISAL = math.log(100)
 

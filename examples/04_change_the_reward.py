@@ -13,7 +13,7 @@ import numpy as np
 from jsonargparse import auto_cli
 
 import tidal_gym
-from tidal_gym.rewards import Outcome, RewardReference, RewardTerms, repetition_term
+from tidal_gym.rewards.rewards import Outcome, RewardReference, RewardTerms, repetition_term
 
 
 class SteadyGates(gymnasium.Wrapper):

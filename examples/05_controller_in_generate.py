@@ -10,7 +10,7 @@ import torch
 from jsonargparse import auto_cli
 
 from agents import Agent, Controller, EnvConfig, GatedGeneration, Neutral, TrainConfig, train
-from lm.bundle import load_bundle
+from lm.models.bundle import load_bundle
 
 PROMPTS = ["Once upon a time there was a", "The dog looked at the big red"]
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents import EnvConfig, Neutral, PPOConfig, TrainConfig, evaluate, train
-from agents.evaluation import Evaluation
+from agents.evaluation.evaluation import Evaluation
 from tidal_gym import CarlRewardConfig
 
 JUDGE_FREE = {"perplexity": 0.0, "diversity": 0.0, "repetition": 0.5, "coherence": 0.5}

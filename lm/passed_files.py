@@ -41,7 +41,7 @@ class InFiles:
 
 
 def _is_bundled(name: str) -> bool:
-    from lm.bundle import bundled_models  # torch and transformers take seconds
+    from lm.models.bundle import bundled_models  # torch and transformers take seconds
 
     return name in bundled_models()
 

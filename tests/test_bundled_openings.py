@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "tidal_gym" / "prompts"
+FOLDER = Path(__file__).parents[1] / "tidal_gym" / "envs" / "openings"
 
 
 def _openings(split: str) -> list[str]:

@@ -11,13 +11,13 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser
 
-from agents.training_config import PPOConfig, TrainConfig
+from agents.training.config import PPOConfig, TrainConfig
 from lm.carl.training_config import CarlTrainConfig
-from lm.pretraining import build_model
-from lm.pretraining_config import PretrainConfig, TrainingConfig
+from lm.pretraining.config import PretrainConfig, TrainingConfig
+from lm.pretraining.run import build_model
 from lm.rlm.config import ExamplesConfig, GrammarConfig, OptimizationConfig, RLMConfig
-from tidal.benchmark_config import BenchmarkConfig
-from tidal.parsing import config_of
+from tidal.benchmark.config import BenchmarkConfig
+from tidal.cli.parsing import config_of
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 COMMANDS = {
@@ -31,7 +31,7 @@ COMMANDS = {
 
 def load(path: Path) -> TrainConfig | BenchmarkConfig | PretrainConfig | CarlTrainConfig | RLMConfig:
     command, make_parser, kind = COMMANDS[path.parent.name]
-    parser: ArgumentParser = getattr(import_module(f"tidal.commands.{command}"), make_parser)()
+    parser: ArgumentParser = getattr(import_module(f"tidal.cli.commands.{command}"), make_parser)()
     return config_of(parser, parser.parse_args(["--config", str(path), "--output", "unused"]), kind)
 
 

@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser
 
 import tidal_gym
 from agents import EnvConfig, PPOConfig, TrainConfig, train
-from tidal.cli import COMMANDS, _with_underscores
+from tidal.cli.main import COMMANDS, _with_underscores
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")])
@@ -93,7 +93,7 @@ def test_commands_parse(document: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert words[0] in COMMANDS, words
         if "--help" in words or words in ([words[0]], ["rlm", "train"], ["rlm", "sweep"]):
             continue  # spoken of, not given
-        parser: ArgumentParser = import_module(f"tidal.commands.{words[0]}").make_parser()
+        parser: ArgumentParser = import_module(f"tidal.cli.commands.{words[0]}").make_parser()
         parser.parse_args(_with_underscores(words[1:]))
 
 

@@ -35,10 +35,10 @@ config = TrainConfig(EnvConfig(max_episode_steps=8), PPOConfig(num_envs=4, rollo
 train(config, "run")
 assert Controller.load("run/controller").act(observations).shape == (3, 3)
 
-import agents, lm, lm.bundle, tidal
-for package in (agents, lm, lm.bundle, tidal):
+import agents, lm, lm.models.bundle, tidal
+for package in (agents, lm, lm.models.bundle, tidal):
     assert installed in Path(package.__file__).parents, package.__file__
-assert installed in Path(lm.bundle.resolve("tidal-tiny")).parents
+assert installed in Path(lm.models.bundle.resolve("tidal-tiny")).parents
 print("used")
 """
 

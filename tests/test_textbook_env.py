@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tidal_gym.env import TidalGatingEnv
+from tidal_gym.envs.env import TidalGatingEnv
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 from textbook_env import TextbookEnv

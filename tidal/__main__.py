@@ -15,7 +15,7 @@ def main() -> int:
     """Run the command line and return its exit code."""
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
-    from tidal.cli import main
+    from tidal.cli.main import main
 
     try:
         code = main()

@@ -12,9 +12,9 @@ from lm.carl.constants import SIGMA
 from lm.carl.gates import coherence_gate
 from lm.carl.messages import text_of
 from lm.carl.reward import carl_reward
+from lm.data.text_files import require_text
 from lm.errors import InvalidValueError
-from lm.text_config import text_config
-from lm.text_files import require_text
+from lm.models.text_config import text_config
 
 
 @dataclass(frozen=True)

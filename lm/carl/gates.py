@@ -8,8 +8,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import ExportableState
 
 from lm.carl.constants import SIGMA
-from lm.checkpoints import take_up
 from lm.errors import InvalidValueError
+from lm.pretraining.trainer_checkpoints import take_up
 
 HIGH, MEDIUM = 0.8, 0.5
 """Mean Φ from which confidence is high, and medium."""

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lm.bundle import DTYPES, load_model, resolve
 from lm.carl.options import CarlWeights, Composite
 from lm.carl.phases import PhaseAdaptiveWeights
 from lm.carl.prompt_groups import Prompt, flat_groups, group_numbers
 from lm.carl.reward import carl_reward
 from lm.errors import InvalidValueError
-from lm.model_cache import ModelCache, content_key
-from lm.text_config import text_config, vocab_size_of
-from lm.tokenization import load_tokenizer
+from lm.models.bundle import DTYPES, load_model, resolve
+from lm.models.model_cache import ModelCache, content_key
+from lm.models.text_config import text_config, vocab_size_of
+from lm.tokenizers.tokenization import load_tokenizer
 
 
 class CarlGRPOReward:

@@ -9,7 +9,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import ExportableState
 
 from lm.carl.phases import PhaseAdaptiveWeights
-from lm.checkpoints import take_up
+from lm.pretraining.trainer_checkpoints import take_up
 
 
 class OrderOfPrompts(TrainerCallback):

@@ -18,8 +18,6 @@ from transformers import (
     set_seed,
 )
 
-from lm import run_folder
-from lm.bundle import load_model, resolve
 from lm.carl.gates import PhaseTransitionGate
 from lm.carl.grpo_reward import CarlGRPOReward
 from lm.carl.phases import PhaseAdaptiveWeights
@@ -27,12 +25,14 @@ from lm.carl.resuming import OrderOfPrompts, PhaseOfTraining
 from lm.carl.task_words import WordTask
 from lm.carl.training_config import CarlTrainConfig, PolicyConfig
 from lm.carl.training_data import prompts_of, read_training_data
-from lm.checkpoints import last_whole_checkpoint, train_to_the_end
 from lm.errors import InvalidValueError
 from lm.extras import require_extra
-from lm.tokenization import load_tokenizer
-from lm.whole_file import write_json
-from lm.whole_folder import write_whole_folder
+from lm.models.bundle import load_model, resolve
+from lm.pretraining.trainer_checkpoints import last_whole_checkpoint, train_to_the_end
+from lm.runs import run_folder
+from lm.runs.whole_file import write_json
+from lm.runs.whole_folder import write_whole_folder
+from lm.tokenizers.tokenization import load_tokenizer
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -7,7 +7,7 @@ from typing import Literal
 
 from lm.checks import COUNT, LEARNING_RATE, SEED, Bounds, above, at_least, check_fields, require
 from lm.passed_files import NotInFiles
-from lm.pretraining_config import ModelConfig
+from lm.pretraining.config import ModelConfig
 from lm.rlm.grammar import RandomGrammar
 
 

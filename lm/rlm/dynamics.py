@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lm.paths import user_path
 from lm.rlm.measurement import Measurement
-from lm.whole_file import append_json_line, write_json_lines
+from lm.runs.whole_file import append_json_line, write_json_lines
 
 FILE_NAME = "dynamics.jsonl"
 

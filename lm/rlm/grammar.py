@@ -20,7 +20,7 @@ from lm.errors import InvalidValueError
 from lm.memory import require_memory
 from lm.rlm import inference
 from lm.rlm.statistics import SentenceEntropy, sentence_entropy
-from lm.whole_file import write_whole_file
+from lm.runs.whole_file import write_whole_file
 
 FILE_NAME = "grammar.safetensors"
 """Of a grammar in a model's folder."""

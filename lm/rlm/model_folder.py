@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from lm.bundle import resolve
 from lm.errors import ModelFolderError
+from lm.models.bundle import resolve
 from lm.rlm.grammar import FILE_NAME, RandomGrammar
 
 
@@ -15,7 +15,7 @@ def load_grammar_of(model: str, dtype: torch.dtype = torch.float64) -> RandomGra
     """The grammar in a model's folder.
 
     Args:
-        model: a bundled name or a folder, as :func:`lm.bundle.load_bundle` takes it.
+        model: a bundled name or a folder, as :func:`lm.models.bundle.load_bundle` takes it.
         dtype: of the rules.
 
     Raises:

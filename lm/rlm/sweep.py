@@ -9,12 +9,12 @@ from typing import Literal
 
 from transformers import TrainerCallback
 
-from lm import run_folder
 from lm.checks import SEED, check_fields
 from lm.errors import InvalidValueError
 from lm.rlm.config import RLMConfig
 from lm.rlm.training import RLMResult, train_on_grammar
-from lm.whole_file import write_json
+from lm.runs import run_folder
+from lm.runs.whole_file import write_json
 
 RESULTS_FILE = "sweep.json"
 GROWING = frozenset({"values", "grammars"})

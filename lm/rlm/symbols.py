@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from lm.rlm.tasks import Task
-from lm.tokenization import END_OF_TEXT
+from lm.tokenizers.tokenization import END_OF_TEXT
 
 
 def symbol_tokenizer(task: Task) -> PreTrainedTokenizerFast:

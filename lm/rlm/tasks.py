@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from lm.errors import InvalidValueError
 from lm.rlm.grammar import Derivations, RandomGrammar
 from lm.rlm.statistics import leaf_distribution, leaf_given_root, pair_distribution
-from lm.tokenization import END_OF_TEXT
+from lm.tokenizers.tokenization import END_OF_TEXT
 
 MASK = "<|mask|>"
 

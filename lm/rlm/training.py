@@ -24,12 +24,11 @@ from transformers import (
     set_seed,
 )
 
-from lm import run_folder
-from lm.bundle import save_bundle, without_progress_bars
-from lm.checkpoints import last_whole_checkpoint, naming_a_full_disk, train_to_the_end
-from lm.optimizers import MuonWithAdamW
-from lm.pretraining import build_model
-from lm.reference_statistics import ReferenceStatistics
+from lm.models.bundle import save_bundle, without_progress_bars
+from lm.models.reference_statistics import ReferenceStatistics
+from lm.pretraining.muon import MuonWithAdamW
+from lm.pretraining.run import build_model
+from lm.pretraining.trainer_checkpoints import last_whole_checkpoint, naming_a_full_disk, train_to_the_end
 from lm.rlm import grammar as grammar_file
 from lm.rlm.config import OptimizationConfig, RLMConfig
 from lm.rlm.datasets import SentenceSet, SentenceStream, generator_of
@@ -38,7 +37,8 @@ from lm.rlm.dynamics import DynamicsPoint, append_point, cut_dynamics, read_dyna
 from lm.rlm.measurement import Floors, Measurement, Yardstick
 from lm.rlm.symbols import symbol_tokenizer
 from lm.rlm.tasks import IGNORED, Examples, Task, make_task
-from lm.whole_file import write_json
+from lm.runs import run_folder
+from lm.runs.whole_file import write_json
 
 FLOORS_FILE = "floors.json"
 METRICS_FILE = "metrics.json"

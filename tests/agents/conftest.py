@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from agents.env_config import EnvConfig
-from lm.bundle import save_bundle
-from lm.gated_transformer import GatedTransformer
-from lm.gated_transformer_config import GatedTransformerConfig
-from lm.reference_statistics import ReferenceStatistics
-from lm.tokenization import train_bpe
+from agents.episodes.env_config import EnvConfig
+from lm.models.bundle import save_bundle
+from lm.models.gated_transformer import GatedTransformer
+from lm.models.gated_transformer_config import GatedTransformerConfig
+from lm.models.reference_statistics import ReferenceStatistics
+from lm.tokenizers.tokenization import train_bpe
 
 OPENINGS = [
     "Once upon a time there was a dog",

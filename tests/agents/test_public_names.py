@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import agents
-from agents.env_config import EnvConfig
+from agents.episodes.env_config import EnvConfig
 
 
 @pytest.mark.parametrize("name", agents.__all__)
@@ -16,7 +16,7 @@ def test_every_name_is_there(name: str) -> None:
 
 
 def test_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="module 'agents' has no attribute 'Oracle'"):
+    with pytest.raises(AttributeError, match="No agents attribute Oracle"):
         agents.Oracle  # noqa: B018
 
 

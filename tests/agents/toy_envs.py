@@ -10,7 +10,7 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from tidal_gym.candidates import Prospects
+from tidal_gym.dynamics.candidates import Prospects
 
 
 class CountingVectorEnv(VectorEnv):

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from tidal.cli import main
+from tidal.cli.main import main
 
 GOLDEN = Path(__file__).with_name("golden.json")
-OPENINGS = Path(__file__).parents[2] / "tidal_gym" / "prompts"
+OPENINGS = Path(__file__).parents[2] / "tidal_gym" / "envs" / "openings"
 SHORT_EPISODES = ("--env.max_episode_steps", 8, "--env.dtype", "float64")
 
 Figures = dict[str, Any]

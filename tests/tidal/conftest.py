@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from lm.bundle import save_bundle
-from lm.gated_transformer import GatedTransformer
-from lm.gated_transformer_config import GatedTransformerConfig
-from lm.reference_statistics import ReferenceStatistics
-from lm.tokenization import train_bpe
-from tidal.cli import main
-from tidal_gym.prompts import read_openings
+from lm.models.bundle import save_bundle
+from lm.models.gated_transformer import GatedTransformer
+from lm.models.gated_transformer_config import GatedTransformerConfig
+from lm.models.reference_statistics import ReferenceStatistics
+from lm.tokenizers.tokenization import train_bpe
+from tidal.cli.main import main
+from tidal_gym.envs.prompts import read_openings
 
 VOCABULARY = 300
 

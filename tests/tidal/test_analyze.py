@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from agents.analysis_config import AnalysisConfig
-from agents.baselines import Random
-from agents.drawn_tokens import Alternative
-from agents.env_config import EnvConfig
-from agents.trajectory_analysis import analyze
-from tidal.analysis_page import AnalysisRun, render_page, shown
-from tidal.provenance import provenance
+from agents.analysis.analysis import analyze
+from agents.analysis.config import AnalysisConfig
+from agents.baselines.baselines import Random
+from agents.episodes.drawn_tokens import Alternative
+from agents.episodes.env_config import EnvConfig
+from tidal.jobs.provenance import provenance
+from tidal.reports.analysis_page import AnalysisRun, render_page, shown
 
 Tidal = Callable[..., Any]
 
@@ -62,7 +62,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def folder(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An analysis of random gates."""
-    from tidal.cli import main
+    from tidal.cli.main import main
 
     folder = tmp_path_factory.mktemp("runs") / "analysis"
     arguments = ["analyze", "--agent", "random", "--model", model, "--output", folder, *SHORT]

@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.env_config import EnvConfig
-from agents.training import train
-from agents.training_config import PPOConfig, TrainConfig, WarmStartConfig
+from agents.episodes.env_config import EnvConfig
+from agents.training.config import PPOConfig, TrainConfig, WarmStartConfig
+from agents.training.run import train
 from lm.errors import InvalidValueError
-from tidal.benchmark_config import BenchmarkConfig
-from tidal.benchmark_report import render_report
-from tidal.stage_results import StageResults
+from tidal.benchmark.config import BenchmarkConfig
+from tidal.benchmark.report import render_report
+from tidal.jobs.stage_results import StageResults
 
 ROOT = Path(__file__).parents[2]
 Tidal = Callable[..., Any]
 
 KILLED = """
 import os, signal, sys
-from tidal.commands import benchmark
+from tidal.cli.commands import benchmark
 if __name__ == "__main__":  # and not in a worker
     tell = benchmark._tell
     def tell_and_die(name, result):

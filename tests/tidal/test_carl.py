@@ -147,7 +147,7 @@ def test_objects_in_an_archive_are_refused(tidal: Tidal, tmp_path: Path) -> None
 
 
 def test_interrupted_training_can_be_resumed(tidal: Tidal, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tidal.commands import carl
+    from tidal.cli.commands import carl
 
     def interrupted(arguments: list[str]) -> int:
         raise KeyboardInterrupt

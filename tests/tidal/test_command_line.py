@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tidal import cli
-from tidal.cli import COMMANDS, main
+from tidal.cli import main as cli
+from tidal.cli.main import COMMANDS, main
 
 Tidal = Callable[..., Any]
 
@@ -25,7 +25,7 @@ def test_help_lists_every_command(tidal: Tidal) -> None:
 def test_help_imports_nothing_heavy() -> None:
     """So that it takes well under a second."""
     script = (
-        "import sys; from tidal.cli import main; main(['--help']);"
+        "import sys; from tidal.cli.main import main; main(['--help']);"
         "print(sorted({'torch', 'transformers', 'gymnasium', 'matplotlib', 'scipy'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -198,7 +198,7 @@ def test_interrupt_says_how_to_go_on(
     def interrupted(arguments: list[str]) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(import_module(f"tidal.commands.{arguments[0]}"), "run", interrupted)
+    monkeypatch.setattr(import_module(f"tidal.cli.commands.{arguments[0]}"), "run", interrupted)
     code, _, err = tidal(*arguments)
     assert code == 130
     assert err.startswith("Interrupted. ") and says in err and err.count("\n") == 1
@@ -208,7 +208,7 @@ def test_full_disk_is_one_line(tidal: Tidal, monkeypatch: pytest.MonkeyPatch) ->
     def disk_full(arguments: list[str]) -> int:
         raise OSError(28, "No space left on device", "run/config.json")
 
-    monkeypatch.setattr(import_module("tidal.commands.score"), "run", disk_full)
+    monkeypatch.setattr(import_module("tidal.cli.commands.score"), "run", disk_full)
     assert tidal("score", "x") == (1, "", "Error: [Errno 28] No space left on device: 'run/config.json'\n")
 
 
@@ -216,7 +216,7 @@ def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def buggy(arguments: list[str]) -> int:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(import_module("tidal.commands.score"), "run", buggy)
+    monkeypatch.setattr(import_module("tidal.cli.commands.score"), "run", buggy)
     with pytest.raises(ZeroDivisionError):
         main(["score", "x"])
 

@@ -2,8 +2,8 @@ import io
 
 from rich.table import Table
 
-from tidal.cli import main
-from tidal.console import _Stream
+from tidal.cli.console import _Stream
+from tidal.cli.main import main
 
 
 def test_errors_show_control_characters(capsys):

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.intervals import Interval
-from tidal.commands import demo as command
-from tidal.demo import DemoResult
-from tidal.demo_config import DemoConfig
+from agents.evaluation.intervals import Interval
+from tidal.cli.commands import demo as command
+from tidal.demo.config import DemoConfig
+from tidal.demo.run import DemoResult
 
 Tidal = Callable[..., Any]
 
@@ -23,7 +23,7 @@ Tidal = Callable[..., Any]
 @pytest.fixture(scope="module")
 def demo_folder(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results and report of a quick demonstration."""
-    from tidal.cli import main
+    from tidal.cli.main import main
 
     folder = tmp_path_factory.mktemp("runs") / "demo"
     assert main(["demo", "--quick", "--model", model, "--output", str(folder)]) == 0

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from agents.drawn_tokens import DrawnToken
-from tidal.coloured_text import legend, token_text
+from agents.episodes.drawn_tokens import DrawnToken
+from tidal.cli.coloured_text import legend, token_text
 
 Tidal = Callable[..., Any]
 

@@ -3,9 +3,9 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
-from agents.intervals import Interval
-from agents.text_measures import MEASURES, Measure, TextMeasures
-from tidal.measures_table import measures_table
+from agents.evaluation.intervals import Interval
+from agents.evaluation.text_measures import MEASURES, Measure, TextMeasures
+from tidal.cli.measures_table import measures_table
 
 
 def evaluation(agent: str, distance: float) -> SimpleNamespace:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lm.bundle import load_bundle
-from lm.reference_statistics import FILE_NAME, ReferenceStatistics
-from tidal_gym.prompts import read_openings
+from lm.models.bundle import load_bundle
+from lm.models.reference_statistics import FILE_NAME, ReferenceStatistics
+from tidal_gym.envs.prompts import read_openings
 
 Tidal = Callable[..., Any]
 

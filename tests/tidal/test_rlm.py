@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from agents.training_config import PPOConfig, TrainConfig
+from agents.training.config import PPOConfig, TrainConfig
 from tests.tidal.test_train_and_evaluate import Tidal
 
 TINY = (

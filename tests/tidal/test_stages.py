@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lm.errors import CheckpointError
-from tidal.stage_results import StageResults
-from tidal.stages import Stage, StagesStatus, run_stages
+from tidal.jobs.stage_results import StageResults
+from tidal.jobs.stages import Stage, StagesStatus, run_stages
 
 
 @pytest.fixture

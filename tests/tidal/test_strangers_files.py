@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 import yaml
 
-from agents.env_config import EnvConfig
-from agents.training_config import TrainConfig
+from agents.episodes.env_config import EnvConfig
+from agents.training.config import TrainConfig
 from lm.carl.training_config import CarlTrainConfig
 from lm.errors import InvalidValueError
 from lm.passed_files import checked, hints_of
-from lm.pretraining_config import PretrainConfig
+from lm.pretraining.config import PretrainConfig
 from lm.rlm.config import RLMConfig
-from tests.agents.test_controller import trained
-from tidal.benchmark_config import BenchmarkConfig
+from tests.agents.policy.test_controller import trained
+from tidal.benchmark.config import BenchmarkConfig
 
 CANARIES = ("canary_module:make", "canary_module.Make", "pydoc:pipepager", "stranger/model", "/etc/passwd")
 Tidal = Callable[..., Any]

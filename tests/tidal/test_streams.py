@@ -8,8 +8,8 @@ import sys
 import pytest
 from rich.table import Table
 
-from tidal.cli import COMMANDS, main
-from tidal.console import errors, output, print_text
+from tidal.cli.console import errors, output, print_text
+from tidal.cli.main import COMMANDS, main
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lm.errors import CheckpointError, InvalidValueError
-from tidal.agent_names import agent_named
+from tidal.cli.agent_names import agent_named
 
 Tidal = Callable[..., Any]
 
@@ -20,7 +20,7 @@ SHORT = ("--ppo.num_envs", 4, "--ppo.rollout_steps", 8, "--ppo.batch_size", 16, 
 @pytest.fixture(scope="module")
 def trained(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two updates, trained from a preset with overrides."""
-    from tidal.cli import main
+    from tidal.cli.main import main
 
     folder = tmp_path_factory.mktemp("runs") / "run"
     preset = Path(__file__).parents[2] / "configs" / "ppo" / "classic.yaml"
@@ -73,11 +73,11 @@ def test_what_a_controllers_file_may_not_choose_can_be_given(
 ) -> None:
     folder = shutil.copytree(trained / "controller", tmp_path / "controller")
     content = json.loads((folder / "controller.json").read_text(encoding="utf-8"))
-    content["training"]["env"]["reward"] = "tidal_gym.rewards:TidalReward"
+    content["training"]["env"]["reward"] = "tidal_gym.rewards.rewards:TidalReward"
     (folder / "controller.json").write_text(json.dumps(content), encoding="utf-8")
     arguments = ("evaluate", "--agent", folder, "--model", model, "--episodes", 1)
     assert tidal(*arguments).code == 2
-    assert tidal(*arguments, "--env.reward", "tidal_gym.rewards:TidalReward").code == 0
+    assert tidal(*arguments, "--env.reward", "tidal_gym.rewards.rewards:TidalReward").code == 0
     assert tidal("generate", "The dog", "--controller", folder, "--model", model, "--max_tokens", 1).code == 0
 
 

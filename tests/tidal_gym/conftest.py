@@ -9,12 +9,12 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lm.bundle import save_bundle
-from lm.gated_transformer import GatedTransformer
-from lm.gated_transformer_config import GatedTransformerConfig
-from lm.reference_statistics import ReferenceStatistics
-from lm.tokenization import train_bpe
-from tidal_gym.vector_env import TidalGatingVectorEnv
+from lm.models.bundle import save_bundle
+from lm.models.gated_transformer import GatedTransformer
+from lm.models.gated_transformer_config import GatedTransformerConfig
+from lm.models.reference_statistics import ReferenceStatistics
+from lm.tokenizers.tokenization import train_bpe
+from tidal_gym.envs.vector_env import TidalGatingVectorEnv
 
 VOCABULARY = 300
 

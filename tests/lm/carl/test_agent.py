@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lm.bundle import Bundle, load_bundle, resolve
 from lm.carl import agent_step, carl_reward
 from lm.errors import InvalidValueError
-from lm.tokenization import load_tokenizer
+from lm.models.bundle import Bundle, load_bundle, resolve
+from lm.tokenizers.tokenization import load_tokenizer
 
 
 @pytest.fixture(scope="module")

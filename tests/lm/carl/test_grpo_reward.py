@@ -7,11 +7,11 @@ import pickle
 import pytest
 import torch
 
-from lm.bundle import Bundle, load_bundle
 from lm.carl import CarlGRPOReward, PhaseAdaptiveWeights, carl_reward
 from lm.carl import grpo_reward as module
 from lm.carl.task_words import WordTask
 from lm.errors import InvalidValueError, ModelFolderError
+from lm.models.bundle import Bundle, load_bundle
 
 PROMPTS = ["Once upon a time", "Once upon a time", "The little dog"]
 COMPLETIONS = [", there was a girl who had a red ball.", ", a big bear lived in the woods", " was sad."]

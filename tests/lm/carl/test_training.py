@@ -11,10 +11,10 @@ import pytest
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from lm.bundle import load_model
 from lm.carl.training_config import CarlDataConfig, CarlTrainConfig, FineTuningConfig, PolicyConfig
 from lm.errors import InvalidValueError, MissingExtraError, OutputExistsError
-from lm.tokenization import load_tokenizer
+from lm.models.bundle import load_model
+from lm.tokenizers.tokenization import load_tokenizer
 
 pytest.importorskip("trl", reason="the extra `trl` is not installed")
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.bundle import Bundle, load_bundle
 from lm.carl import carl_reward
+from lm.models.bundle import Bundle, load_bundle
 
 MARGIN = 0.05
 PROMPT = 8
@@ -108,7 +108,7 @@ def test_the_published_composite_pays_noise_and_loops_almost_as_well(
 
 def test_published_openings_of_this_project(bundle: Bundle) -> None:
     """The held-out openings are far from what the model has read, and still earn more than noise and loops."""
-    from tidal_gym.prompts import read_openings
+    from tidal_gym.envs.prompts import read_openings
 
     texts = [bundle.tokenizer(opening)["input_ids"] for opening in read_openings("heldout")]
     length = max(map(len, texts))

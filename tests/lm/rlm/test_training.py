@@ -10,10 +10,10 @@ import pytest
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from lm.bundle import load_bundle, load_model
 from lm.errors import CheckpointError, InvalidValueError, ModelFolderError, OutputExistsError
-from lm.pretraining import build_model
-from lm.pretraining_config import ModelConfig
+from lm.models.bundle import load_bundle, load_model
+from lm.pretraining.config import ModelConfig
+from lm.pretraining.run import build_model
 from lm.rlm.config import ExamplesConfig, GrammarConfig, OptimizationConfig, RLMConfig
 from lm.rlm.datasets import SentenceSet, SentenceStream
 from lm.rlm.dynamics import append_point, cut_dynamics, read_dynamics

@@ -1,0 +1,1 @@
+"""Analysis of how an agent uses the gates."""

@@ -1,0 +1,92 @@
+"""What the gates do by themselves: constant settings at the ends of their range."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.baselines.baselines import Fixed
+from agents.episodes.env_config import EnvConfig
+from agents.episodes.episodes import Episodes, run_series
+from agents.evaluation.evaluation import summarize
+from agents.evaluation.intervals import Interval, bootstrap_mean
+from tidal_gym.dynamics.actions import GATE_NAMES, NEUTRAL_ACTION
+
+CORNERS = tuple(itertools.product((0.0, 1.0), repeat=len(GATE_NAMES)))
+FACE_CENTRES = tuple(
+    tuple(end if axis == gate else 0.5 for axis in range(len(GATE_NAMES)))
+    for gate in range(len(GATE_NAMES))
+    for end in (0.0, 1.0)
+)
+EXTREME_SETTINGS: tuple[tuple[float, ...], ...] = (NEUTRAL_ACTION, *CORNERS, *FACE_CENTRES)
+"""15 settings: the neutral one to compare with; the 8 corners of the gate cube, all gates at an end at once; the 6
+centres of its faces, one gate at an end and the others in the middle. So the effect of a gate can be read off with the
+others closed, half open and open: corners and face centres are the outer points of a three-factor design."""
+
+
+@dataclass(frozen=True)
+class SweptSetting:
+    """What a constant setting earned, in the first episodes of the analysis."""
+
+    gates: tuple[float, ...]
+    """Creativity, focus, stability."""
+    kind: str
+    """neutral, corner or face."""
+    mean_return: Interval
+    """Sum of rewards of an episode."""
+    advantage: Interval
+    """What the analysed agent earned more in the same episode."""
+    term_sums: dict[str, float]
+    """Mean over episodes of the sum of each unweighted reward term."""
+    perplexity: float
+    """exp of the mean surprisal of the drawn tokens under the neutral model."""
+    entropy: float
+    """Mean entropy of the distributions that tokens were drawn from [nats]."""
+    distinct_2_per_text: float
+    """Share of bigrams that are new in their text."""
+
+
+def sweep_extremes(
+    env: EnvConfig,
+    reference: Episodes,
+    *,
+    seed: int,
+    num_envs: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[SweptSetting, ...]:
+    """Run every extreme setting on the same episodes.
+
+    Args:
+        env: the environment, with the prompts to be used.
+        reference: the analysed agent's episodes of the same seed; as many are run.
+        seed: of the episodes.
+        num_envs: rows that run side by side.
+        progress: is told how many settings are done, and how many there are.
+    """
+    count = len(reference.lengths)
+    vector_env = env.make(min(num_envs, count))
+    found = []
+    try:
+        for number, gates in enumerate(EXTREME_SETTINGS):
+            episodes = run_series(Fixed(gates), vector_env, count, seed)
+            figures = summarize("", episodes, seed, 0, vector_env)
+            found.append(
+                SweptSetting(
+                    gates=gates,
+                    kind="neutral" if number == 0 else "corner" if gates in CORNERS else "face",
+                    mean_return=figures.mean_return,
+                    advantage=bootstrap_mean(np.subtract(reference.returns, episodes.returns), seed),
+                    term_sums=figures.term_sums,
+                    perplexity=figures.perplexity,
+                    entropy=figures.sampling_entropy,
+                    distinct_2_per_text=figures.text.distinct_2_per_text,
+                )
+            )
+            if progress is not None:
+                progress(number + 1, len(EXTREME_SETTINGS))
+    finally:
+        vector_env.close()
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""Baselines: fixed gates, decoding methods, the oracle, the planner, and their tuning."""

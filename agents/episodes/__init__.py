@@ -1,0 +1,1 @@
+"""Agents and the episodes that they run: protocol, environment config, SB3 adapter."""

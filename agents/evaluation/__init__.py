@@ -1,0 +1,1 @@
+"""Evaluation of agents: returns with confidence intervals, comparisons, text quality."""

@@ -1,0 +1,247 @@
+"""Measures of text that no reward pays for, and how far they are from human text of the same length.
+
+Intervals leave groups of texts out (:func:`agents.evaluation.intervals.jackknife_interval`). A bootstrap would draw
+texts twice, and most of these measures (distinct-n, self-BLEU, Zipf, MAUVE) read copies as repetition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from agents.episodes.episodes import Episodes
+from agents.evaluation.intervals import Interval, jackknife_interval
+from agents.evaluation.mauve import mauve, quantize
+from agents.evaluation.ngrams import NgramTable, self_bleu
+from agents.evaluation.text_comparison import Gap, towards_human
+from agents.evaluation.text_sets import TextSet, human_texts
+from agents.evaluation.text_statistics import distinct
+from lm.checks import check_fields
+from lm.errors import InvalidValueError
+from lm.models.bundle import Bundle
+from lm.models.text_config import context_length_of
+from lm.passed_files import BundledInFiles, TextInFiles
+from tidal_gym.rewards.judge import DEFAULT_JUDGE
+from tidal_gym.rewards.language_model_judge import load_judge
+
+MEASURES = ("judge_loss", "distinct_1", "distinct_2", "distinct_4", "repetition_4", "self_bleu", "zipf", "mauve")
+"""In the order in which they are reported; :class:`TextMeasures` says what they are."""
+
+GROUPS = 32
+"""G of the jackknife."""
+FEWEST_TEXTS = 2 * GROUPS
+
+
+@dataclass(frozen=True)
+class TextMeasuresConfig:
+    """What texts are compared with."""
+
+    judge: BundledInFiles = DEFAULT_JUDGE
+    """Model that reads the texts: a bundled name, a folder or a hub id, with their vocabulary. What it finds says most
+    where it neither wrote them nor was the reward."""
+    human: TextInFiles | None = None
+    """Human text: a .txt, .jsonl or .parquet file, or a data set on the hub; None: bundled beginnings of stories."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "text")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure of a set of texts."""
+
+    value: Interval
+    """Of the texts."""
+    human: float
+    """Of the human texts."""
+    distance: Interval
+    """|value − human|."""
+    left_out: tuple[float, ...] = field(repr=False)
+    """(G,) value − human without each group of texts, for :func:`compare_distances`."""
+
+
+@dataclass(frozen=True)
+class TextMeasures:
+    """Eight measures of a set of texts beside those of human texts of the same lengths."""
+
+    num_texts: int
+    """T."""
+    judge_loss: Measure
+    """Mean surprisal of the continuations' tokens under the judge, given all before [nats per token]."""
+    distinct_1: Measure
+    """Different tokens / tokens of the whole set (Li et al. 2016, arXiv:1510.03055)."""
+    distinct_2: Measure
+    """The same of bigrams."""
+    distinct_4: Measure
+    """The same of 4-grams."""
+    repetition_4: Measure
+    """Mean share of a text's 4-grams that repeat one of its own (seq-rep-4, Welleck et al. 2020, arXiv:1908.04319)."""
+    self_bleu: Measure
+    """Mean BLEU-4 of each text against all others (Zhu et al. 2018, arXiv:1802.01886)."""
+    zipf: Measure
+    """Minus the slope of log frequency over log rank of the set's tokens (Holtzman et al. 2020, arXiv:1904.09751)."""
+    mauve: Measure
+    """Of the judge's final hidden states at the last token (Pillutla et al. 2021, arXiv:2102.01454); 1 for humans."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a judge made of T texts."""
+
+    surprisal: NDArray[np.float64]
+    """(T,) sum of −log P over the continuation's tokens [nats]."""
+    features: NDArray[np.float32]
+    """(T, D) final hidden state after the last token."""
+
+
+def measure_episodes(episodes: Episodes, bundle: Bundle, config: TextMeasuresConfig, *, seed: int = 0) -> TextMeasures:
+    """All measures of what was written in episodes, at least 64, by a bundle's model.
+
+    Raises:
+        ModelFolderError: there is no such judge.
+        InvalidValueError: too few episodes, a judge of another vocabulary, or too little human text.
+    """
+    texts = TextSet.of_episodes(episodes, bundle.eos_token_id)
+    human = human_texts(texts, bundle.tokenizer, config.human)
+    return measure_texts(texts, human, load_judge(config.judge, bundle, torch.float32), seed=seed)
+
+
+def measure_texts(texts: TextSet, human: TextSet, judge: PreTrainedModel, *, seed: int = 0) -> TextMeasures:
+    """All measures, with 95% intervals over texts.
+
+    Args:
+        texts: at least 64.
+        human: as many, of the same lengths (:func:`agents.evaluation.text_sets.human_texts`).
+        judge: causal LM of the texts' vocabulary, which had no part in writing them.
+        seed: of MAUVE's clustering.
+
+    Raises:
+        InvalidValueError: too few texts, or human texts of other lengths.
+    """
+    lengths = texts.lengths
+    if len(lengths) < FEWEST_TEXTS:
+        raise InvalidValueError("texts", f"must be at least {FEWEST_TEXTS}", len(lengths))
+    if human.lengths.tolist() != lengths.tolist():
+        raise InvalidValueError("human", "must be as many texts, of the same lengths", f"{len(human.lengths)} texts")
+    written, by_people = _Measured(texts, read_texts(judge, texts)), _Measured(human, read_texts(judge, human))
+    features = written.reading.features, by_people.reading.features
+    num_clusters = len(lengths) // 10
+    clusters = quantize(*features, num_clusters, seed)
+
+    def figures(kept: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        histograms = (np.bincount(labels[kept], minlength=num_clusters) / kept.sum() for labels in clusters)
+        values = np.array([*written.figures(kept), mauve(*histograms)])
+        return values, np.array([*by_people.figures(kept), 1.0])
+
+    value, of_people = figures(np.ones(len(lengths), bool))
+    groups = np.arange(len(lengths)) % GROUPS
+    parts = [figures(groups != group) for group in range(GROUPS)]
+    values, gaps = np.array([part for part, _ in parts]), np.array([part - people for part, people in parts])
+    measures = {
+        name: Measure(
+            value=jackknife_interval(float(value[index]), values[:, index]),
+            human=float(of_people[index]),
+            distance=_distance(float(value[index] - of_people[index]), gaps[:, index]),
+            left_out=tuple(gaps[:, index].tolist()),
+        )
+        for index, name in enumerate(MEASURES)
+    }
+    return TextMeasures(len(lengths), **measures)
+
+
+def compare_distances(first: TextMeasures, second: TextMeasures) -> dict[str, Interval]:
+    """How much farther from human text `first` is than `second`, by measure; below 0 it is nearer.
+
+    The texts are paired: text i of both has the same prompt and random numbers, and is left out of both at once.
+
+    Raises:
+        InvalidValueError: the two are of different numbers of texts.
+    """
+    if first.num_texts != second.num_texts:
+        raise InvalidValueError("second", f"must be of {first.num_texts} texts, as `first`", second.num_texts)
+    differences = {}
+    for name in MEASURES:
+        one, other = getattr(first, name), getattr(second, name)
+        gaps = [
+            towards_human(Gap(measure.value.mean, measure.human, np.array(measure.left_out)))
+            for measure in (one, other)
+        ]
+        difference = one.distance.mean - other.distance.mean
+        differences[name] = jackknife_interval(difference, gaps[0] - gaps[1])
+    return differences
+
+
+def _distance(gap: float, left_out: NDArray[np.floating]) -> Interval:
+    """The interval of |gap|, which does not go below 0."""
+    interval = jackknife_interval(abs(gap), left_out)
+    return Interval(interval.mean, max(0.0, interval.low), interval.high)
+
+
+@torch.inference_mode()
+def read_texts(judge: PreTrainedModel, texts: TextSet, batch_size: int = 64) -> Reading:
+    """One forward of the judge over every text, prompt and continuation.
+
+    Raises:
+        InvalidValueError: a text does not fit into the judge's context.
+    """
+    whole = [[*prompt, *text] for prompt, text in zip(texts.prompts, texts.continuations, strict=True)]
+    context = context_length_of(judge)
+    if max(map(len, whole)) > context:
+        rule = f"must fit into the {context} tokens of the judge's context"
+        raise InvalidValueError("texts", rule, f"{max(map(len, whole))} tokens")
+    surprisals, features = [], []
+    for first in range(0, len(whole), batch_size):
+        batch = whole[first : first + batch_size]
+        lengths = torch.tensor([len(ids) for ids in batch])
+        starts = torch.tensor([len(prompt) for prompt in texts.prompts[first : first + batch_size]])
+        # Right padding needs no mask under causal attention: no token of a text can see it.
+        ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(text) for text in batch], batch_first=True)
+        output = judge(input_ids=ids.to(judge.device), use_cache=False, output_hidden_states=True)
+        log_probs = output.logits[:, :-1].float().log_softmax(dim=-1).cpu()  # (B, L - 1, V)
+        surprisal = -log_probs.gather(2, ids[:, 1:, None]).squeeze(2)
+        places = torch.arange(1, ids.shape[1])
+        is_measured = (places >= starts[:, None]) & (places < lengths[:, None])
+        surprisals.append((surprisal * is_measured).sum(dim=1, dtype=torch.float64))
+        hidden = output.hidden_states[-1].float().cpu()
+        features.append(hidden[torch.arange(len(batch)), lengths - 1])
+    return Reading(torch.cat(surprisals).numpy(), torch.cat(features).numpy())
+
+
+class _Measured:
+    """Texts with what their measures are made of, for all of them or without some."""
+
+    def __init__(self, texts: TextSet, reading: Reading) -> None:
+        self.reading = reading
+        self._lengths = texts.lengths
+        self._tables = [NgramTable(texts.continuations, n) for n in (1, 2, 3, 4)]
+        self._is_long = self._lengths >= 4
+        repetition = [1.0 - distinct(text, 4) for text in texts.continuations if len(text) >= 4]
+        self._repetition = np.zeros(len(self._lengths))
+        self._repetition[self._is_long] = repetition
+
+    def figures(self, kept: NDArray[np.bool_]) -> Sequence[float]:
+        """The measures in their order, but for MAUVE, of the kept (T,) texts."""
+        unigrams, bigrams, _, fourgrams = self._tables
+        return (
+            float(self.reading.surprisal[kept].sum() / max(1, self._lengths[kept].sum())),
+            unigrams.distinct(kept),
+            bigrams.distinct(kept),
+            fourgrams.distinct(kept),
+            float(self._repetition[kept].sum() / max(1, np.count_nonzero(self._is_long & kept))),
+            self_bleu(self._tables, self._lengths, kept),
+            zipf_coefficient(unigrams.occurrences(kept)),
+        )
+
+
+def zipf_coefficient(occurrences: NDArray[np.int64]) -> float:
+    """Minus the least-squares slope of log frequency over log rank, of the tokens that occur; 0 for fewer than two."""
+    frequencies = np.sort(occurrences[occurrences > 0])[::-1]
+    if len(frequencies) < 2:
+        return 0.0
+    ranks = np.log(np.arange(1, len(frequencies) + 1))
+    return float(-np.polyfit(ranks, np.log(frequencies), 1)[0])

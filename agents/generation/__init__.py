@@ -1,0 +1,1 @@
+"""Text generation with an agent that sets the gates."""

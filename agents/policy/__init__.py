@@ -1,0 +1,1 @@
+"""The Beta policy, and the controller folder that holds a trained one."""

@@ -1,0 +1,216 @@
+"""A trained controller: a folder without pickles, and the policy read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from agents.episodes.agent import Agent
+from agents.policy.beta_policy import BetaPolicy
+from agents.policy.gaussian_policy import GaussianPolicy
+from agents.policy.observation_statistics import ObservationNormalizer, StatisticsFile
+from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
+from lm.passed_files import read_object, record_from
+from lm.paths import user_path
+from lm.runs.whole_file import write_json
+from lm.runs.whole_folder import write_whole_folder
+
+FORMAT_VERSION = 1
+CONFIG_FILE = "controller.json"
+WEIGHTS_FILE = "policy.safetensors"
+STATISTICS_FILE = "observation_statistics.json"
+METRICS_FILE = "metrics.json"
+
+POLICIES: dict[str, type[ActorCriticPolicy]] = {"beta": BetaPolicy, "gaussian": GaussianPolicy}
+
+
+@dataclass(frozen=True)
+class ControllerConfig:
+    """What a controller's folder says of it, beside the numbers."""
+
+    policy: Literal["beta", "gaussian"]
+    """Action distribution."""
+    hidden_sizes: tuple[int, ...]
+    """Widths of the hidden layers."""
+    observation_size: int
+    """Entries of an observation."""
+    action_low: tuple[float, ...]
+    """Lower bounds of the action."""
+    action_high: tuple[float, ...]
+    """Upper bounds of the action."""
+    normalizes_observations: bool
+    """Whether the policy was trained on normalised observations."""
+    training: Mapping[str, Any]
+    """The training run's configuration, for the record."""
+    versions: Mapping[str, str]
+    """Versions of the libraries it was trained with, for the record."""
+
+    def __post_init__(self) -> None:
+        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
+            raise InvalidValueError("hidden_sizes", "must be one or more positive widths", self.hidden_sizes)
+        if self.observation_size < 1:
+            raise InvalidValueError("observation_size", "must be at least 1", self.observation_size)
+        pairs = list(zip(self.action_low, self.action_high, strict=False))
+        if len(self.action_low) != len(self.action_high) or not pairs or any(low >= high for low, high in pairs):
+            rule = "must hold as many bounds as `action_high`, each below the one there"
+            raise InvalidValueError("action_low", rule, (self.action_low, self.action_high))
+
+
+def make_policy(config: ControllerConfig) -> ActorCriticPolicy:
+    """An untrained policy of this form."""
+    observation_space = spaces.Box(-np.inf, np.inf, (config.observation_size,), np.float32)
+    action_space = spaces.Box(np.array(config.action_low, np.float32), np.array(config.action_high, np.float32))
+    policy_class = POLICIES[config.policy]
+    policy = policy_class(observation_space, action_space, lambda _: 0.0, net_arch=list(config.hidden_sizes))
+    policy.set_training_mode(False)
+    return policy
+
+
+class Controller(Agent):
+    """A policy with the statistics that its observations are normalised with.
+
+    The folder holds ``policy.safetensors``, ``observation_statistics.json`` (unless observations are taken as they
+    are), ``controller.json`` and ``metrics.json``.
+
+    Args:
+        config: form of the policy.
+        policy: SB3 policy of that form.
+        normalizer: of the observations, or None.
+        metrics: figures of the training run.
+    """
+
+    name = "controller"
+
+    def __init__(
+        self,
+        config: ControllerConfig,
+        policy: ActorCriticPolicy,
+        normalizer: ObservationNormalizer | None,
+        metrics: Mapping[str, Any],
+    ) -> None:
+        self.config = config
+        self.policy = policy
+        self.normalizer = normalizer
+        self.metrics = dict(metrics)
+
+    def act(self, observations: ArrayLike, *, deterministic: bool = True) -> NDArray[np.float32]:
+        """Gates (N, 3) for raw observations (N, 64).
+
+        Args:
+            observations: as the environment gives them; normalised here.
+            deterministic: the mean action; else one drawn with torch's global generator.
+
+        Raises:
+            InvalidValueError: another shape.
+        """
+        batch = np.asarray(observations, dtype=np.float32)
+        if batch.ndim != 2 or batch.shape[1] != self.config.observation_size:
+            raise InvalidValueError("observations", f"must have shape (N, {self.config.observation_size})", batch.shape)
+        if self.normalizer is not None:
+            batch = self.normalizer.normalize(batch)
+        actions, _ = self.policy.predict(batch, deterministic=deterministic)
+        return actions
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the folder, whole or not at all.
+
+        Raises:
+            OutputExistsError: it holds a controller already, and `overwrite` is False.
+        """
+        folder = user_path(folder)
+        if folder.exists() and not overwrite:
+            raise OutputExistsError(f"{folder} already exists. Choose another folder, or ask to overwrite it.")
+        with write_whole_folder(folder) as partial:
+            weights = {name: tensor.contiguous().cpu() for name, tensor in self.policy.state_dict().items()}
+            save_file(weights, partial / WEIGHTS_FILE)
+            write_json(partial / CONFIG_FILE, {"format_version": FORMAT_VERSION, **vars(self.config)})
+            write_json(partial / METRICS_FILE, self.metrics)
+            if self.normalizer is not None:
+                statistics = self.normalizer.statistics.to_json()
+                limits = {"epsilon": self.normalizer.epsilon, "clip": self.normalizer.clip}
+                write_json(partial / STATISTICS_FILE, statistics | limits)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Controller:
+        """Read a controller's folder, or the one in a training run's folder.
+
+        Raises:
+            CheckpointError: there is none, it is damaged, or of a later format; says which file and why.
+        """
+        folder = user_path(folder)
+        if not (folder / CONFIG_FILE).is_file() and (folder / "controller" / CONFIG_FILE).is_file():
+            folder = folder / "controller"
+        if not (folder / CONFIG_FILE).is_file():
+            raise CheckpointError(
+                f"{folder} holds no controller: there is no {CONFIG_FILE}. Make one with `tidal train`."
+            )
+        config = _read_config(folder / CONFIG_FILE)
+        policy = _read_policy(folder / WEIGHTS_FILE, config)
+        normalizer = None
+        if (folder / STATISTICS_FILE).is_file():
+            normalizer = _read_normalizer(folder / STATISTICS_FILE, config.observation_size)
+        elif config.normalizes_observations:
+            raise CheckpointError(
+                f"{folder} lacks {STATISTICS_FILE}, and its policy was trained on normalised observations."
+            )
+        return cls(config, policy, normalizer, read_object(folder / METRICS_FILE))
+
+
+def _read_config(path: Path) -> ControllerConfig:
+    content = read_object(path)
+    version = content.pop("format_version", None)
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"{path} has format version {version!r}, and this release reads {FORMAT_VERSION}.")
+    return record_from(ControllerConfig, content, path)
+
+
+def _read_policy(path: Path, config: ControllerConfig) -> ActorCriticPolicy:
+    """The policy with its weights. The file tells their sizes, so that nothing is built that it does not hold."""
+    try:
+        with safe_open(path, "pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+        if misfit := _misfit(config, shapes):
+            raise CheckpointError(f"{path} does not fit the policy of {CONFIG_FILE}: {misfit}.")
+        policy = make_policy(config)
+        policy.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} does not fit the policy of {CONFIG_FILE}: {error}") from error
+    if not all(bool(weights.isfinite().all()) for weights in policy.state_dict().values()):
+        raise CheckpointError(f"{path} is damaged: it holds weights that are not finite.")
+    return policy
+
+
+def _misfit(config: ControllerConfig, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """What of the described sizes the weights do not have; empty if they have them."""
+    width = config.observation_size
+    for layer, size in enumerate(config.hidden_sizes):
+        for network in ("policy_net", "value_net"):
+            name = f"mlp_extractor.{network}.{2 * layer}.weight"  # an activation follows each layer
+            if shapes.get(name) != (size, width):
+                return f"`{name}` should have the shape {(size, width)} and has {shapes.get(name)}"
+        width = size
+    outputs = len(config.action_low) * (2 if config.policy == "beta" else 1)
+    if shapes.get("action_net.weight") != (outputs, width):
+        return f"`action_net.weight` should have the shape {(outputs, width)} and has {shapes.get('action_net.weight')}"
+    return ""
+
+
+def _read_normalizer(path: Path, observation_size: int) -> ObservationNormalizer:
+    statistics = record_from(StatisticsFile, read_object(path), path)
+    for values in (statistics.mean, statistics.variance):
+        if len(values) != observation_size:
+            raise CheckpointError(
+                f"{path} has statistics of shape {(len(values),)} for {observation_size} observations."
+            )
+    return statistics.normalizer()

@@ -1,0 +1,1 @@
+"""Training of controllers: configuration, the run, checkpoints, algorithms."""

@@ -1,0 +1,140 @@
+"""Checkpoints of a training run: each appears whole or not at all, and the newest one is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecNormalize
+
+from agents.policy.observation_statistics import RunningStatistics
+from lm.errors import CheckpointError
+from lm.runs.saved_state import SavedState
+from lm.runs.whole_file import write_json
+from lm.runs.whole_folder import write_whole_folder
+
+MODEL_FILE = "ppo.zip"
+"""SB3's own file; ``PPO.load`` reads it, that of a constrained run ``PPOLagrangian.load``."""
+STATISTICS_FILE = "normalization.json"
+PROGRESS_FILE = "progress.json"
+FORMAT = 2
+"""Number of the kind of checkpoint that is written and read; those before 2 lack the episodes under way."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come, and which language model it runs on."""
+
+    step: int
+    """Env steps so far."""
+    seconds: float
+    """Time spent training so far [s]."""
+    model: str
+    """Name of the language model."""
+    fingerprint: str
+    """Of the language model's weights: see :func:`fingerprint_of`."""
+    format: int = FORMAT
+    """Of the checkpoint."""
+
+
+def fingerprint_of(model: torch.nn.Module) -> str:
+    """Twelve hexadecimal digits that tell one model's weights from another's, whatever type they are loaded in."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.to("cpu", torch.bfloat16).view(torch.int16).numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def save_checkpoint(
+    folder: Path, ppo: PPO, normalization: VecNormalize, progress: Progress, state: SavedState
+) -> None:
+    """Write a checkpoint named for its step into `folder`, then remove the older ones."""
+    target = folder / f"{progress.step:010d}"
+    with write_whole_folder(target) as partial:
+        ppo.save(partial / MODEL_FILE)
+        statistics = {"observations": None, "returns": RunningStatistics.of(normalization.ret_rms).to_json()}
+        if normalization.norm_obs:
+            statistics["observations"] = RunningStatistics.of(normalization.obs_rms).to_json()
+        write_json(partial / STATISTICS_FILE, statistics)
+        state.save(partial)
+        write_json(partial / PROGRESS_FILE, asdict(progress))
+    for older in _checkpoints_in(folder):
+        if older != target:
+            shutil.rmtree(older)
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint in `folder`, if there is one."""
+    return max(_checkpoints_in(folder), default=None)
+
+
+def read_progress(checkpoint: Path, *, model: str, fingerprint: str) -> Progress:
+    """How far the checkpoint's run had come.
+
+    Raises:
+        CheckpointError: it is damaged, of another version, or of another language model than the one named here.
+    """
+    with damage_named(checkpoint):
+        content = json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8"))
+        progress = Progress(**{"format": 1, **content})
+    if progress.format != FORMAT:
+        raise CheckpointError(
+            f"The checkpoint {checkpoint} was written by another version of Tidal Gym, in format {progress.format}; "
+            f"this one reads format {FORMAT}. Replace the run with `--overwrite`, or train into another folder."
+        )
+    if progress.fingerprint != fingerprint:
+        raise CheckpointError(
+            f"The checkpoint {checkpoint} belongs to the model '{progress.model}' (weights {progress.fingerprint}), "
+            f"but this run has the model '{model}' (weights {fingerprint}). Train into another folder."
+        )
+    return progress
+
+
+def restore_checkpoint(checkpoint: Path, ppo: PPO, normalization: VecNormalize, progress: Progress) -> None:
+    """Put weights, optimizer state, statistics and step count back, into a PPO of the same configuration.
+
+    Only tensors and JSON are read, nothing is unpickled. Raises what :func:`damage_named` names.
+    """
+    ppo.set_parameters(str(checkpoint / MODEL_FILE), device=ppo.device)
+    statistics = json.loads((checkpoint / STATISTICS_FILE).read_text(encoding="utf-8"))
+    RunningStatistics.from_json(statistics["returns"]).restore(normalization.ret_rms)
+    if normalization.norm_obs:
+        RunningStatistics.from_json(statistics["observations"]).restore(normalization.obs_rms)
+    ppo.num_timesteps = progress.step
+
+
+@contextmanager
+def damage_named(checkpoint: Path) -> Iterator[None]:
+    """Turn what reading a checkpoint raises into an error that names it.
+
+    Raises:
+        CheckpointError: it is damaged, or of another policy.
+    """
+    try:
+        yield
+    except _DAMAGES as error:
+        raise CheckpointError(
+            f"The checkpoint {checkpoint} is damaged or of another policy: {error}. It is the only one of its run: "
+            "begin anew with `--overwrite`, or train into another folder."
+        ) from error
+
+
+_DAMAGES = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile, SafetensorError,
+)  # fmt: skip
+
+
+def _checkpoints_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())

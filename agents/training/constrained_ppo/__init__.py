@@ -1,0 +1,1 @@
+"""PPO under a constraint: the Lagrange multiplier and the cost critic."""

@@ -1,0 +1,140 @@
+"""How a training run goes, update by update."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.callbacks import BaseCallback
+
+from agents.training.constrained_ppo.ppo_lagrangian import PPOLagrangian
+from lm.passed_files import read_text, record_from
+from lm.runs.whole_file import append_json_line, write_json_lines
+from tidal_gym.dynamics.actions import GATE_NAMES
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """One point of the learning curve: the rollout before an update."""
+
+    step: int
+    """Env steps so far."""
+    total_steps: int
+    """Env steps of the whole run."""
+    episode_reward: float | None
+    """Mean sum of rewards of the episodes that ended in the rollout, as explored; None if none did."""
+    episode_length: float | None
+    """Mean length of those episodes [tokens]."""
+    gate_means: tuple[float, ...]
+    """Mean of the deterministic gates over the rollout's states."""
+    gate_stds: tuple[float, ...]
+    """Standard deviation of the deterministic gates over the rollout's states."""
+    seconds: float
+    """Time spent training so far [s]."""
+    episode_cost: float | None = None
+    """Mean sum of costs of the episodes that ended in the rollout; None if none did, or there is no constraint."""
+    multiplier: float | None = None
+    """λ, the weight of the constraint's costs, before the update; None if there is no constraint."""
+
+
+class LearningCurve(BaseCallback):
+    """Appends a line of JSON per rollout to a file, and tells TensorBoard and a listener.
+
+    Args:
+        path: the file.
+        total_steps: env steps of the whole run.
+        seconds_before: time spent before this process took the run up [s].
+        listener: is told each point, or None.
+    """
+
+    newest: TrainingProgress | None = None
+    """The last point."""
+
+    def __init__(
+        self,
+        path: Path,
+        total_steps: int,
+        seconds_before: float,
+        listener: Callable[[TrainingProgress], None] | None,
+    ) -> None:
+        super().__init__()
+        self.path = path
+        self.total_steps = total_steps
+        self.listener = listener
+        self._started = time.perf_counter() - seconds_before
+        self._rewards: list[float] = []
+        self._lengths: list[int] = []
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training so far [s]."""
+        return time.perf_counter() - self._started
+
+    def _on_step(self) -> bool:
+        self.add_episodes(self.locals["dones"], self.locals["infos"])
+        return True
+
+    def _on_rollout_end(self) -> None:
+        observations = self.locals["rollout_buffer"].observations  # (T, N, size), normalised
+        self.add_point(observations.reshape(-1, observations.shape[-1]))
+
+    def add_episodes(self, dones: NDArray[np.bool_], infos: Sequence[Mapping[str, Any]]) -> None:
+        """Take note of the episodes that a step ended, as ``VecMonitor`` describes them."""
+        for row in np.flatnonzero(dones).tolist():
+            self._rewards.append(float(infos[row]["episode"]["r"]))
+            self._lengths.append(int(infos[row]["episode"]["l"]))
+
+    def add_point(self, observations: NDArray[np.float32]) -> None:
+        """Write a point: the episodes noted since the last one, and the gates for normalised observations (B, size)."""
+        with torch.no_grad():
+            batch = torch.as_tensor(observations, device=self.model.device)
+            gates = self.model.policy.get_distribution(batch).get_actions(deterministic=True).cpu().numpy()
+        gates = np.clip(gates, self.model.action_space.low, self.model.action_space.high)  # (B, G)
+        constrained = self.model if isinstance(self.model, PPOLagrangian) else None
+        episode_costs = constrained.episode_costs if constrained else []
+        self.newest = TrainingProgress(
+            step=self.model.num_timesteps,
+            total_steps=self.total_steps,
+            episode_reward=float(np.mean(self._rewards)) if self._rewards else None,
+            episode_length=float(np.mean(self._lengths)) if self._lengths else None,
+            gate_means=tuple(gates.mean(axis=0).tolist()),
+            gate_stds=tuple(gates.std(axis=0).tolist()),
+            seconds=self.seconds,
+            episode_cost=float(np.mean(episode_costs)) if episode_costs else None,
+            multiplier=constrained.multiplier.value if constrained else None,
+        )
+        self._rewards, self._lengths = [], []
+        append_json_line(self.path, asdict(self.newest))
+        for index, gate in enumerate(GATE_NAMES):
+            self.logger.record(f"gates/{gate}_mean", self.newest.gate_means[index])
+            self.logger.record(f"gates/{gate}_std", self.newest.gate_stds[index])
+        if self.listener is not None:
+            self.listener(self.newest)
+
+
+def read_learning_curve(path: Path) -> list[TrainingProgress]:
+    """Points of a learning curve; a last line that a kill cut short is left out.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    points = []
+    for number, line in enumerate(read_text(path).splitlines() if path.exists() else [], start=1):
+        try:
+            content = json.loads(line)
+        except (ValueError, RecursionError):
+            break
+        points.append(record_from(TrainingProgress, content, f"{path}, line {number},"))
+    return points
+
+
+def cut_learning_curve(path: Path, step: int) -> None:
+    """Forget the points after `step`, which a resumed run will make again."""
+    write_json_lines(path, [asdict(point) for point in read_learning_curve(path) if point.step <= step])

@@ -1,0 +1,297 @@
+"""Training a controller with Stable-Baselines3's PPO, from a configuration to a controller's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+
+from agents.episodes.env_config import EnvConfig
+from agents.episodes.sb3_adapter import VectorEnvToSB3
+from agents.policy.controller import POLICIES, Controller, ControllerConfig, make_policy
+from agents.policy.observation_statistics import ObservationNormalizer, RunningStatistics
+from agents.training import run_state
+from agents.training.checkpoints import (
+    Progress,
+    damage_named,
+    fingerprint_of,
+    newest_checkpoint,
+    read_progress,
+    restore_checkpoint,
+    save_checkpoint,
+)
+from agents.training.config import PPOConfig, TrainConfig
+from agents.training.constrained_ppo.ppo_lagrangian import PPOLagrangian
+from agents.training.expected_reward import ExpectedReward
+from agents.training.learning_curve import LearningCurve, TrainingProgress, cut_learning_curve, read_learning_curve
+from agents.training.warm_start.warm_start import WarmStart
+from lm.errors import CheckpointError
+from lm.runs.run_folder import claimed
+from lm.runs.saved_state import SavedState
+from tidal_gym.envs.vector_env import TidalGatingVectorEnv
+
+__all__ = ["EnvConfig", "PPOConfig", "TrainConfig", "TrainingProgress", "train"]
+
+CHECKPOINT_FOLDER = "checkpoints"
+CONTROLLER_FOLDER = "controller"
+CURVE_FILE = "learning_curve.jsonl"
+TENSORBOARD_FOLDER = "tensorboard"
+
+
+def train(
+    config: TrainConfig,
+    output_dir: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[TrainingProgress], None] | None = None,
+) -> Controller:
+    """Train a controller.
+
+    The folder gets ``config.json``, ``learning_curve.jsonl`` (a :class:`TrainingProgress` per update),
+    ``tensorboard/``, ``checkpoints/`` (the newest one) and, at the end, ``controller/``. A run that was killed loses
+    what came after its last checkpoint and, resumed with the same number of threads on the same machine, does it again:
+    it ends with the weights and the learning curve of the run that was never interrupted, bit for bit. SB3 seeds the
+    global generators of torch, numpy and Python.
+
+    Args:
+        config: what to train.
+        output_dir: the run's folder.
+        resume: continue the run that lies there, from its last checkpoint.
+        overwrite: replace the run that lies there.
+        progress: is told each point of the learning curve, before the update that uses it.
+
+    Returns:
+        The controller with the last policy, also saved in ``output_dir/controller``.
+
+    Raises:
+        OutputExistsError: `output_dir` holds a run, and neither `resume` nor `overwrite` is True.
+        CheckpointError: the checkpoint to resume from is damaged, or of another model or configuration; or the disk
+            filled up, in which case the last checkpoint is whole.
+    """
+    vector_env = config.env.make(config.ppo.num_envs, expected_reward=config.ppo.reward == "expected")
+    try:
+        with claimed(output_dir, config, resume=resume, overwrite=overwrite) as folder:
+            try:
+                return _train_in_folder(config, folder, vector_env, progress)
+            except (OSError, SafetensorError) as error:
+                last = newest_checkpoint(folder / CHECKPOINT_FOLDER)
+                kept = f"The checkpoint {last} is whole; resume from it." if last else "There is no checkpoint yet."
+                raise CheckpointError(f"The run in {folder} could not be written: {error}. {kept}") from error
+    finally:
+        vector_env.close()
+
+
+def _train_in_folder(
+    config: TrainConfig,
+    output_dir: Path,
+    vector_env: TidalGatingVectorEnv,
+    listener: Callable[[TrainingProgress], None] | None,
+) -> Controller:
+    checkpoints = output_dir / CHECKPOINT_FOLDER
+    fingerprint = fingerprint_of(vector_env.bundle.model)
+    checkpoint = newest_checkpoint(checkpoints)
+    start = Progress(step=0, seconds=0.0, model=config.env.model, fingerprint=fingerprint)
+    if checkpoint is not None:
+        start = read_progress(checkpoint, model=config.env.model, fingerprint=fingerprint)
+
+    normalization = _wrap(vector_env, config.ppo)
+    ppo = _make_ppo(config, normalization)
+    curve = LearningCurve(output_dir / CURVE_FILE, config.total_steps, start.seconds, listener)
+    run = _Run(ppo, normalization, vector_env)
+    if config.warm_start.env_steps > 0:
+        run.warm_start = WarmStart(ppo, normalization, vector_env, config.warm_start, config.seed, curve)
+    if checkpoint is not None:
+        run.restore(checkpoint, start)
+    cut_learning_curve(output_dir / CURVE_FILE, start.step)
+    saver = _CheckpointEvery(config.checkpoint_every, checkpoints, run, start, curve)
+
+    # TensorBoard alone: SB3's own choice prints to the terminal.
+    tensorboard = output_dir / TENSORBOARD_FOLDER
+    logger = Logger(str(tensorboard), [TensorBoardOutputFormat(str(tensorboard))])
+    ppo.set_logger(logger)
+    try:
+        if run.warm_start is not None:
+            curve.init_callback(ppo)
+            run.warm_start.run(saver.save_if_due)
+            run.warm_start = None
+            saver.save()
+        remaining = config.total_steps - ppo.num_timesteps
+        if remaining > 0:
+            ppo.learn(remaining, callback=CallbackList([curve, saver]), reset_num_timesteps=False)
+            saver.save()
+    finally:
+        logger.close()
+
+    controller = _controller_of(config, ppo, normalization, curve)
+    controller.save(output_dir / CONTROLLER_FOLDER, overwrite=True)
+    return controller
+
+
+def _wrap(vector_env: TidalGatingVectorEnv, config: PPOConfig) -> VecNormalize:
+    adapter = VectorEnvToSB3(vector_env)
+    monitored = VecMonitor(adapter)  # below the expectation, so that the learning curve shows what was earned
+    return VecNormalize(
+        ExpectedReward(monitored, adapter) if config.reward == "expected" else monitored,
+        norm_obs=config.normalize_observations,
+        norm_reward=config.normalize_rewards,
+        gamma=config.gamma,
+    )
+
+
+def _make_ppo(config: TrainConfig, env: VecNormalize) -> PPO:
+    ppo = config.ppo
+    # Runs with neighbouring seeds share no episodes.
+    seed = int(np.random.SeedSequence((config.seed, 0)).generate_state(1)[0]) >> 1
+    algorithm: Callable[..., PPO] = PPO
+    if ppo.constraint is not None:
+        algorithm = partial(
+            PPOLagrangian,
+            cost_limit=ppo.constraint.limit,
+            initial_multiplier=ppo.constraint.initial_multiplier,
+            multiplier_learning_rate=ppo.constraint.multiplier_learning_rate,
+            multiplier_gain=ppo.constraint.multiplier_gain,
+            cost_gamma=ppo.constraint.gamma,
+            cost_gae_lambda=ppo.constraint.gae_lambda,
+        )
+    return algorithm(
+        POLICIES[ppo.policy],
+        env,
+        learning_rate=_learning_rate(config),
+        n_steps=ppo.rollout_steps,
+        batch_size=ppo.batch_size,
+        n_epochs=ppo.epochs,
+        gamma=ppo.gamma,
+        gae_lambda=ppo.gae_lambda,
+        clip_range=ppo.clip_range,
+        ent_coef=ppo.entropy_coefficient,
+        vf_coef=ppo.value_coefficient,
+        max_grad_norm=ppo.max_gradient_norm,
+        # The fused step updates all parameters in one pass; the others cost a tenth of the learning time.
+        policy_kwargs={"net_arch": list(ppo.hidden_sizes), "optimizer_kwargs": {"fused": True}},
+        seed=seed,
+        device="cpu",  # faster than a GPU for networks of this size
+    )
+
+
+@dataclass(frozen=True)
+class LinearLearningRate:
+    """Falls from `initial` at the first update by equal steps to `initial / num_updates` at the last one.
+
+    SB3 counts the steps of an update as done before it learns from them, so that its own linear schedule would learn
+    nothing from the last rollout.
+    """
+
+    initial: float
+    """Learning rate of the first update."""
+    num_updates: int
+    """Updates of PPO in the whole run."""
+    share: float = 1.0
+    """Fraction of the run's steps that PPO learns from, above 0; the others lie before it."""
+
+    def __call__(self, progress_remaining: float) -> float:
+        """Learning rate when this fraction of the run lies after the present rollout."""
+        return self.initial * min(1.0, max(0.0, progress_remaining) / self.share + 1.0 / self.num_updates)
+
+
+def _learning_rate(config: TrainConfig) -> float | LinearLearningRate:
+    if config.ppo.learning_rate_schedule == "constant":
+        return config.ppo.learning_rate
+    share = max(1, config.total_steps - config.warm_start.env_steps) / config.total_steps
+    return LinearLearningRate(config.ppo.learning_rate, config.num_updates, share)
+
+
+@dataclass
+class _Run:
+    """What a checkpoint is made of."""
+
+    ppo: PPO
+    normalization: VecNormalize
+    vector_env: TidalGatingVectorEnv
+    warm_start: WarmStart | None = None
+    """What comes before PPO; None once it is done."""
+
+    def save(self, folder: Path, progress: Progress) -> None:
+        """Write a checkpoint."""
+        state = SavedState.of_parts(
+            run=run_state.state_of(self.ppo, self.normalization, self.vector_env),
+            warm_start=SavedState() if self.warm_start is None else self.warm_start.state(),
+        )
+        save_checkpoint(folder, self.ppo, self.normalization, progress, state)
+
+    def restore(self, checkpoint: Path, progress: Progress) -> None:
+        """Read one, into a run that has done nothing yet."""
+        self.normalization.reset()  # reserves what episodes need; all of it is written over
+        with damage_named(checkpoint):
+            restore_checkpoint(checkpoint, self.ppo, self.normalization, progress)
+            state = SavedState.load(checkpoint)
+            warm_start = state.part("warm_start")
+            if self.warm_start is not None and warm_start.tensors:
+                self.warm_start.restore(warm_start)
+            else:
+                self.warm_start = None
+            run_state.restore(state.part("run"), self.ppo, self.normalization, self.vector_env)
+
+
+class _CheckpointEvery(BaseCallback):
+    """Saves a checkpoint once at least `every` steps lie behind the last one."""
+
+    def __init__(self, every: int, folder: Path, run: _Run, start: Progress, curve: LearningCurve) -> None:
+        super().__init__()
+        self.every = every
+        self.folder = folder
+        self.run = run
+        self.saved = start
+        self.curve = curve
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        # Called after the update, when weights, optimizer and statistics belong to the same step.
+        self.save_if_due()
+
+    def save_if_due(self) -> None:
+        """Save a checkpoint if it is time; between two updates."""
+        if self.run.ppo.num_timesteps - self.saved.step >= self.every:
+            self.save()
+
+    def save(self) -> None:
+        """Save a checkpoint, unless nothing has happened since the last one."""
+        step = self.run.ppo.num_timesteps
+        if step > self.saved.step:
+            saved = Progress(step, self.curve.seconds, self.saved.model, self.saved.fingerprint)
+            self.run.save(self.folder, saved)
+            self.saved = saved
+
+
+def _controller_of(config: TrainConfig, ppo: PPO, normalization: VecNormalize, curve: LearningCurve) -> Controller:
+    described = ControllerConfig(
+        policy=config.ppo.policy,
+        hidden_sizes=config.ppo.hidden_sizes,
+        observation_size=ppo.observation_space.shape[0],
+        action_low=tuple(ppo.action_space.low.tolist()),
+        action_high=tuple(ppo.action_space.high.tolist()),
+        normalizes_observations=config.ppo.normalize_observations,
+        training=asdict(config),
+        versions={name: version(name) for name in ("torch", "gymnasium", "stable-baselines3")},
+    )
+    policy = make_policy(described)
+    policy.load_state_dict(ppo.policy.state_dict())
+    normalizer = None
+    if normalization.norm_obs:
+        statistics = RunningStatistics.of(normalization.obs_rms)
+        normalizer = ObservationNormalizer(statistics, normalization.epsilon, normalization.clip_obs)
+    metrics = {"step": ppo.num_timesteps, "seconds": curve.seconds}
+    if points := read_learning_curve(curve.path):
+        metrics = asdict(points[-1]) | metrics
+    return Controller(described, policy, normalizer, metrics)

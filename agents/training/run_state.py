@@ -1,0 +1,73 @@
+"""All that a training run hangs on beside weights, optimizers and running statistics."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize, unwrap_vec_wrapper
+
+from agents.training.constrained_ppo.ppo_lagrangian import PPOLagrangian
+from lm.runs.saved_state import SavedState, random_state, restore_random_state
+from tidal_gym.envs import env_state
+from tidal_gym.envs.vector_env import TidalGatingVectorEnv
+
+
+def state_of(ppo: PPO, normalization: VecNormalize, vector_env: TidalGatingVectorEnv) -> SavedState:
+    """Between two rollouts: episodes under way, what the wrappers and SB3 remember of them, the global generators."""
+    return SavedState.of_parts(
+        env=env_state.state_of(vector_env),
+        wrappers=_of_arrays(normalization, "returns", "old_obs"),
+        monitor=_of_arrays(_monitor_of(normalization), "episode_returns", "episode_lengths"),
+        # Without them SB3 begins new episodes, as it does after a warm start.
+        ppo=SavedState() if ppo._last_obs is None else _of_arrays(ppo, "_last_obs", "_last_episode_starts"),
+        constraint=_of_arrays(ppo, "running_costs") if isinstance(ppo, PPOLagrangian) else SavedState(),
+        counts=SavedState(values={"updates": ppo._n_updates, "episodes": _episodes(ppo)}),
+        random=random_state(),
+    )
+
+
+def restore(state: SavedState, ppo: PPO, normalization: VecNormalize, vector_env: TidalGatingVectorEnv) -> None:
+    """Put it back, into a run of the same configuration that has been reset.
+
+    Raises:
+        KeyError, ValueError, RuntimeError: the state is that of another run.
+    """
+    env_state.restore(vector_env, state.part("env"))
+    _restore_arrays(normalization, state.part("wrappers"))
+    _restore_arrays(_monitor_of(normalization), state.part("monitor"))
+    _restore_arrays(ppo, state.part("ppo"))
+    _restore_arrays(ppo, state.part("constraint"))
+    counts = state.part("counts").values
+    ppo._n_updates = counts["updates"]
+    if counts["episodes"] is not None:
+        ppo.ep_info_buffer = deque(counts["episodes"], maxlen=ppo._stats_window_size)
+        ppo.ep_success_buffer = deque(maxlen=ppo._stats_window_size)
+    restore_random_state(state.part("random"))
+
+
+def _monitor_of(normalization: VecNormalize) -> VecMonitor:
+    monitor = unwrap_vec_wrapper(normalization, VecMonitor)
+    assert monitor is not None
+    return monitor
+
+
+def _episodes(ppo: PPO) -> list[dict[str, float]] | None:
+    """The last episodes, whose means TensorBoard shows."""
+    if ppo.ep_info_buffer is None:
+        return None
+    return [{key: float(number) for key, number in episode.items()} for episode in ppo.ep_info_buffer]
+
+
+def _of_arrays(owner: Any, *names: str) -> SavedState:
+    return SavedState({name: torch.from_numpy(np.asarray(getattr(owner, name))) for name in names})
+
+
+def _restore_arrays(owner: Any, state: SavedState) -> None:
+    for name, tensor in state.tensors.items():
+        array: NDArray[Any] = tensor.numpy().copy()
+        setattr(owner, name, array)

@@ -1,0 +1,1 @@
+"""The warm start: regression on exact expected rewards before PPO."""

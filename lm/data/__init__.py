@@ -1,0 +1,5 @@
+"""Text data: documents from files or the hub, the token cache, training windows, control codes."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+"""Decoding: sampling from logits, and logits processors that transformers lacks."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

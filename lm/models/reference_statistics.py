@@ -1,0 +1,123 @@
+"""What a model's folder knows of human text: mean entropy, unigram and bigram counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lm.data.documents import TokenStream
+from lm.errors import ModelFolderError
+from lm.evaluation.scoring import score_tokens, summarize
+from lm.models.text_config import vocab_size_of
+from lm.runs.whole_file import write_whole_file
+
+FILE_NAME = "reference_statistics.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceStatistics:
+    """Statistics of a model and of the text that it was trained on."""
+
+    human_entropy: float
+    """H*: mean entropy of the model's next-token distribution on held-out human text [nats]."""
+
+    unigram_counts: Tensor
+    """(V,) int64, occurrences of each token in the training text."""
+
+    bigram_keys: Tensor
+    """(E,) int64, ascending: first * V + second of each bigram that occurs."""
+
+    bigram_counts: Tensor
+    """(E,) int64, occurrences of each bigram."""
+
+    @classmethod
+    def from_tokens(cls, tokens: NDArray[np.integer], vocab_size: int, human_entropy: float) -> ReferenceStatistics:
+        """Count a token stream (M,)."""
+        ids = tokens.astype(np.int64)
+        keys, counts = np.unique(ids[:-1] * vocab_size + ids[1:], return_counts=True)
+        unigrams = np.bincount(ids, minlength=vocab_size)
+        return cls(human_entropy, *(torch.from_numpy(array.astype(np.int64)) for array in (unigrams, keys, counts)))
+
+    @classmethod
+    def measure(
+        cls, model: PreTrainedModel, train: TokenStream, held_out: TokenStream, context_length: int
+    ) -> ReferenceStatistics:
+        """Count the tokens of `train`, and measure the model's mean entropy on `held_out`."""
+        documents = [held_out.document(index) for index in range(held_out.num_documents)]
+        scores = score_tokens(model, documents, context_length=context_length)
+        entropy = summarize(scores, int(held_out.document_bytes.sum())).entropy
+        return cls.from_tokens(train.tokens, vocab_size_of(model), human_entropy=entropy)
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+        return len(self.unigram_counts)
+
+    def unigram_log_prob(self) -> Tensor:
+        """(V,) log probabilities [nats], add-one smoothed."""
+        counts = self.unigram_counts + 1.0
+        return (counts / counts.sum()).log()
+
+    def bigram_log_prob(self, previous: Tensor, tokens: Tensor) -> Tensor:
+        """log P(token given previous), add-one smoothed: ``log((count + 1) / (count(previous) + V))`` [nats].
+
+        Args:
+            previous: (N,) token ids.
+            tokens: (N,) or (N, K) token ids that may follow; the result has this shape.
+        """
+        if tokens.dim() == 2:
+            previous = previous[:, None]
+        keys = previous * self.vocab_size + tokens
+        index = torch.searchsorted(self.bigram_keys, keys).clamp(max=len(self.bigram_keys) - 1)
+        counts = torch.where(self.bigram_keys[index] == keys, self.bigram_counts[index], 0)
+        return ((counts + 1.0) / (self.unigram_counts[previous] + self.vocab_size)).log()
+
+    def to(self, device: torch.device | str) -> ReferenceStatistics:
+        """The same statistics on another device."""
+        tensors = (self.unigram_counts, self.bigram_keys, self.bigram_counts)
+        return ReferenceStatistics(self.human_entropy, *(tensor.to(device) for tensor in tensors))
+
+    def save(self, path: str | Path) -> None:
+        """Write a compact safetensors file: bigrams as sparse rows (row lengths, columns, counts)."""
+        rows, columns = np.divmod(self.bigram_keys.numpy(), self.vocab_size)
+        small = np.uint16 if self.vocab_size <= 1 << 16 else np.uint32
+        counts = self.bigram_counts.numpy()
+        arrays: dict[str, NDArray] = {
+            "human_entropy": np.array([self.human_entropy], dtype=np.float64),
+            "unigram_counts": self.unigram_counts.numpy().astype(np.uint32),
+            "bigram_row_lengths": np.bincount(rows, minlength=self.vocab_size).astype(np.uint32),
+            "bigram_columns": columns.astype(small),
+            "bigram_counts": counts.astype(np.uint16 if counts.max() < 1 << 16 else np.uint32),
+        }
+        with write_whole_file(path) as partial:
+            save_file(arrays, partial)
+
+    @classmethod
+    def load(cls, path: str | Path) -> ReferenceStatistics:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ModelFolderError: not a file of reference statistics.
+        """
+        try:
+            arrays = load_file(str(path))
+            vocab_size = len(arrays["unigram_counts"])
+            rows = np.repeat(np.arange(vocab_size, dtype=np.int64), arrays["bigram_row_lengths"])
+            keys = rows * vocab_size + arrays["bigram_columns"].astype(np.int64)
+            tensors = (arrays["unigram_counts"], keys, arrays["bigram_counts"])
+            human_entropy = float(arrays["human_entropy"][0])
+            if not 0 < human_entropy < np.inf:
+                raise ValueError(f"its human entropy is {human_entropy}")
+            if len(keys) == 0 or len(keys) != len(arrays["bigram_counts"]):
+                raise ValueError("its bigrams are not one or more pairs with a count each")
+        except (SafetensorError, KeyError, IndexError, TypeError, OSError, ValueError) as error:
+            raise ModelFolderError(f"{path} does not hold reference statistics: {error}") from error
+        return cls(human_entropy, *(torch.from_numpy(array.astype(np.int64)) for array in tensors))

@@ -1,0 +1,350 @@
+"""Pretraining a causal LM with transformers' Trainer, ending in a model folder that everything else can use."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    EarlyStoppingCallback,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+
+from lm.data.control_codes import ControlCodes
+from lm.data.documents import TokenStream, TokenWindows, cached_token_stream, read_documents, require_documents
+from lm.data.text_files import format_of
+from lm.device import has_fast_bfloat16
+from lm.errors import InvalidValueError
+from lm.evaluation.scoring import TextScore, score_tokens, summarize
+from lm.models.bundle import resolve, save_bundle
+from lm.models.gated_transformer import GatedTransformer
+from lm.models.gated_transformer_config import GatedTransformerConfig
+from lm.models.reference_statistics import ReferenceStatistics
+from lm.pretraining.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
+from lm.pretraining.muon import MuonWithAdamW
+from lm.pretraining.trainer_checkpoints import last_whole_checkpoint, naming_a_full_disk, take_up, train_to_the_end
+from lm.runs import run_folder
+from lm.runs.whole_file import write_json
+from lm.runs.whole_folder import write_whole_folder
+from lm.tokenizers.tokenization import load_tokenizer, train_bpe
+
+LENGTH_OF_RUN = frozenset({"training.epochs", "training.max_steps", "training.patience"})
+"""What may change when a run is resumed."""
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """What a run leaves."""
+
+    model_folder: Path
+    """The finished bundle: weights, tokenizer, reference statistics, model card."""
+    validation: TextScore
+    num_parameters: int
+    steps: int
+
+
+def pretrain(
+    config: PretrainConfig,
+    output_dir: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> PretrainResult:
+    """Train a model and save it as a bundle in ``output_dir/model``; checkpoints and logs lie beside it.
+
+    Args:
+        config: the run.
+        output_dir: its folder.
+        resume: continue from the last whole checkpoint in `output_dir`, if there is one: with the same configuration,
+            machine and number of threads to the same weights as the unbroken run, bit for bit. Only the length of the
+            run may differ; the learning rate follows the new length's cosine from there on.
+        overwrite: replace what `output_dir` holds.
+        callbacks: additional transformers callbacks (progress, for one).
+
+    Raises:
+        OutputExistsError: `output_dir` holds a run, and neither resuming nor overwriting was asked for.
+        CheckpointError: to be resumed with another configuration.
+        InvalidValueError: a value of `config` breaks its rule.
+    """
+    asked: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "adjustable": LENGTH_OF_RUN}
+    folder = run_folder.require_claimable(output_dir, config, **asked)
+    _require_sources(config.data)
+    with _tokenizer_folder(config.data, folder, resume=resume) as tokenizer_folder:
+        tokenizer = load_tokenizer(str(tokenizer_folder))
+        train, validation = _streams(config.data, tokenizer)
+        windows = _windows(config, train)
+        with run_folder.claimed(output_dir, config, **asked) as folder:
+            if config.data.tokenizer is None and not (folder / "tokenizer").is_dir():
+                with write_whole_folder(folder / "tokenizer") as partial:
+                    tokenizer.save_pretrained(partial)
+            return _pretrain_in(folder, config, resume, callbacks, tokenizer, windows, validation)
+
+
+def _pretrain_in(
+    folder: Path,
+    config: PretrainConfig,
+    resume: bool,
+    callbacks: Sequence[TrainerCallback],
+    tokenizer: PreTrainedTokenizerBase,
+    windows: TokenWindows,
+    validation: TokenStream,
+) -> PretrainResult:
+    train = windows.stream
+    set_seed(config.training.seed)
+    model = build_model(config.model, tokenizer)
+    codes = ControlCodes(train.tokens, model.config.vocab_size, config.control_codes, config.training.seed)
+    has_gates = config.model.family == "gated" and config.model.gated
+    arguments = _training_arguments(config, folder, len(train.tokens))
+    trainer = _PretrainTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=windows,
+        eval_dataset=validation,
+        data_collator=codes if has_gates else codes.plain_batch,
+        callbacks=[*callbacks, _WindowsOfEpoch(windows), *_early_stopping(config.training)],
+        optimizer_cls_and_kwargs=_optimizer(config.training),
+    )
+    trainer.remove_callback(PrinterCallback)  # a library function prints nothing
+    trainer.context_length = config.model.context_length
+    checkpoint = last_whole_checkpoint(folder / "checkpoints") if resume else None
+    with naming_a_full_disk(folder):
+        steps = train_to_the_end(trainer, checkpoint, arguments.max_steps)
+
+    score = trainer.score_validation()
+    result = PretrainResult(
+        model_folder=folder / "model",
+        validation=score,
+        num_parameters=model.num_parameters(),
+        steps=steps,
+    )
+    statistics = ReferenceStatistics.from_tokens(train.tokens, model.config.vocab_size, human_entropy=score.entropy)
+    facts = {
+        "parameters": result.num_parameters,
+        "steps": result.steps,
+        "training tokens in the data": len(train.tokens),
+        "training tokens seen": result.steps * config.tokens_per_step,
+        "validation loss [nats per token]": round(score.loss, 4),
+        "validation bits per byte": round(score.bits_per_byte, 4),
+        "mean entropy on validation text [nats]": round(score.entropy, 4),
+    }
+    with naming_a_full_disk(folder):
+        save_bundle(result.model_folder, model, tokenizer, statistics, save_dtype=config.save_dtype, facts=facts)
+        write_json(folder / "metrics.json", facts)
+    return result
+
+
+def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """A new model of the configured family for a tokenizer's vocabulary."""
+    special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    if config.family == "gpt2":
+        return GPT2LMHeadModel(
+            GPT2Config(
+                vocab_size=len(tokenizer),
+                n_positions=config.context_length,
+                n_embd=config.hidden_size,
+                n_layer=config.num_hidden_layers,
+                n_head=config.num_attention_heads,
+                n_inner=config.intermediate_size,
+                activation_function=config.hidden_act,
+                resid_pdrop=config.dropout,
+                embd_pdrop=config.dropout,
+                attn_pdrop=0.0,
+                tie_word_embeddings=config.tie_word_embeddings,
+                **special,
+            )
+        )
+    return GatedTransformer(
+        GatedTransformerConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=config.hidden_size,
+            num_hidden_layers=config.num_hidden_layers,
+            num_attention_heads=config.num_attention_heads,
+            intermediate_size=config.intermediate_size,
+            max_position_embeddings=config.context_length,
+            position_embedding_type=config.position_embedding_type,
+            hidden_act=config.hidden_act,
+            gated=config.gated,
+            dropout=config.dropout,
+            head_bias=config.head_bias,
+            tie_word_embeddings=config.tie_word_embeddings,
+            pad_token_id=tokenizer.pad_token_id,
+            **special,
+        )
+    )
+
+
+def _require_sources(config: DataConfig) -> None:
+    """Read all documents of every file, before a folder is touched."""
+    is_split = config.validation is not None and config.validation.startswith("split:")
+    if is_split and format_of(config.train, "data.train") is not None:
+        rule = "may name a split only where `data.train` is a dataset on the hub"
+        raise InvalidValueError("data.validation", rule, config.validation)
+    for name in ("train", "validation"):
+        source = getattr(config, name)
+        if source is not None and not (name == "validation" and is_split):
+            require_documents(source, text_field=config.text_field, parameters=(f"data.{name}", "data.text_field"))
+
+
+class _PretrainTrainer(Trainer):
+    """The Trainer, with validation by `lm.evaluation.scoring`: whole documents, bits per byte."""
+
+    eval_dataset: TokenStream
+    context_length: int
+
+    def score_validation(self) -> TextScore:
+        """Score the validation documents without gates."""
+        documents = [self.eval_dataset.document(index) for index in range(self.eval_dataset.num_documents)]
+        scores = score_tokens(self.model, documents, context_length=self.context_length)
+        return summarize(scores, int(self.eval_dataset.document_bytes.sum()))
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """Validation loss [nats per token], bits per byte and mean entropy [nats]."""
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
+            score = self.score_validation()
+        metrics = {
+            f"{metric_key_prefix}_loss": score.loss,
+            f"{metric_key_prefix}_bits_per_byte": score.bits_per_byte,
+            f"{metric_key_prefix}_entropy": score.entropy,
+        }
+        self.log(metrics)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+class _WindowsOfEpoch(TrainerCallback):
+    """Tells the windows which epoch begins, for accelerate does not in the epoch in which a run is resumed."""
+
+    def __init__(self, windows: TokenWindows) -> None:
+        self._windows = windows
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Tell them; the state counts the epochs that are done, in fractions."""
+        self._windows.set_epoch(math.floor(state.epoch or 0))
+
+
+class _EarlyStopping(EarlyStoppingCallback):
+    """Ends a run that no longer improves; a run that is resumed keeps count."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take up the count."""
+        super().on_train_begin(args, state, control, **kwargs)
+        take_up(self, state)
+        if self.early_stopping_patience_counter >= self.early_stopping_patience:
+            control.should_training_stop = True
+
+
+@contextmanager
+def _tokenizer_folder(config: DataConfig, folder: Path, *, resume: bool) -> Iterator[str | Path]:
+    """Where the tokenizer lies; one that is trained now lies in a folder that is removed in the end."""
+    if config.tokenizer is not None:
+        yield resolve(config.tokenizer)
+    elif resume and (folder / "tokenizer").is_dir():
+        yield folder / "tokenizer"
+    else:
+        names = ("data.train", "data.text_field")
+        documents = read_documents(config.train, text_field=config.text_field, parameters=names)
+        with tempfile.TemporaryDirectory() as trained:
+            train_bpe(documents, config.vocab_size).save_pretrained(trained)
+            yield trained
+
+
+def _streams(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[TokenStream, TokenStream]:
+    def stream(name: str, source: str, split: str = "train") -> TokenStream:
+        names = (f"data.{name}", "data.text_field")
+        options: dict[str, Any] = {"text_field": config.text_field, "split": split, "parameters": names}
+        return cached_token_stream(source, tokenizer, config.cache_dir, **options)
+
+    train = stream("train", config.train)
+    if config.validation is None:
+        return train.split(config.validation_fraction, "data.validation_fraction")
+    if config.validation.startswith("split:"):
+        return train, stream("train", config.train, config.validation.removeprefix("split:"))
+    return train, stream("validation", config.validation)
+
+
+def _windows(config: PretrainConfig, train: TokenStream) -> TokenWindows:
+    length, batch_size = config.model.context_length, config.training.batch_size
+    if len(train.tokens) < 2 * length:
+        rule = f"must hold at least two windows of `model.context_length` ({length}) tokens"
+        kept = " beside the validation text" if config.data.validation is None else ""
+        raise InvalidValueError("data.train", rule, f"{len(train.tokens)} tokens{kept} in {config.data.train}")
+    windows = TokenWindows(train, length, config.training.seed)
+    if len(windows) < batch_size:
+        rule = f"must be at most the {len(windows)} windows of the training text"
+        raise InvalidValueError("training.batch_size", rule, batch_size)
+    return windows
+
+
+def _training_arguments(config: PretrainConfig, folder: Path, num_tokens: int) -> TrainingArguments:
+    training = config.training
+    precision = training.precision
+    if precision == "auto":
+        precision = "bfloat16" if has_fast_bfloat16("cuda" if torch.cuda.is_available() else "cpu") else "float32"
+    steps = training.max_steps
+    if steps <= 0:
+        steps = math.ceil(training.epochs * (num_tokens / config.tokens_per_step))
+    return TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        max_steps=steps,
+        per_device_train_batch_size=training.batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr": training.min_learning_rate},
+        warmup_steps=round(training.warmup_ratio * steps),
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        adam_beta2=0.95,
+        bf16=precision == "bfloat16",
+        fp16=precision == "float16",
+        use_cpu=not torch.cuda.is_available(),
+        torch_compile=training.compile,
+        eval_strategy="steps",
+        eval_steps=training.evaluate_every,
+        save_strategy="steps",
+        save_steps=training.evaluate_every,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_bits_per_byte",
+        greater_is_better=False,
+        logging_steps=max(1, min(50, training.evaluate_every // 5)),
+        report_to=["tensorboard"],
+        disable_tqdm=True,
+        dataloader_drop_last=True,
+        remove_unused_columns=False,
+        seed=training.seed,
+        data_seed=training.seed,
+    )
+
+
+def _optimizer(config: TrainingConfig) -> tuple[Any, dict[str, Any]] | None:
+    if config.optimizer == "adamw":
+        return None
+    # The Trainer calls what is no Optimizer class as `factory()(model, **kwargs)`.
+    arguments = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    return (lambda: MuonWithAdamW), arguments
+
+
+def _early_stopping(config: TrainingConfig) -> list[TrainerCallback]:
+    return [_EarlyStopping(config.patience)] if config.patience > 0 else []

@@ -1,0 +1,165 @@
+"""Folders that hold a run: claimed once, written by one run at a time, never overwritten unasked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
+from lm.paths import user_path
+from lm.runs import run_lock
+from lm.runs.whole_file import PARTIAL, partial_name, write_json
+
+CONFIG_FILE = "config.json"
+
+
+def require_claimable(
+    folder: str | Path, config: Any, *, resume: bool, overwrite: bool, adjustable: frozenset[str] = frozenset()
+) -> Path:
+    """The path of a run's folder that :func:`claim` would take as things are; raises what it raises, writes nothing."""
+    if resume and overwrite:
+        raise InvalidValueError("overwrite", "must not be asked for together with `resume`", overwrite)
+    folder = user_path(folder)
+    if folder.exists():
+        _check(folder, json.loads(json.dumps(dataclasses.asdict(config))), resume, overwrite, adjustable)
+    elif resume:
+        raise _nothing_to_resume(folder)
+    return folder
+
+
+@contextmanager
+def claimed(
+    folder: str | Path, config: Any, *, resume: bool | None, overwrite: bool, adjustable: frozenset[str] = frozenset()
+) -> Iterator[Path]:
+    """Claim a run's folder as :func:`claim` does, and hold it until the block ends."""
+    claimed_folder = claim(folder, config, resume=resume, overwrite=overwrite, adjustable=adjustable)
+    try:
+        yield claimed_folder
+    finally:
+        run_lock.release(claimed_folder)
+
+
+def claim(
+    folder: str | Path, config: Any, *, resume: bool | None, overwrite: bool, adjustable: frozenset[str] = frozenset()
+) -> Path:
+    """Make a run's folder, hold it for this process, and write its configuration, a dataclass, as JSON.
+
+    Args:
+        folder: of the run.
+        config: its configuration.
+        resume: take the folder as it is; None: a run of this kind cannot be resumed.
+        overwrite: remove the run that it holds.
+        adjustable: dotted names of fields that may differ from the run that is resumed.
+
+    Raises:
+        InvalidValueError: both `resume` and `overwrite`.
+        OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` was asked for, or what it holds
+            is no run of this kind.
+        CheckpointError: to be resumed, but there is no run, or the folder's run had another configuration; names what
+            differs.
+        RunInUseError: another process writes to the folder's run.
+    """
+    if resume and overwrite:
+        raise InvalidValueError("overwrite", "must not be asked for together with `resume`", overwrite)
+    folder = user_path(folder)
+    ours = json.loads(json.dumps(dataclasses.asdict(config)))
+    if not folder.exists():
+        if resume:
+            raise _nothing_to_resume(folder)
+        _make(folder)
+    if not (folder / run_lock.LOCK_FILE).exists():
+        _check(folder, ours, resume, overwrite, adjustable)  # before a lock is put into a folder that holds no run
+    run_lock.acquire(folder)
+    try:
+        _check(folder, ours, resume, overwrite, adjustable)  # the run may have ended or begun meanwhile
+        # The configuration goes last: without it, a kill would leave what is no run any more.
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == CONFIG_FILE) if overwrite else ():
+            if entry.name != run_lock.LOCK_FILE:
+                _remove(entry)
+        for entry in list(folder.rglob(f"*{PARTIAL}")):
+            _remove(entry)  # what a killed run was writing
+        write_json(folder / CONFIG_FILE, ours)
+    except BaseException:
+        run_lock.release(folder)
+        raise
+    return folder
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that holds a lock file from the first: a folder without one was not made for a run."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = partial_name(folder)
+    try:
+        new.mkdir()
+        (new / run_lock.LOCK_FILE).touch()
+        new.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process has been quicker
+            raise
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _check(
+    folder: Path, ours: dict[str, Any], resume: bool | None, overwrite: bool, adjustable: frozenset[str]
+) -> None:
+    """Raise what :func:`claim` raises for the content of a folder."""
+    names = {entry.name for entry in folder.iterdir()}
+    # A run that was killed at its very first writes has left those alone.
+    is_new = all(name == run_lock.LOCK_FILE or name.startswith(CONFIG_FILE + ".") for name in names)
+    if is_new:
+        if resume and not names:
+            raise _nothing_to_resume(folder)
+        return
+    theirs = _config_of_run(folder, ours)
+    if theirs is None:
+        raise OutputExistsError(
+            f"The output folder {folder} holds something that is no run of this kind and is left as it is. "
+            "Choose another."
+        )
+    if resume:
+        differing = {name: text for name, text in _differences(theirs, ours) if name not in adjustable}
+        if differing:
+            listed = "; ".join(differing[name] for name in sorted(differing))
+            raise CheckpointError(f"The run in {folder} cannot be resumed with another configuration: {listed}.")
+    elif not overwrite:
+        ways = "Choose another" if resume is None else "Choose another, continue it with `--resume`,"
+        raise OutputExistsError(
+            f"The output folder {folder} already holds a run. {ways} or replace it with `--overwrite`."
+        )
+
+
+def _nothing_to_resume(folder: Path) -> CheckpointError:
+    return CheckpointError(f"There is no run in {folder} to resume. Leave out `--resume` to start one.")
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=entry.name.endswith(PARTIAL))
+    else:
+        entry.unlink(missing_ok=True)
+
+
+def _config_of_run(folder: Path, ours: dict[str, Any]) -> dict[str, Any] | None:
+    """The configuration of the run in a folder; None if there is none, or one of another kind of run or of a model."""
+    try:
+        theirs = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return theirs if isinstance(theirs, dict) and theirs.keys() == ours.keys() else None
+
+
+def _differences(theirs: Any, ours: Any, name: str = "") -> list[tuple[str, str]]:
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        keys = theirs.keys() | ours.keys()
+        return [
+            difference
+            for key in keys
+            for difference in _differences(theirs.get(key), ours.get(key), f"{name}.{key}" if name else key)
+        ]
+    return [] if theirs == ours else [(name, f"`{name}` was {theirs} and is {ours}")]

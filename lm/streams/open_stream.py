@@ -1,0 +1,38 @@
+"""Opening a decoding stream: the fast one for a GatedTransformer, a general one for any other causal LM."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedModel
+
+from lm.models.gated_transformer import GatedTransformer
+from lm.streams.cached import TransformersStream
+from lm.streams.gated import GatedStream
+from lm.streams.protocol import DecodingStream, PromptOutput, StreamOutput
+from lm.streams.self_test import require_token_by_token
+
+__all__ = ["DecodingStream", "PromptOutput", "StreamOutput", "accepts_gates", "open_stream"]
+
+
+def accepts_gates(model: PreTrainedModel) -> bool:
+    """Whether gate signals can be fed to the model."""
+    return isinstance(model, GatedTransformer) and model.config.gated
+
+
+def open_stream(model: PreTrainedModel, num_rows: int, capacity: int) -> DecodingStream:
+    """Open a stream of `num_rows` empty rows that hold at most `capacity` tokens each.
+
+    The first stream of a model, and one longer than those before it, tests that reading token by token gives the
+    predictions that the model makes for whole texts (:mod:`lm.streams.self_test`).
+
+    Raises:
+        InvalidValueError: `capacity` exceeds the model's sliding attention window.
+        ModelFolderError: the model cannot be read token by token; names its architecture.
+    """
+    require_token_by_token(model, capacity, _open, ours=isinstance(model, GatedTransformer))
+    return _open(model, num_rows, capacity)
+
+
+def _open(model: PreTrainedModel, num_rows: int, capacity: int) -> DecodingStream:
+    if isinstance(model, GatedTransformer):
+        return GatedStream(model, num_rows, capacity)
+    return TransformersStream(model, num_rows, capacity)

@@ -1,0 +1,1 @@
+"""The benchmark of learned controllers against tuned baselines and the oracle."""

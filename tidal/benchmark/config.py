@@ -1,0 +1,132 @@
+"""What the benchmark runs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+from agents.baselines.decoders import DECODER_FAMILIES
+from agents.episodes.env_config import RewardInFiles
+from agents.evaluation.text_measures import FEWEST_TEXTS, TextMeasuresConfig
+from agents.training.config import TrainConfig
+from lm.checks import COUNT, SEED, at_least, check_fields, require_integer
+from lm.errors import InvalidValueError
+from lm.models.bundle import resolve
+from lm.passed_files import BundledInFiles, one_of
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """The comparison of learned controllers with tuned baselines and the one-step oracle."""
+
+    training: TrainConfig = field(default_factory=TrainConfig)
+    """Environment, recipe and first seed of the controllers; also a YAML file."""
+    model: BundledInFiles | None = None
+    """Language model in place of the recipe's: a bundled name, a folder or a hub id."""
+    reward: RewardInFiles | None = None
+    """Reward in place of the recipe's."""
+    total_steps: int | None = None
+    """Env steps (tokens) that a controller learns from in place of the recipe's; a warm start keeps its share."""
+    seeds: int = 10
+    """Controllers, trained from neighbouring seeds, at least 1."""
+    decoders: tuple[str, ...] = tuple(DECODER_FAMILIES)
+    """Decoding methods that are tuned besides the static gates."""
+    static_settings: int = 256
+    """Static gates that are tried, at least 1."""
+    tuning_steps: int | None = None
+    """Env steps (tokens) that each baseline is tuned with, at least 1; None: as many as a controller learns from."""
+    tuning_seed: int = 0
+    """Seed of the tuning's settings and episodes, at least 0."""
+    episodes: int = 512
+    """Held-out episodes of everyone, at least 1."""
+    evaluation_seed: int = 1
+    """Seed of the held-out episodes, at least 0."""
+    heldout_prompts: Annotated[str, one_of("train", "heldout")] = "heldout"
+    """"heldout" (bundled openings), or a text file with one prompt a line."""
+    oracle_episodes: int = 128
+    """The first so many of them for the one-step oracle, which is slow; 0 leaves it out."""
+    oracle_levels: tuple[int, int, int] = (9, 3, 5)
+    """Values of creativity, focus and stability that the oracle tries, at least 2 each."""
+    frozen_episodes: int = 256
+    """The first so many of them for each controller with each of its gates frozen; 0 leaves it out."""
+
+    text_episodes: int = 512
+    """The first so many of them whose texts are measured beside human text, at least 64; 0 leaves it out."""
+    text: TextMeasuresConfig = field(default_factory=TextMeasuresConfig)
+    """What texts are compared with."""
+
+    def __post_init__(self) -> None:
+        counts = ("total_steps", "seeds", "static_settings", "tuning_steps", "episodes")
+        parts = ("oracle_episodes", "frozen_episodes", "text_episodes")
+        check_fields(
+            self,
+            **dict.fromkeys(counts, COUNT),
+            **dict.fromkeys(parts, at_least(0)),
+            tuning_seed=SEED,
+            evaluation_seed=SEED,
+            oracle_levels=at_least(2),
+        )
+        require_integer("seeds", self.seeds, at_least(1, SEED.most - self.training.seed))
+        given = {name: getattr(self, name) for name in ("model", "reward") if getattr(self, name) is not None}
+        object.__setattr__(self, "training", replace(self.training, env=replace(self.training.env, **given)))
+        if self.total_steps is not None:
+            object.__setattr__(self, "training", _with_total_steps(self.training, self.total_steps))
+        if unknown := set(self.decoders) - DECODER_FAMILIES.keys():
+            rule = f"must be among {', '.join(DECODER_FAMILIES)}"
+            raise InvalidValueError("decoders", rule, ", ".join(sorted(unknown)))
+        for name in parts:
+            object.__setattr__(self, name, min(getattr(self, name), self.episodes))
+        if 0 < self.text_episodes < FEWEST_TEXTS:
+            rule = f"must be 0 or at least {FEWEST_TEXTS}, as many as there are `episodes`"
+            raise InvalidValueError("text_episodes", rule, self.text_episodes)
+        if self.text_episodes > 0 and _same_model(self.text.judge, self.training.env.model):
+            hint = "A judge that wrote a text finds it better than people's: name another one, or measure no texts (0)."
+            raise InvalidValueError("text.judge", "must not be the model that writes", repr(self.text.judge), hint)
+
+    @property
+    def training_seeds(self) -> tuple[int, ...]:
+        """Seed of each controller."""
+        return tuple(range(self.training.seed, self.training.seed + self.seeds))
+
+    @property
+    def learning_steps(self) -> int:
+        """Env steps that a controller learns from, at most: warm start and PPO end with whole rollouts."""
+        ppo, warm_start = self.training.ppo, self.training.warm_start
+        rollout = warm_start.rollout_steps if warm_start.env_steps > 0 else ppo.rollout_steps
+        return self.training.total_steps + ppo.num_envs * rollout + ppo.steps_per_update
+
+    @property
+    def baseline_steps(self) -> int:
+        """Env steps that each baseline is tuned with, at least."""
+        return self.learning_steps if self.tuning_steps is None else self.tuning_steps
+
+    def env_steps_of_episodes(self, episodes: int) -> int:
+        """Env steps of so many episodes, at most."""
+        return episodes * self.training.env.max_episode_steps
+
+    def shortened(self) -> BenchmarkConfig:
+        """The same comparison in a few minutes, too short to claim anything; baselines keep their share of steps."""
+        total_steps = min(self.training.total_steps, 40_000)
+        share = total_steps / self.training.total_steps
+        return replace(
+            self,
+            total_steps=total_steps,
+            tuning_steps=None if self.tuning_steps is None else max(1, round(share * self.tuning_steps)),
+            seeds=min(self.seeds, 2),
+            static_settings=min(self.static_settings, 64),
+            episodes=min(self.episodes, 128),
+            oracle_episodes=min(self.oracle_episodes, 16),
+            frozen_episodes=min(self.frozen_episodes, 64),
+            text_episodes=min(self.text_episodes, 128),
+        )
+
+
+def _same_model(one: str, other: str) -> bool:
+    return os.path.realpath(resolve(one)) == os.path.realpath(resolve(other))
+
+
+def _with_total_steps(training: TrainConfig, total_steps: int) -> TrainConfig:
+    share = training.warm_start.env_steps / training.total_steps
+    warm_start = replace(training.warm_start, env_steps=int(share * total_steps))
+    return replace(training, total_steps=total_steps, warm_start=warm_start)

@@ -1,0 +1,274 @@
+"""The stages of the benchmark: what each does, and what it keeps.
+
+Every function here runs in a process of its own and returns plain data. To add a baseline, add its line to
+:func:`baselines_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from agents.baselines.baselines import Fixed, Neutral, Random, tune_static
+from agents.baselines.decoder_tuning import tune_decoder
+from agents.baselines.decoders import DECODER_FAMILIES, decoder
+from agents.baselines.frozen_gate import FrozenGate
+from agents.baselines.oracle import OneStepOracle
+from agents.episodes.agent import Agent
+from agents.evaluation.evaluation import Evaluation, evaluate
+from agents.evaluation.text_measures import TextMeasuresConfig
+from agents.policy.controller import Controller
+from agents.training.config import TrainConfig
+from agents.training.learning_curve import read_learning_curve
+from agents.training.run import CONTROLLER_FOLDER, CURVE_FILE, train
+from tidal.benchmark.config import BenchmarkConfig
+from tidal.jobs.stage_results import StageResults
+from tidal.jobs.stages import Stage
+from tidal_gym.dynamics.actions import GATE_NAMES
+
+STATIC, ORACLE = "best static", "one-step oracle"
+REFERENCES: dict[str, Callable[[], Agent]] = {"neutral": Neutral, "random": Random}
+"""Who is evaluated for orientation, untuned."""
+STAGES_FOLDER, CONTROLLERS_FOLDER = "stages", "controllers"
+NUM_FINALISTS = 4
+"""Settings of a decoding method that go on to the final of its tuning."""
+NUM_SAMPLES = 4
+"""Episodes of each agent whose texts are kept."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A method that is tuned with ``config.baseline_steps`` env steps."""
+
+    name: str
+    """What tables call it."""
+    tune: Callable[[BenchmarkConfig], dict[str, Any]]
+    """Tunes it on the training prompts: at least ``env_steps``, ``settings`` (what was found) and ``tried``."""
+    agent: Callable[[dict[str, Any]], Agent]
+    """The agent that a result of the tuning stands for."""
+
+
+def baselines_of(config: BenchmarkConfig) -> tuple[Baseline, ...]:
+    """Who the controllers have to beat."""
+    decoders = (Baseline(name, partial(_tune_decoder, name), partial(_decoder, name)) for name in config.decoders)
+    return (Baseline(STATIC, _tune_gates, _fixed_gates), *decoders)
+
+
+def stages_of(config: BenchmarkConfig, folder: Path) -> list[Stage]:
+    """All stages, in the order in which they are best begun: what is slow or what others need comes first."""
+    steps = config.env_steps_of_episodes
+    stages = [
+        Stage(tuning_stage(baseline.name), partial(tune, config, baseline.name), cost=0.5 * config.baseline_steps)
+        for baseline in baselines_of(config)[:1]
+    ]
+    if config.oracle_episodes > 0:
+        actions = len(OneStepOracle(config.oracle_levels).grid)
+        cost = steps(config.oracle_episodes) * actions / 4
+        stages.append(Stage(evaluation_stage(ORACLE), partial(ask_oracle, config), cost=cost))
+    for name in REFERENCES:
+        stages.append(
+            Stage(evaluation_stage(name), partial(evaluate_reference, config, name), cost=0.5 * steps(config.episodes))
+        )
+    for baseline in baselines_of(config):
+        tuning = tuning_stage(baseline.name)
+        if baseline.name != STATIC:
+            stages.append(Stage(tuning, partial(tune, config, baseline.name), cost=0.5 * config.baseline_steps))
+        work = partial(evaluate_baseline, config, folder, baseline.name)
+        stages.append(Stage(evaluation_stage(baseline.name), work, (tuning,), 0.5 * steps(config.episodes)))
+        if config.text_episodes > 0:
+            stages.append(_measuring(config, folder, baseline.name, tuning))
+    for seed in config.training_seeds:
+        training, evaluation = training_stage(seed), evaluation_stage(controller_name(seed))
+        stages.append(Stage(training, partial(train_controller, config, folder, seed), cost=config.learning_steps))
+        work = partial(evaluate_controller, config, folder, seed)
+        stages.append(Stage(evaluation, work, (training,), 0.5 * steps(config.episodes)))
+        if config.text_episodes > 0:
+            stages.append(_measuring(config, folder, controller_name(seed), training))
+        if config.frozen_episodes > 0:
+            work = partial(freeze_gates, config, folder, seed)
+            cost = 0.5 * len(GATE_NAMES) * steps(config.frozen_episodes)
+            stages.append(Stage(freezing_stage(seed), work, (evaluation,), cost))
+    return stages
+
+
+def _measuring(config: BenchmarkConfig, folder: Path, name: str, needs: str) -> Stage:
+    work = partial(measure_text, config, folder, name)
+    return Stage(text_stage(name), work, (needs,), 2.0 * config.env_steps_of_episodes(config.text_episodes))
+
+
+def controller_name(seed: int) -> str:
+    """What the controller of a training seed is called."""
+    return f"controller {seed}"
+
+
+def training_stage(seed: int) -> str:
+    """The stage that trains the controller of a seed."""
+    return f"train {controller_name(seed)}"
+
+
+def freezing_stage(seed: int) -> str:
+    """The stage that freezes the gates of a seed's controller."""
+    return f"freeze {controller_name(seed)}"
+
+
+def evaluation_stage(name: str) -> str:
+    """The stage that evaluates somebody."""
+    return f"evaluate {name}"
+
+
+def text_stage(name: str) -> str:
+    """The stage that measures what somebody writes."""
+    return f"measure {name}"
+
+
+def tuning_stage(name: str) -> str:
+    """The stage that tunes a baseline."""
+    return f"tune {name}"
+
+
+# What the stages do
+
+
+def tune(config: BenchmarkConfig, name: str) -> dict[str, Any]:
+    """Tune a baseline on the training prompts."""
+    return _baseline(config, name).tune(config)
+
+
+def train_controller(config: BenchmarkConfig, folder: Path, seed: int) -> dict[str, Any]:
+    """Train a controller, from its last checkpoint if it was begun before."""
+    training = _training(config, seed)
+    run_folder = controller_folder(folder, seed)
+    controller = train(training, run_folder, resume=run_folder.exists())
+    curve = [
+        {"step": point.step, "episode_reward": point.episode_reward, "gate_stds": point.gate_stds}
+        for point in read_learning_curve(run_folder / CURVE_FILE)
+    ]
+    return {"seed": seed, "env_steps": controller.metrics["step"], "curve": curve}
+
+
+def evaluate_reference(config: BenchmarkConfig, name: str) -> dict[str, Any]:
+    """Evaluate an agent that is not tuned."""
+    return _evaluated(config, REFERENCES[name](), config.episodes)
+
+
+def evaluate_baseline(config: BenchmarkConfig, folder: Path, name: str) -> dict[str, Any]:
+    """Evaluate a tuned baseline."""
+    return _evaluated(config, _tuned(config, folder, name), config.episodes)
+
+
+def evaluate_controller(config: BenchmarkConfig, folder: Path, seed: int) -> dict[str, Any]:
+    """Evaluate a controller."""
+    return _evaluated(config, _controller(folder, seed), config.episodes)
+
+
+def ask_oracle(config: BenchmarkConfig) -> dict[str, Any]:
+    """Evaluate the one-step oracle on the first few episodes."""
+    return _evaluated(config, OneStepOracle(config.oracle_levels), config.oracle_episodes)
+
+
+def measure_text(config: BenchmarkConfig, folder: Path, name: str) -> dict[str, Any]:
+    """Measure what a controller or a tuned baseline writes in the first few episodes, beside human text."""
+    agents = {controller_name(seed): partial(_controller, folder, seed) for seed in config.training_seeds}
+    agent = agents[name]() if name in agents else _tuned(config, folder, name)
+    return {"measures": asdict(_evaluate(config, agent, config.text_episodes, config.text))["measures"]}
+
+
+def freeze_gates(config: BenchmarkConfig, folder: Path, seed: int) -> dict[str, Any]:
+    """Evaluate a controller with each gate in turn frozen at its mean over the controller's own evaluation."""
+    usage = StageResults(folder / STAGES_FOLDER).read(evaluation_stage(controller_name(seed)))["gates"]
+    controller = _controller(folder, seed)
+    evaluations = {
+        gate: _evaluate(config, FrozenGate(controller, gate, usage[gate]["mean"]), config.frozen_episodes)
+        for gate in GATE_NAMES
+    }
+    return {
+        "seed": seed,
+        "frozen_at": {gate: usage[gate]["mean"] for gate in GATE_NAMES},
+        "returns": {gate: evaluation.returns for gate, evaluation in evaluations.items()},
+    }
+
+
+def controller_folder(folder: Path, seed: int) -> Path:
+    """Of a training run."""
+    return folder / CONTROLLERS_FOLDER / f"seed-{seed}"
+
+
+def _training(config: BenchmarkConfig, seed: int) -> TrainConfig:
+    return replace(config.training, seed=seed)
+
+
+def _controller(folder: Path, seed: int) -> Controller:
+    controller = Controller.load(controller_folder(folder, seed) / CONTROLLER_FOLDER)
+    controller.name = controller_name(seed)
+    return controller
+
+
+def _baseline(config: BenchmarkConfig, name: str) -> Baseline:
+    return next(baseline for baseline in baselines_of(config) if baseline.name == name)
+
+
+def _tuned(config: BenchmarkConfig, folder: Path, name: str) -> Agent:
+    return _baseline(config, name).agent(StageResults(folder / STAGES_FOLDER).read(tuning_stage(name)))
+
+
+def _tune_gates(config: BenchmarkConfig) -> dict[str, Any]:
+    # Rounds run whole batches of episodes and may stop a few steps short.
+    steps = round(1.02 * config.baseline_steps)
+    tuning = tune_static(
+        config.training.env, num_settings=config.static_settings, env_steps=steps, seed=config.tuning_seed
+    )
+    return {
+        "env_steps": tuning.env_steps,
+        "settings": dict(zip(GATE_NAMES, tuning.gates, strict=True)),
+        "tried": tuning.num_settings,
+        "tuning": tuning.to_json(),
+    }
+
+
+def _fixed_gates(result: dict[str, Any]) -> Agent:
+    return Fixed([result["settings"][gate] for gate in GATE_NAMES], STATIC)
+
+
+def _tune_decoder(name: str, config: BenchmarkConfig) -> dict[str, Any]:
+    num_envs = config.training.ppo.num_envs
+    # What is left over is too little for another batch of each finalist.
+    steps = config.baseline_steps + NUM_FINALISTS * num_envs * config.training.env.max_episode_steps
+    tuning = tune_decoder(
+        DECODER_FAMILIES[name],
+        config.training.env,
+        env_steps=steps,
+        num_envs=num_envs,
+        num_finalists=NUM_FINALISTS,
+        seed=config.tuning_seed,
+    )
+    return {
+        "env_steps": tuning.env_steps,
+        "settings": dict(tuning.parameters),
+        "tried": len(tuning.trials),
+        "tuning": tuning.to_json(),
+    }
+
+
+def _decoder(name: str, result: dict[str, Any]) -> Agent:
+    return decoder(name, **result["settings"])
+
+
+def _evaluate(
+    config: BenchmarkConfig, agent: Agent, episodes: int, measures: TextMeasuresConfig | None = None
+) -> Evaluation:
+    return evaluate(
+        agent,
+        config.training.env,
+        prompts=config.heldout_prompts,
+        episodes=episodes,
+        seed=config.evaluation_seed,
+        num_samples=NUM_SAMPLES,
+        measures=measures,
+    )
+
+
+def _evaluated(config: BenchmarkConfig, agent: Agent, episodes: int) -> dict[str, Any]:
+    return asdict(_evaluate(config, agent, episodes))

@@ -1,0 +1,91 @@
+"""`tidal analyze`: what an agent does with the gates, as figures and as a page to read."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser
+
+from agents.analysis.config import AnalysisConfig
+from agents.episodes.env_config import EnvConfig
+from lm.passed_files import BundledInFiles, InsideInFiles
+from tidal.cli import agent_names
+from tidal.cli.console import output, print_figures, progress
+from tidal.cli.parsing import add_overwrite, config_of, instantiated, new_parser
+
+if TYPE_CHECKING:
+    from agents.analysis.analysis import Analysis
+
+
+def make_parser() -> ArgumentParser:
+    """The command's options."""
+    parser = new_parser("analyze", "Watch an agent set the gates: statistics, phase changes, tokens, prompts, extreme "
+        "settings, and stories to read token by token.")  # fmt: skip
+    add = parser.add_option
+    add("--agent", type=str, required=True, help=f"Agent: {agent_names.HELP}.")
+    add("--output", type=InsideInFiles, required=True, help="Folder for figures and page.")
+    add_overwrite(parser, "Replace the analysis in the folder.")
+    add("--model", type=BundledInFiles | None, default=None, help="The same as --env.model, and goes before it.")
+    add("--env", type=EnvConfig, default=EnvConfig(), help="Environment. What is left at its default is taken from the "
+        "one that the controller was trained in.")  # fmt: skip
+    parser.add_options_of(AnalysisConfig)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Analyze, print the figures that matter most and where the rest lies."""
+    parser = make_parser()
+    options = parser.parse_args(list(arguments))
+    config = config_of(parser, options, AnalysisConfig)
+    env = instantiated(parser, options).env
+
+    with progress("Importing the libraries"):
+        from agents.analysis.analysis import analyze
+        from agents.analysis.recorder import Recorder
+        from lm.runs.run_folder import claimed
+        from lm.runs.whole_file import write_json
+        from tidal.jobs.provenance import provenance
+        from tidal.reports.analysis_page import DATA_FILE, AnalysisRun, write_page
+
+    agent = agent_names.agent_named(options.agent)
+    env = agent_names.environment_for([agent], env, model=options.model, prompts=config.prompts)
+    # What agent and environment refuse, they refuse before there is a folder.
+    Recorder(agent, rows=0)
+    env.make(1).close()
+    analysis_run = AnalysisRun(options.agent, env, config)
+    with claimed(options.output, analysis_run, resume=None, overwrite=options.overwrite) as folder:
+        with progress(f"Watching {agent.name}") as update:
+            analysis = analyze(agent, env, config, progress=update)
+        made_with = provenance()
+        command = shlex.join(["tidal", "analyze", *arguments])
+        data = {"command": command, "made_with": vars(made_with), "analysis": analysis.to_json()}
+        write_json(folder / DATA_FILE, data)
+        page = write_page(analysis, analysis_run, folder, command=command, made_with=made_with)
+
+    print_figures(f"{analysis.agent}: {analysis.num_episodes} episodes, {config.prompts} prompts", summary(analysis))
+    output.print(f"Figures  {folder / DATA_FILE}", soft_wrap=True)
+    output.print(f"Page     {page}", soft_wrap=True)
+    return 0
+
+
+def summary(analysis: Analysis) -> dict[str, str]:
+    """What a reader wants to know first."""
+    figures = {"return [95%]": str(analysis.mean_return)}
+    for name, gate in analysis.gates.items():
+        first, last = analysis.quarters[0].gates[name].mean, analysis.quarters[-1].gates[name].mean
+        figures[name] = f"{gate.mean:.2f} ± {gate.std:.2f}, {first:.2f} in the first quarter, {last:.2f} in the last"
+    strongest = sorted(analysis.correlations, key=lambda one: -abs(one.value or 0.0))
+    for one in (one for one in strongest[:2] if one.value is not None):
+        figures[f"r({one.first}, {one.second})"] = f"{one.value:+.2f} [{one.low:+.2f}, {one.high:+.2f}]"
+    found, shuffled = (sum(counts.values()) for counts in (analysis.phases.per_episode, analysis.phases.shuffled))
+    figures["phase changes"] = f"{found:.2f} an episode; {shuffled:.2f} with its tokens shuffled"
+    share = analysis.prompts.shares["return"] if analysis.prompts else None
+    if share is not None and share.share is not None:
+        figures["prompts"] = f"{share.share:.0%} of the variance of returns [{share.low:.0%}, {share.high:.0%}]"
+    if analysis.sweep:
+        best = max(analysis.sweep, key=lambda setting: setting.mean_return.mean)
+        gates = ", ".join(f"{gate:g}" for gate in best.gates)
+        figures["best extreme"] = f"({gates}) with {best.mean_return}; the agent's return minus that: {best.advantage}"
+    return figures

@@ -1,0 +1,101 @@
+"""`tidal benchmark`: do learned controllers beat every tuned baseline, by how much, and how sure is that?"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from lm.extras import require_extra
+from tidal.benchmark.config import BenchmarkConfig
+from tidal.cli.console import errors, output, progress
+from tidal.cli.parsing import add_run_folder, config_of, new_parser
+
+EXIT_INCOMPLETE = 1
+
+
+def make_parser() -> ArgumentParser:
+    """The command's options."""
+    parser = new_parser("benchmark", "Tune every baseline with at least as many env steps as controllers learn from, "
+        "compare them on the same held-out episodes, and write JSON, plots and a report (needs the extras "
+        "`eval` and `tune`).")  # fmt: skip
+    add_run_folder(parser)
+    add = parser.add_option
+    add("--quick", action="store_true", help="Fewer steps, seeds and episodes: some minutes on two cores.")
+    add("--report_only", action="store_true", help="Run nothing; put together what the folder holds.")
+    add("--workers", type=int | None, default=None, help="Processes that stages run in, at least 1; without it, as "
+        "many as there are cores.")  # fmt: skip
+    parser.add_options_of(BenchmarkConfig)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run what is not done yet, print the table and where the report lies. Exit code 1 if a stage failed."""
+    parser = make_parser()
+    options = parser.parse_args(list(arguments))
+    config = config_of(parser, options, BenchmarkConfig)
+    if options.quick:
+        config = config.shortened()
+    command = shlex.join(["tidal", "benchmark", *arguments])
+
+    with progress("Importing the libraries"):
+        from tidal.benchmark.run import claimed_folder
+
+    require_extra("rliable", "eval", "The benchmark")  # missed now rather than in an hour
+    if not options.report_only:
+        if config.decoders:
+            require_extra("optuna", "tune", "Tuning decoders")
+        config.training.env.make(1).close()  # a model that is not there is missed now as well
+    resume = options.resume or options.report_only
+    with claimed_folder(config, options.output, resume=resume, overwrite=options.overwrite) as folder:
+        return _run_in(folder, config, options, command)
+
+
+def _run_in(folder: Path, config: BenchmarkConfig, options: Namespace, command: str) -> int:
+    from tidal.benchmark.report import REPORT_FILE, write_report
+    from tidal.benchmark.run import RESULTS_FILE, run_benchmark, write_results
+    from tidal.benchmark.table import comparison_table
+    from tidal.jobs.stages import cores
+
+    def publish() -> dict[str, Any]:
+        results = write_results(config, folder, command=command)
+        write_report(results, folder)
+        return results
+
+    failures: dict[str, str] = {}
+    if not options.report_only:
+        with progress("Benchmark") as update:
+            failures = run_benchmark(
+                config,
+                folder,
+                workers=cores() if options.workers is None else options.workers,
+                update=update,
+                tell=_tell,
+                publish=publish,
+            )
+    with progress("Putting the results together"):
+        results = publish()
+    output.print()
+    output.print(comparison_table(results, output.width))
+    for claim in results["claims"]:
+        style = "green" if claim["holds"] else "red"
+        output.print("✓" if claim["holds"] else "✗", style=style, end=" ")
+        output.print(f"{claim['claim']}: {claim['evidence']}", soft_wrap=True)
+    output.print(f"Results  {folder / RESULTS_FILE}", soft_wrap=True)
+    output.print(f"Report   {folder / REPORT_FILE}", soft_wrap=True)
+    for name, failure in failures.items():
+        errors.print(f"Stage `{name}` failed.", style="bold red")
+        errors.print(failure, soft_wrap=True)
+    return EXIT_INCOMPLETE if failures else 0
+
+
+def _tell(name: str, result: dict[str, Any]) -> None:
+    figures = []
+    if "mean_return" in result:
+        figures.append(f"return {result['mean_return']['mean']:.2f}")
+    if "env_steps" in result:
+        figures.append(f"{result['env_steps']:,} env steps")
+    errors.print(", ".join([f"{name}: {result['seconds']:.0f} s", *figures]), soft_wrap=True)

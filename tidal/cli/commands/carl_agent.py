@@ -1,0 +1,64 @@
+"""`tidal carl agent`: answer a prompt, or abstain if the model was not coherent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from jsonargparse import ArgumentParser, Namespace
+
+from lm.passed_files import BundledInFiles
+from tidal.cli.console import errors, print_text
+from tidal.cli.parsing import new_parser
+
+
+def make_parser() -> ArgumentParser:
+    """The subcommand's options."""
+    from lm.carl.constants import SIGMA
+
+    parser = new_parser("carl agent", "Answer a prompt, or abstain if the model was not coherent.")
+    add = parser.add_option
+    add(
+        "prompt",
+        type=str,
+        help="What to answer; a message where the model has a chat template, else a text to continue.",
+    )
+    add("--model", type=BundledInFiles, default="tidal-tiny",
+        help="Language model: a bundled name, a folder or a hub id.")  # fmt: skip
+    add("--threshold", type=float, default=SIGMA, help="Mean Φ below which to abstain, at most 1.")
+    add("--max_tokens", type=int, default=64, help="Most tokens to write, at least 1.")
+    add("--temperature", type=float, default=0.0, help="Of the draws, at least 0; 0 takes the most probable token.")
+    add("--seed", type=int, default=0, help="Seed of the draws, at least 0.")
+    add("--json", action="store_true", help="Print JSON.")
+    return parser
+
+
+def run(options: Namespace) -> int:
+    """Print the answer, or nothing; why stands on standard error."""
+    from lm.carl.agent import agent_step
+    from lm.errors import InvalidValueError
+    from lm.models.bundle import load_model, resolve
+    from lm.tokenizers.tokenization import load_tokenizer
+
+    if options.seed < 0:
+        raise InvalidValueError("seed", "must be at least 0", options.seed)
+    source = resolve(options.model)
+    step = agent_step(
+        load_model(source),
+        load_tokenizer(source),
+        options.prompt,
+        threshold=options.threshold,
+        max_new_tokens=options.max_tokens,
+        temperature=options.temperature,
+        seed=options.seed,
+    )
+    if options.json:
+        print(json.dumps(asdict(step), indent=2))
+        return 0
+    phi = f"mean Φ {step.components['phi_mean']:.3f}, threshold {options.threshold:.3f}"
+    if step.response is None:
+        errors.print(f"Abstains: {phi}", soft_wrap=True)
+    else:
+        print_text(f"{step.response}\n")
+        errors.print(f"Confidence {step.confidence}: {phi}", soft_wrap=True)
+    return 0

@@ -1,0 +1,62 @@
+"""`tidal carl train`: fine-tuning and policy optimisation with coherence rewards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from tidal.cli.console import print_figures, print_next, progress
+from tidal.cli.parsing import add_run_folder, config_of, new_parser
+
+
+def make_parser() -> ArgumentParser:
+    """The subcommand's options."""
+    from lm.carl.training_config import CarlTrainConfig
+
+    parser = new_parser("carl train", "Train a language model with coherence rewards (needs the extra `trl`).")
+    add_run_folder(parser)
+    parser.add_options_of(CarlTrainConfig)
+    return parser
+
+
+def run(options: Namespace) -> int:
+    """Train, show how it goes, and say where the model lies."""
+    import datasets
+    from transformers.utils import logging
+
+    from lm.carl.training import train
+    from lm.carl.training_config import CarlTrainConfig
+    from tidal.cli.progress.carl import ShowMethod
+
+    logging.set_verbosity_error()  # the trainers' advice is about their own arguments
+    logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    config = config_of(make_parser(), options, CarlTrainConfig)
+    with progress("Training") as update:
+        result = train(
+            config, options.output, resume=options.resume, overwrite=options.overwrite, callbacks=[ShowMethod(update)]
+        )
+    print_figures("Trained", _figures(result) | {"Model": str(result.model_folder)})
+    print_next(
+        {
+            "read what it writes": f'tidal carl agent "Once upon a time" --model {result.model_folder}',
+            "look at the curves": f"tensorboard --logdir {options.output}",
+        }
+    )
+    return 0
+
+
+def _figures(result: Any) -> dict[str, str]:
+    figures = {}
+    if (sft := result.sft) is not None:
+        ended = "not crystallised" if sft["opened_at"] is None else f"crystallised at step {sft['opened_at']}"
+        figures["Fine-tuning"] = f"{sft['steps']} steps, {ended}, token accuracy {sft['mean_token_accuracy']:.3f}"
+        figures["Peak entropy"] = f"{sft['peak_entropy']:.4f} nats at step {sft['peak_entropy_step']}"
+    if (grpo := result.grpo) is not None:
+        first, last = grpo["log"][0], grpo["log"][-1]
+        figures["Policy optimisation"] = f"{grpo['steps']} steps"
+        for key in last:
+            if key.startswith("rewards/") and key.endswith("/mean"):
+                figures[f"Reward {key.split('/')[1]}"] = f"{first[key]:.4f} at first, {last[key]:.4f} at last"
+    return figures

@@ -1,0 +1,93 @@
+"""`tidal generate`: continue a text, token by token, as the gates say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from lm.passed_files import BundledInFiles, InsideInFiles, NotInFiles
+from tidal.cli.console import output, print_text
+from tidal.cli.parsing import new_parser
+
+if TYPE_CHECKING:
+    from agents.episodes.drawn_tokens import DrawnToken
+
+
+def make_parser() -> ArgumentParser:
+    """The command's options."""
+    parser = new_parser("generate", "Continue a text: plainly, with fixed gates, or with a controller.")
+    add = parser.add_option
+    add("prompt", type=str, help="Text to continue.")
+    add("--gates", type=float, nargs=3, metavar=("CREATIVITY", "FOCUS", "STABILITY"), help="Fixed gates in [0, 1].")
+    add("--controller", type=InsideInFiles | None, default=None, help="Folder of a controller, which sets the gates.")
+    add("--model", type=BundledInFiles | None, default=None,
+        help="Language model: a bundled name, a folder or a hub id. "
+        "Without it, the one that the controller was trained for, else tidal-tiny.")  # fmt: skip
+    add("--statistics", type=NotInFiles | None, default=None,
+        help="File of the model's reference statistics. Without it, the "
+        "one in the model's folder.")  # fmt: skip
+    add("--max_tokens", type=int, default=200, help="Most tokens to draw, at least 1.")
+    add("--temperature", type=float | None, default=None, help="Temperature at the middle of the creativity gate, "
+        "above 0. Without it, as the controller was trained, else 1.")  # fmt: skip
+    add("--top_k", type=int | None, default=None, help="Most probable tokens that may be drawn, at least 1. "
+        "Without it, as the controller was trained, else 40.")  # fmt: skip
+    add("--top_p", type=float | None, default=None, help="Least total probability of the tokens that may be drawn, "
+        "in (0, 1]. Without it, as the controller was trained, else 1.")  # fmt: skip
+    add("--seed", type=int, default=0, help="Seed of the draws, at least 0.")
+    add("--stop", type=str, nargs="+", default=[], help="Strings that end the text, which keeps them.")
+    add("--show_gates", action="store_true", help="Colour each token by its gates; not in a terminal, list them.")
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print the prompt and the tokens as they are drawn."""
+    options = make_parser().parse_args(list(arguments))
+
+    from agents.baselines.baselines import Fixed, Neutral
+    from agents.episodes.env_config import EnvConfig
+    from agents.generation.gated_generation import generate_tokens
+    from agents.policy.controller import Controller
+    from lm.errors import InvalidValueError
+    from tidal.cli.agent_names import trained_env
+    from tidal.cli.coloured_text import gates_table, legend, token_text
+
+    if options.gates is not None and options.controller is not None:
+        raise InvalidValueError("gates", "must not be given together with `controller`", options.gates)
+    agent: Any = Neutral()
+    if options.controller is not None:
+        agent = Controller.load(options.controller)
+    elif options.gates is not None:
+        agent = Fixed(options.gates)
+    env = _with_options(trained_env(agent, _given(options)) or EnvConfig(**_given(options)), options)
+    tokens = generate_tokens(
+        agent, env, options.prompt, max_tokens=options.max_tokens, seed=options.seed, stop=options.stop
+    )
+
+    drawn: list[DrawnToken] = []
+    is_coloured = options.show_gates and output.is_terminal
+    for token in tokens:
+        if not drawn:  # now the options have been found to be in order
+            print_text(options.prompt, style="dim")
+        drawn.append(token)
+        print_text(token_text(token.text, token.gates) if is_coloured else token.text)
+    output.print()
+    if options.show_gates:
+        output.print()
+        output.print(legend(drawn) if is_coloured else gates_table(drawn))
+    return 0
+
+
+def _given(options: Namespace) -> dict[str, Any]:
+    """Fields of the environment that are not taken from a controller: the text alone is wanted, and no reward."""
+    named = {"model": options.model, "statistics": options.statistics}
+    unpaid = {"reward": "tidal", "reward_weights": None, "judge": None, "cost": None, "cost_bound": None, "carl": None}
+    return {name: value for name, value in named.items() if value is not None} | unpaid | {"prompts": "train"}
+
+
+def _with_options(env: Any, options: Namespace) -> Any:
+    given = {"base_temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
+    modulation = {**(env.modulation or {}), **{name: value for name, value in given.items() if value is not None}}
+    return replace(env, modulation=modulation)

@@ -1,0 +1,63 @@
+"""`tidal pretrain`: a language model from text, ending in a model folder that everything else can use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentParser
+
+from tidal.cli.console import print_figures, print_next, progress
+from tidal.cli.parsing import add_run_folder, config_of, new_parser
+
+
+def make_parser() -> ArgumentParser:
+    """The command's options."""
+    from lm.pretraining.config import PretrainConfig
+
+    parser = new_parser("pretrain", "Train a language model on text, and save it with tokenizer and statistics.")
+    add_run_folder(parser)
+    parser.add_options_of(PretrainConfig)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train, show how it goes, and say where the model lies."""
+    parser = make_parser()
+    options = parser.parse_args(list(arguments))
+
+    from transformers.utils import logging
+
+    from lm.pretraining.config import PretrainConfig
+    from lm.pretraining.run import pretrain
+    from tidal.cli.progress.pretraining import ShowProgress
+
+    logging.set_verbosity_error()  # the Trainer's advice is about its own arguments
+    config = config_of(parser, options, PretrainConfig)
+    with progress("Pretraining") as update:
+        result = pretrain(
+            config,
+            options.output,
+            resume=options.resume,
+            overwrite=options.overwrite,
+            callbacks=[ShowProgress(update, config.tokens_per_step)],
+        )
+    validation = result.validation
+    figures = {
+        "Parameters": f"{result.num_parameters:,}",
+        "Steps": f"{result.steps:,}",
+        "Validation loss": f"{validation.loss:.4f} nats/token",
+        "Perplexity": f"{validation.perplexity:.2f}",
+        "Bits per byte": f"{validation.bits_per_byte:.4f}",
+        "Entropy": f"{validation.entropy:.4f} nats",
+        "Model": str(result.model_folder),
+    }
+    print_figures("Pretrained", figures)
+    folder = result.model_folder
+    print_next(
+        {
+            "read what it writes": f'tidal generate "Once upon a time" --model {folder}',
+            "train a controller for it": f"tidal train --model {folder} --output {options.output}-controller",
+            "look at the curves": f"tensorboard --logdir {options.output}",
+        }
+    )
+    return 0

@@ -1,0 +1,130 @@
+"""`tidal rlm`: language models on random grammars, where the best possible one is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jsonargparse import ArgumentParser, Namespace
+
+from lm.paths import user_path
+from tidal.cli.console import print_figures, print_next, progress
+from tidal.cli.parsing import CommandParser, add_run_folder, config_of, new_parser
+
+TRAIN = "Train a model on the sentences of a random grammar, measured against the best possible one."
+SWEEP = "Train a model for each of several values and grammars: how far from the optimum does it end?"
+
+
+def make_parser() -> ArgumentParser:
+    """The command's options."""
+    parser = CommandParser(
+        prog="tidal rlm",
+        description="Language models on random grammars, where the best possible one is known.",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parsers = parser.add_subcommands(dest="action", metavar="ACTION")
+    parsers.add_subcommand("train", train_parser(), help=TRAIN)
+    parsers.add_subcommand("sweep", sweep_parser(), help=SWEEP)
+    return parser
+
+
+def train_parser() -> ArgumentParser:
+    """The options of `tidal rlm train`."""
+    from lm.rlm.config import RLMConfig
+
+    parser = new_parser("rlm train", TRAIN)
+    add_run_folder(parser)
+    parser.add_options_of(RLMConfig)
+    return parser
+
+
+def sweep_parser() -> ArgumentParser:
+    """The options of `tidal rlm sweep`."""
+    from lm.rlm.sweep import SweepConfig
+
+    parser = new_parser("rlm sweep", SWEEP)
+    add_run_folder(parser)
+    parser.add_options_of(SweepConfig)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what is asked."""
+    options = make_parser().parse_args(list(arguments))
+
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # the Trainer's advice is about its own arguments
+    actions = {"train": _train, "sweep": _sweep}
+    return actions[options.action](options[options.action])
+
+
+def _train(options: Namespace) -> int:
+    from lm.rlm.config import RLMConfig
+    from lm.rlm.dynamics import FILE_NAME, read_dynamics
+    from lm.rlm.training import train_on_grammar
+    from tidal.cli.progress.pretraining import ShowProgress
+    from tidal.reports.rlm_figures import dynamics_figure, save_figure
+
+    config = config_of(train_parser(), options, RLMConfig)
+    tokens_per_step = config.training.batch_size * 2**config.grammar.depth
+    with progress("Training") as update:
+        result = train_on_grammar(
+            config,
+            options.output,
+            resume=options.resume,
+            overwrite=options.overwrite,
+            callbacks=[ShowProgress(update, tokens_per_step)],
+        )
+    folder = user_path(options.output)
+    plot = folder / "dynamics.png"
+    save_figure(dynamics_figure(read_dynamics(folder / FILE_NAME), result.floors), plot)
+    test, floors = result.best.test, result.floors
+    figures = {
+        "Parameters": f"{result.num_parameters:,}",
+        "Steps": f"{result.final.step:,}, best model after {result.best.step:,}",
+        "Test loss": f"{test.loss:.4f} nats",
+        "Optimum": f"{floors.optimum:.4f} nats; bigram {floors.bigram:.4f}, unigram {floors.unigram:.4f}, "
+        f"uniform {floors.uniform:.4f}",
+        "Excess": f"{test.excess:.4f} nats above the optimum",
+        "Accuracy": f"{test.accuracy:.4f}, best possible {floors.best_accuracy:.4f}",
+        "Model": str(result.model_folder),
+        "Plot": str(plot),
+    }
+    print_figures("Trained", figures)
+    following = {"look at the curves": f"tensorboard --logdir {options.output}"}
+    if config.examples.task == "next":
+        environment = f"--env.id TidalRLM-v0 --env.reward judge --env.max_episode_steps {2**config.grammar.depth}"
+        following["train a controller for it"] = (
+            f"tidal train {environment} --model {result.model_folder} --output {options.output}-controller"
+        )
+    print_next(following)
+    return 0
+
+
+def _sweep(options: Namespace) -> int:
+    from lm.rlm.sweep import RESULTS_FILE, SweepConfig, sweep
+    from tidal.cli.progress.sweep import ShowSweepProgress
+    from tidal.reports.rlm_figures import save_figure, sweep_figure
+
+    config = config_of(sweep_parser(), options, SweepConfig)
+    with progress("Sweeping") as update:
+        points = sweep(
+            config,
+            options.output,
+            resume=options.resume,
+            overwrite=options.overwrite,
+            callbacks=lambda done, total: [ShowSweepProgress(update, done, total)],
+        )
+    folder = user_path(options.output)
+    plot = folder / "sweep.png"
+    save_figure(sweep_figure(points, config.parameter), plot)
+    figures = {}
+    for value in config.values:
+        excesses = [point.excess for point in points if point.value == value]
+        spread = f", {min(excesses):.4f} to {max(excesses):.4f}" if len(excesses) > 1 else ""
+        figures[f"{config.parameter} {value:g}"] = f"{np.mean(excesses):.4f} nats{spread}"
+    figures |= {"Results": str(folder / RESULTS_FILE), "Plot": str(plot)}
+    print_figures(f"Excess over the optimum, mean of {len(config.grammars)} grammars", figures)
+    return 0

@@ -1,0 +1,69 @@
+"""`tidal train`: PPO on the environment, ending in a controller."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+
+from jsonargparse import ArgumentParser
+
+from agents.training.config import TrainConfig
+from lm.passed_files import BundledInFiles
+from lm.paths import user_path
+from tidal.cli.console import print_figures, print_next, progress
+from tidal.cli.parsing import add_run_folder, config_of, new_parser
+
+
+def make_parser() -> ArgumentParser:
+    """The command's options."""
+    parser = new_parser("train", "Train a controller that sets the gates of a language model, token by token.")
+    add_run_folder(parser)
+    parser.add_option("--model", type=BundledInFiles | None, default=None,
+        help="The same as --env.model, and goes before it.")  # fmt: skip
+    parser.add_options_of(TrainConfig)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train, show how it goes, and say where the controller lies."""
+    parser = make_parser()
+    options = parser.parse_args(list(arguments))
+    config = config_of(parser, options, TrainConfig)
+    if options.model is not None:
+        config = replace(config, env=replace(config.env, model=options.model))
+
+    from agents.training.run import CONTROLLER_FOLDER, train
+    from lm.models.bundle import bundled_models
+    from tidal.cli.progress.training import training_note
+
+    with progress("Training the controller") as update:
+        controller = train(
+            config,
+            options.output,
+            resume=options.resume,
+            overwrite=options.overwrite,
+            progress=lambda point: update(point.step, point.total_steps, training_note(point)),
+        )
+    folder = user_path(options.output) / CONTROLLER_FOLDER
+    # A controller's file may name bundled models alone.
+    model = "" if config.env.model in bundled_models() else f" --model {shlex.quote(config.env.model)}"
+    metrics = controller.metrics
+    gates = zip(("creativity", "focus", "stability"), metrics["gate_means"], metrics["gate_stds"], strict=True)
+    reward = metrics["episode_reward"]
+    figures = {
+        "Env steps": f"{metrics['step']:,}",
+        "Time": f"{metrics['seconds']:.0f} s, {metrics['step'] / metrics['seconds']:,.0f} steps/s",
+        "Episode reward": "–" if reward is None else f"{reward:.2f}, still exploring",
+        "Gates": ", ".join(f"{name} {mean:.2f} ± {std:.2f}" for name, mean, std in gates),
+        "Controller": str(folder),
+    }
+    print_figures("Trained", figures)
+    print_next(
+        {
+            "compare it with baselines on held-out prompts": f"tidal evaluate --agent {folder} neutral random{model}",
+            "see it at work": f'tidal generate "Once upon a time" --controller {folder} --show_gates{model}',
+            "look at the curves": f"tensorboard --logdir {options.output}",
+        }
+    )
+    return 0

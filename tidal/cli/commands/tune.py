@@ -1,0 +1,101 @@
+"""`tidal tune`: the best settings of decoding methods, found with an equal number of env steps each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from agents.episodes.env_config import EnvConfig
+from lm.checks import COUNT, SEED, check_fields
+from lm.errors import CheckpointError
+from lm.passed_files import BundledInFiles
+from tidal.cli.console import print_figures, print_next, progress
+from tidal.cli.parsing import add_run_folder, instantiated, new_parser
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """What a run of tuning is made of."""
+
+    env: EnvConfig
+    """Environment; its prompts are the ones tuned on."""
+    decoders: tuple[str, ...]
+    """Decoding methods; empty for all."""
+    env_steps: int
+    """Most env steps for each of them."""
+    num_envs: int
+    """Episodes that run side by side."""
+    seed: int
+    """Of search and episodes."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, env_steps=COUNT, num_envs=COUNT, seed=SEED)
+
+
+def make_parser() -> ArgumentParser:
+    """The command's options."""
+    parser = new_parser("tune", "Tune decoding methods, each with the same number of environment steps.")
+    add_run_folder(parser)
+    add = parser.add_option
+    add("--decoder", type=str, nargs="+", default=[], help="Decoding methods; all of them if none is named.")
+    add("--env_steps", type=int, default=200_000, help="Most env steps (tokens) for each method.")
+    add("--num_envs", type=int, default=64, help="Episodes that run side by side, at least 1.")
+    add("--seed", type=int, default=0, help="Seed of search and episodes, at least 0.")
+    add("--model", type=BundledInFiles | None, default=None, help="The same as --env.model, and goes before it.")
+    add("--env", type=EnvConfig, default=EnvConfig(), help="Environment, whose prompts are tuned on.")
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Tune one method after the other, and write what each tuning found; a method that has its file is left out."""
+    parser = make_parser()
+    options = parser.parse_args(list(arguments))
+    env = instantiated(parser, options).env
+    if options.model is not None:
+        env = replace(env, model=options.model)
+    config = TuneConfig(env, tuple(options.decoder), options.env_steps, options.num_envs, options.seed)
+
+    from agents.baselines.decoder_tuning import tune_decoder
+    from agents.baselines.decoders import DECODER_FAMILIES, decoder
+    from lm.runs.run_folder import claimed
+    from lm.runs.whole_file import write_json
+
+    families = [decoder(name).family for name in config.decoders] or list(DECODER_FAMILIES.values())
+    figures = {}
+    adjustable = frozenset({"decoders"})
+    env.make(config.num_envs).close()  # an argument that breaks its rule leaves no folder behind
+    with claimed(
+        options.output, config, resume=options.resume, overwrite=options.overwrite, adjustable=adjustable
+    ) as folder:
+        for family in families:
+            path = folder / f"{family.name}.json"
+            if not path.exists():
+                with progress(f"Tuning {family.name}") as update:
+                    tuning = tune_decoder(
+                        family,
+                        env,
+                        env_steps=config.env_steps,
+                        num_envs=config.num_envs,
+                        seed=config.seed,
+                        progress=update,
+                    )
+                write_json(path, tuning.to_json())
+            figures[family.name] = _found(path)
+    print_figures("Return on training prompts", figures)
+    files = " ".join(str(folder / f"{family.name}.json") for family in families)
+    print_next({"compare them on held-out prompts": f"tidal evaluate --agent {files} neutral"})
+    return 0
+
+
+def _found(path: Path) -> str:
+    """What a tuning found, by its file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        settings = ", ".join(f"{name} {value:.4g}" for name, value in found["parameters"].items())
+        return f"{found['mean_return']:.2f} at {settings}"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} holds no tuned decoder: {error!r}. Remove it to tune again.") from error

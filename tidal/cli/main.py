@@ -1,0 +1,119 @@
+"""The `tidal` command: finds the command asked for, and turns what goes wrong into a line and an exit code.
+
+Only the chosen command's module is imported, so that ``tidal --help`` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from jsonargparse import ArgumentError
+
+from lm.errors import TidalGymError
+from tidal.cli.console import errors, replace_unencodable
+
+COMMANDS = {
+    "demo": "Train a controller, compare it with the baselines, write a report",
+    "generate": "Continue a text: plainly, with fixed gates, or with a controller",
+    "train": "Train a controller that sets the gates",
+    "tune": "Find the best settings of decoding methods, with equal budgets",
+    "evaluate": "Compare controllers and baselines on the same held-out episodes",
+    "benchmark": "Compare learned controllers with every tuned baseline and the oracle",
+    "analyze": "Look closely at what a controller does with the gates, token by token",
+    "score": "Loss, perplexity and bits per byte of a text",
+    "pretrain": "Train a language model",
+    "carl": "Coherence rewards: scores, gates, training, an agent that abstains",
+    "rlm": "Train language models on random grammars, where the best possible one is known",
+    "statistics": "Measure the reference statistics that the environment needs of a model",
+}
+
+RESUMABLE = ("train", "tune", "benchmark", "pretrain", "rlm")
+
+EXIT_FAILED, EXIT_MISUSED, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, without the program's name, and return its exit code."""
+    replace_unencodable()
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        _print_help()
+        return 0 if arguments else EXIT_MISUSED
+    if arguments[0] == "--version":
+        from tidal.jobs.provenance import version_of
+
+        print(f"tidal-gym {version_of('tidal-gym')}")
+        return 0
+    name, rest = arguments[0], _with_underscores(arguments[1:])
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        return _fail(
+            f"There is no command '{name}'. {f'Did you mean `{near[0]}`? ' if near else ''}See `tidal --help`."
+        )
+    try:
+        return import_module(f"tidal.cli.commands.{name}").run(rest)
+    except ArgumentError as error:
+        return _fail(f"{_in_plain_words(error)} See `tidal {name} --help`.")
+    except TidalGymError as error:
+        return _fail(str(error))
+    except OSError as error:  # a disk that is full, a folder that may not be written
+        return _fail(str(error), EXIT_FAILED)
+    except MemoryError as error:
+        return _fail(f"The memory does not suffice: {error}", EXIT_FAILED)
+    except SystemExit as stop:  # --help and --print_config end the parsing this way
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        return _fail(_interrupted(name, arguments), EXIT_INTERRUPTED, "Interrupted.")
+
+
+def _print_help() -> None:
+    print("usage: tidal COMMAND [options]\n\nDecoding a language model as a control problem.\n")
+    width = max(map(len, COMMANDS))
+    for name, purpose in COMMANDS.items():
+        print(f"  {name:<{width}}  {purpose}")
+    print("\n`tidal COMMAND --help` lists a command's options and their defaults, `tidal --version` the version.")
+
+
+def _fail(message: str, code: int = EXIT_MISUSED, label: str = "Error:") -> int:
+    errors.print(label, style="bold red", end=" ")
+    errors.print(message, soft_wrap=True)
+    return code
+
+
+def _in_plain_words(error: ArgumentError) -> str:
+    """What the parser says, as a sentence, with options and types as a reader knows them."""
+    text = " ".join(str(error).split())
+    for pattern, words in (
+        (r'Parser key "([^"]+)":', r"`\1`:"),
+        (r"Expected a typing\.Literal\[(.*?)\]", r"Expected one of \1"),
+        (r"Expected a <class '(tuple|list)'>", "Expected a list such as '[a, b]'"),
+        # What an optional part may be besides None is what the reader wants to know.
+        (r"Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors: - ", ""),
+        (r"Problem with given class_path '[^']*': ", ""),
+        (r" - Expected a <class 'NoneType'>.*$", ""),
+    ):
+        text = re.sub(pattern, words, text)
+    return text if text.endswith(".") else f"{text}."
+
+
+def _interrupted(name: str, arguments: Sequence[str]) -> str:
+    if name not in RESUMABLE and arguments[:2] != ["carl", "train"]:
+        return "Nothing was lost that had been written."
+    again = [argument for argument in arguments if argument not in ("--resume", "--overwrite")]
+    return f"Continue from the last checkpoint with: {shlex.join(['tidal', *again, '--resume'])}"
+
+
+def _with_underscores(arguments: Sequence[str]) -> list[str]:
+    """Options may be written with dashes as well: --max-tokens is --max_tokens."""
+    spelled = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if option.startswith("--") and " " not in option:
+            argument = "--" + option[2:].replace("-", "_") + equals + value
+        spelled.append(argument)
+    return spelled

@@ -1,0 +1,173 @@
+"""The demonstration: tune the best static setting, train a controller, and compare both on held-out prompts."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.analysis.stories import Story
+from agents.baselines.baselines import Neutral, Random, StaticTuning, tune_static
+from agents.baselines.oracle import OneStepOracle
+from agents.episodes.env_config import EnvConfig
+from agents.evaluation.evaluation import Evaluation, evaluate, paired_difference
+from agents.evaluation.intervals import Interval
+from agents.evaluation.rl_statistics import gap_closed
+from agents.training.config import TrainConfig
+from agents.training.learning_curve import TrainingProgress, read_learning_curve
+from agents.training.run import CURVE_FILE, train
+from lm.models.bundle import load_bundle
+from lm.runs.run_folder import claimed
+from lm.runs.whole_file import write_json
+from tidal.cli.progress.training import training_note
+from tidal.demo.config import DemoConfig
+from tidal.jobs.provenance import Provenance, provenance
+
+RESULTS_FILE = "results.json"
+TRAINING_FOLDER = "training"
+STORY_EPISODE = 0
+"""The story shown is the first evaluated episode, whatever it is like."""
+
+ShowPhase = Callable[[str], AbstractContextManager[Callable[..., None]]]
+"""``tidal.cli.console.progress``, or something like it."""
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """All that the report shows."""
+
+    config: DemoConfig
+    training: TrainConfig
+    tuning: StaticTuning
+    curve: tuple[TrainingProgress, ...]
+    evaluations: dict[str, Evaluation]
+    """By agent: neutral, random, best static, controller, all on the same episodes."""
+    oracle: Evaluation | None
+    """On the first of these episodes, if it was asked for."""
+    seconds: dict[str, float]
+    """Time of each phase [s]."""
+    made_with: Provenance = field(default_factory=provenance)
+
+    @property
+    def controller(self) -> Evaluation:
+        """The learned controller."""
+        return self.evaluations["controller"]
+
+    @property
+    def best_static(self) -> Evaluation:
+        """The best static setting."""
+        return self.evaluations["best static"]
+
+    @property
+    def stories(self) -> tuple[Story, ...]:
+        """The same episode of the neutral gates, the best static setting and the controller."""
+        return tuple(self.evaluations[name].samples[STORY_EPISODE] for name in ("neutral", "best static", "controller"))
+
+    @property
+    def advantage(self) -> Interval:
+        """What the controller earns more than the best static setting in the same episode."""
+        return paired_difference(self.controller, self.best_static)
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the controller beats the best static setting."""
+        return self.advantage.mean > 0
+
+    @property
+    def gap_closed(self) -> float | None:
+        """How far the controller gets from the best static setting (0) to the oracle (1), on the oracle's episodes."""
+        if self.oracle is None:
+            return None
+        returns = (np.array([agent.returns]) for agent in (self.controller, self.best_static, self.oracle))
+        fraction = gap_closed(*returns)
+        return None if fraction is None else float(fraction[0])
+
+    @property
+    def is_gap_narrower(self) -> bool:
+        """Whether there is something to say of the gap."""
+        return self.is_better and self.gap_closed is not None and self.gap_closed > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        evaluations = [*self.evaluations.values(), *([self.oracle] if self.oracle else [])]
+        return {
+            "config": asdict(self.config),
+            "training": asdict(self.training),
+            "is_better": self.is_better,
+            "advantage": asdict(self.advantage),
+            "gap_closed": self.gap_closed,
+            "tuning": self.tuning.to_json(),
+            "evaluations": {evaluation.agent: json.loads(evaluation.to_json()) for evaluation in evaluations},
+            "seconds": self.seconds,
+            "made_with": asdict(self.made_with),
+        }
+
+
+def run_demo(config: DemoConfig, output: str | Path, show: ShowPhase, *, overwrite: bool = False) -> DemoResult:
+    """Run the whole demonstration; the folder gets the training run and ``results.json``.
+
+    Args:
+        config: what to run.
+        output: the folder.
+        show: shows each phase's progress.
+        overwrite: replace the demonstration that the folder holds.
+
+    Raises:
+        OutputExistsError: the folder is not empty, and `overwrite` is False.
+    """
+    with claimed(output, config, resume=None, overwrite=overwrite) as folder:
+        return _run_in(folder, config, show)
+
+
+def _run_in(folder: Path, config: DemoConfig, show: ShowPhase) -> DemoResult:
+    env = EnvConfig(model=config.model)
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(name: str) -> Iterator[Callable[..., None]]:
+        started = time.perf_counter()
+        with show(name) as update:
+            yield update
+        seconds[name] = time.perf_counter() - started
+
+    with phase("Loading the model"):
+        load_bundle(config.model, dtype="auto")
+    training = TrainConfig(env=env, total_steps=config.steps, seed=config.seed)
+    # Whole updates are trained on; tuning spends no less.
+    budget = training.num_updates * training.ppo.steps_per_update
+    with phase(f"Tuning {config.settings} settings") as update:
+        tuning = tune_static(
+            env,
+            num_settings=config.settings,
+            env_steps=math.ceil(1.02 * budget),  # its rounds run whole episodes, which may leave some steps over
+            seed=config.seed + 1,  # other random numbers than the evaluation's
+            progress=lambda spent, total: update(spent, total, f"{spent:,} of {total:,} steps"),
+        )
+    with phase("Training the controller") as update:
+        controller = train(
+            training,
+            folder / TRAINING_FOLDER,
+            progress=lambda point: update(point.step, point.total_steps, training_note(point)),
+        )
+    agents = (Neutral(), Random(), tuning.agent(), controller)
+    evaluations = {}
+    for agent in agents:
+        with phase(f"Evaluating {agent.name}") as update:
+            evaluations[agent.name] = evaluate(agent, env, episodes=config.episodes, seed=config.seed, progress=update)
+    oracle = None
+    if config.oracle_episodes > 0:
+        with phase("Asking the oracle"):
+            oracle = evaluate(
+                OneStepOracle(config.oracle_levels), env, episodes=config.oracle_episodes, seed=config.seed
+            )
+    curve = tuple(read_learning_curve(folder / TRAINING_FOLDER / CURVE_FILE))
+    result = DemoResult(config, training, tuning, curve, evaluations, oracle, seconds)
+    write_json(folder / RESULTS_FILE, result.to_json())
+    return result

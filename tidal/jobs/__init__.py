@@ -1,0 +1,1 @@
+"""Jobs: staged computations and what they were made with."""

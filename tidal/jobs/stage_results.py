@@ -1,0 +1,52 @@
+"""What the stages of a long run came to: a JSON file each, there as soon as its stage is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lm.errors import CheckpointError
+from lm.passed_files import read_object
+from lm.runs.whole_file import write_json
+
+
+class StageResults:
+    """A folder of results by name of the stage.
+
+    Args:
+        folder: made when the first result is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._whole: set[str] = set()
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the stage is done. One whose file is damaged is not."""
+        if name not in self._whole and self._path(name).is_file():
+            try:
+                self.read(name)
+            except CheckpointError:
+                return False
+        return name in self._whole
+
+    def read(self, name: str) -> dict[str, Any]:
+        """The result of a stage that is done.
+
+        Raises:
+            CheckpointError: its file is damaged.
+        """
+        path = self._path(name)
+        content = read_object(path)
+        if "seconds" not in content:
+            raise CheckpointError(f"{path} is damaged: it holds no stage's result.")
+        self._whole.add(name)
+        return content
+
+    def write(self, name: str, content: dict[str, Any]) -> None:
+        """Keep a stage's result, whole or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self._path(name), content)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"

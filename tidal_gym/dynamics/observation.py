@@ -1,0 +1,120 @@
+"""The observation: 64 numbers about a generation, every one of them alive.
+
+Their order is the contract that the docstring of :class:`tidal_gym.envs.env.TidalGatingEnv` states.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lm.errors import InvalidValueError
+from tidal_gym.dynamics.actions import GATE_NAMES
+from tidal_gym.dynamics.neutral_distribution import Forecast
+
+NUM_CHUNKS = 24
+"""Chunks of the hidden state that the observation summarizes; also the least width of a model."""
+
+LARGEST_SURPRISAL = math.log(100.0)
+"""C [nats]: surprisal is clipped here, in observation and reward; the surprisal of a token with probability 1%."""
+
+OBSERVATION_NAMES = (
+    "entropy at temperature 0.5",
+    "entropy at temperature 1.0",
+    "entropy at temperature 1.5",
+    "entropy under the strongest repetition penalty",
+    "largest probability",
+    "probability of tokens in the text",
+    "probability of the last 10 tokens",
+    "repetition ratio",
+    "distinct-2",
+    "surprisal of the newest token",
+    *(f"hidden state, mean of chunk {chunk}" for chunk in range(NUM_CHUNKS)),
+    *(f"hidden state, standard deviation of chunk {chunk}" for chunk in range(NUM_CHUNKS)),
+    "progress",
+    "context in use",
+    *(f"previous {name}" for name in GATE_NAMES),
+    "entropy of the last sampling distribution",
+)
+"""What each of the 64 entries is."""
+
+OBSERVATION_SIZE = len(OBSERVATION_NAMES)
+
+
+class Trace(NamedTuple):
+    """What happened on the way to the present state, for N rows."""
+
+    repetition_ratio: Tensor
+    """(N,) 1 - distinct-1 of the text."""
+    distinct_bigrams: Tensor
+    """(N,) distinct-2 of the text."""
+    surprisal: Tensor
+    """(N,) of the newest token under p [nats]."""
+    progress: Tensor
+    """(N,) steps taken / episode limit."""
+    context_use: Tensor
+    """(N,) tokens in the context / tokens that the model can attend to."""
+    gates: Tensor
+    """(N, 3) the last action."""
+    sampling_entropy: Tensor
+    """(N,) of the distribution that the newest token was drawn from [nats]."""
+
+
+class HiddenSummary:
+    """Means and standard deviations of 24 near-equal chunks of a hidden state.
+
+    As in ``numpy.array_split``, the first ``width % 24`` chunks have one number more. The deviation is the
+    population's.
+
+    Args:
+        width: D of the model.
+
+    Raises:
+        InvalidValueError: the width is below 24.
+    """
+
+    def __init__(self, width: int, dtype: torch.dtype, device: torch.device | str = "cpu") -> None:
+        if width < NUM_CHUNKS:
+            raise InvalidValueError("model", f"must have a hidden state at least {NUM_CHUNKS} wide", f"width {width}")
+        sizes = torch.tensor([width // NUM_CHUNKS + (chunk < width % NUM_CHUNKS) for chunk in range(NUM_CHUNKS)])
+        self._chunk_of = torch.arange(NUM_CHUNKS).repeat_interleave(sizes).to(device)  # (D,)
+        is_member = torch.nn.functional.one_hot(self._chunk_of, NUM_CHUNKS)  # (D, 24)
+        self._averaging = is_member.to(device=device, dtype=dtype) / sizes.to(device=device, dtype=dtype)
+
+    def __call__(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and standard deviations, (N, 24) each, of hidden states (N, D)."""
+        hidden = hidden.to(self._averaging.dtype)
+        means = hidden @ self._averaging
+        deviations = hidden - means[:, self._chunk_of]
+        return means, ((deviations * deviations) @ self._averaging).sqrt()
+
+
+def observe(forecast: Forecast, hidden: tuple[Tensor, Tensor], trace: Trace, human_entropy: float) -> Tensor:
+    """The observation (N, 64), float32.
+
+    Args:
+        forecast: p over the token about to be drawn.
+        hidden: summary of the neutral stream's final hidden state at the newest token, two of (N, 24).
+        trace: the way to here.
+        human_entropy: H*, mean entropy of the model on human text [nats].
+    """
+    scalars = (
+        forecast.largest_probability,
+        forecast.text_mass,
+        forecast.recent_mass,
+        trace.repetition_ratio,
+        trace.distinct_bigrams,
+        trace.surprisal.clamp(max=LARGEST_SURPRISAL) / LARGEST_SURPRISAL,
+    )
+    parts = (
+        forecast.entropies / human_entropy - 1.0,
+        torch.stack(scalars, dim=1),
+        *hidden,
+        torch.stack((trace.progress, trace.context_use), dim=1),
+        trace.gates,
+        (trace.sampling_entropy / human_entropy - 1.0).unsqueeze(1),
+    )
+    return torch.cat([part.float() for part in parts], dim=1)

@@ -1,0 +1,93 @@
+"""The two streams: the same frozen model run twice a token, once untouched and once under the gates."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lm.runs.saved_state import joined
+from lm.streams.open_stream import PromptOutput, StreamOutput, accepts_gates, open_stream
+
+
+class TwoStreams:
+    """A neutral stream that has read every token, and a gated stream that has read all but the newest.
+
+    Where nothing can differ, in a model without gates and with focus switched off, one stream serves both.
+
+    Args:
+        model: frozen causal LM.
+        num_rows: N.
+        capacity: most tokens that a row will hold.
+        has_focus: whether focus biases the attention at all.
+    """
+
+    def __init__(self, model: PreTrainedModel, num_rows: int, capacity: int, *, has_focus: bool) -> None:
+        self._has_gates, self._has_focus = accepts_gates(model), has_focus
+        self._neutral = open_stream(model, num_rows, capacity)
+        self._gated = open_stream(model, num_rows, capacity) if not self.is_shared else self._neutral
+        self.latest: StreamOutput
+        """The neutral stream's output (N, ...) at the newest token of every row; written in place."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether one stream serves both."""
+        return not (self._has_gates or self._has_focus)
+
+    def read_prompts(self, rows: Tensor, prompts: Tensor, lengths: Tensor) -> PromptOutput:
+        """Begins rows anew: both streams read their prompts, the gated one all but the newest token, without gates.
+
+        Args:
+            rows: (R,) which rows; all of them, in order, the first time.
+            prompts: (R, P) ids, right-padded with anything.
+            lengths: (R,) tokens of each prompt, at least 1.
+        """
+        outputs = self._neutral.prefill(rows, prompts, lengths)
+        if not self.is_shared:  # a prompt is read without gates, by both streams alike
+            self._gated.adopt(self._neutral, rows, lengths - 1)
+        if not hasattr(self, "latest"):
+            self.latest = StreamOutput(*(output.clone() for output in outputs.newest))
+        for present, new in zip(self.latest, outputs.newest, strict=True):
+            present.index_copy_(0, rows, new)
+        return outputs
+
+    def adopt(self, other: TwoStreams, rows: Tensor) -> None:
+        """Take up in every row what the other streams, of the same model, have read in one of their rows (N,)."""
+        places = torch.arange(len(rows), device=rows.device)
+        self._neutral.adopt(other._neutral, places, other._neutral.lengths[rows], rows)
+        if not self.is_shared:
+            self._gated.adopt(other._gated, places, other._gated.lengths[rows], rows)
+        for present, new in zip(self.latest, other.latest, strict=True):
+            present.copy_(new[rows])
+
+    def state(self) -> dict[str, Tensor]:
+        """What both have read and said last: the tensors themselves; see :class:`lm.streams.DecodingStream`."""
+        streams = {"neutral": self._neutral.state(), "latest": self.latest._asdict()}
+        return joined(**streams) if self.is_shared else joined(**streams, gated=self._gated.state())
+
+    def gated_logits(self, newest: Tensor, gates: Tensor, focus_bias: Tensor, *, keep: bool = True) -> Tensor:
+        """Logits (N, V) of the gated stream, which reads the newest tokens (N,) under gates (N, 3) and focus bias (N,).
+
+        They are the caller's to overwrite, and hold until the stream reads again.
+
+        Args:
+            keep: False asks "what if", and leaves the stream where it was.
+        """
+        if self.is_shared:
+            return self.latest.logits.clone()
+        read = self._gated.step if keep else self._gated.peek
+        return read(newest, gates if self._has_gates else None, focus_bias if self._has_focus else None).logits
+
+    def catch_up(self, lengths: Tensor) -> None:
+        """The gated stream takes over, read without gates, all but the newest of the tokens (N,) of every row."""
+        if not self.is_shared:
+            self._gated.adopt(self._neutral, torch.arange(len(lengths), device=lengths.device), lengths - 1)
+
+    def advance(self, tokens: Tensor) -> None:
+        """The neutral stream reads the tokens (N,) that were drawn."""
+        self.latest = self._neutral.step(tokens)
+
+
+def surprisal(output: StreamOutput, tokens: Tensor) -> Tensor:
+    """-log p (R,) [nats] of tokens (R,) that follow an output (R, ...)."""
+    return torch.nn.functional.cross_entropy(output.logits, tokens, reduction="none")

@@ -1,0 +1,1 @@
+"""The environments: batched and scalar, their episodes, prompts and rendering."""

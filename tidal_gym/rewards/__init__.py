@@ -1,0 +1,1 @@
+"""Rewards and costs of a drawn token."""

@@ -1,0 +1,86 @@
+"""A second language model as the judge: a stream of its own, which reads every token that is drawn."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lm.errors import InvalidValueError
+from lm.models.bundle import Bundle, load_model_and_tokenizer
+from lm.models.gated_transformer import GatedTransformer
+from lm.models.text_config import context_length_of, vocab_size_of
+from lm.runs.saved_state import joined
+from lm.streams.open_stream import open_stream
+
+
+class LanguageModelJudge:
+    """Judge: a frozen causal LM without gates, one cached forward a token; see :class:`tidal_gym.rewards.judge.Judge`.
+
+    Args:
+        model: of the same vocabulary as the texts.
+        num_rows: N.
+        capacity: most tokens that a row will hold.
+    """
+
+    def __init__(self, model: PreTrainedModel, num_rows: int, capacity: int) -> None:
+        self.is_fixed = isinstance(model, GatedTransformer)
+        self._stream = open_stream(model, num_rows, capacity)
+        dtype = torch.promote_types(model.dtype, torch.float32)
+        vocab_size = vocab_size_of(model)
+        self.log_probs = torch.zeros(num_rows, vocab_size, dtype=dtype, device=model.device)
+        """(N, V) [nats]."""
+
+    def begin(self, rows: Tensor, prompts: Tensor, lengths: Tensor) -> None:
+        """Reads the prompts (R, P) of the rows (R,)."""
+        logits = self._stream.prefill(rows, prompts, lengths).newest.logits
+        self.log_probs.index_copy_(0, rows, logits.log_softmax(dim=1))
+
+    def adopt(self, other: LanguageModelJudge, rows: Tensor) -> None:
+        """Takes up in every row one of the other's rows (N,)."""
+        places = torch.arange(len(rows), device=rows.device)
+        self._stream.adopt(other._stream, places, other._stream.lengths[rows], rows)
+        self.log_probs.copy_(other.log_probs[rows])
+
+    def state(self) -> dict[str, Tensor]:
+        """See :class:`tidal_gym.rewards.judge.Judge`."""
+        return joined(stream=self._stream.state(), judge={"log_probs": self.log_probs})
+
+    def advance(self, tokens: Tensor) -> None:
+        """Reads one more token (N,) in every row."""
+        torch.log_softmax(self._stream.step(tokens).logits, dim=1, out=self.log_probs)
+
+
+def open_language_model_judge(name: str, bundle: Bundle, num_rows: int, capacity: int) -> LanguageModelJudge:
+    """A judge for texts that a bundle's model writes in N rows of at most `capacity` tokens.
+
+    Raises:
+        ModelFolderError: the judge or its tokenizer are missing.
+        InvalidValueError: it has another vocabulary, or too short a context.
+    """
+    model = load_judge(name, bundle)
+    context_length = context_length_of(model)
+    if context_length < capacity:
+        rule = f"must have a context of at least the {capacity} tokens of an episode"
+        raise InvalidValueError("judge", rule, f"{name!r}, with {context_length}")
+    return LanguageModelJudge(model, num_rows, capacity)
+
+
+def load_judge(name: str, bundle: Bundle, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """A model with the vocabulary of a bundle's, on its device.
+
+    Args:
+        name: a bundled name, a folder or a hub id.
+        bundle: the model that writes.
+        dtype: number format; None: the other model's.
+
+    Raises:
+        ModelFolderError: the judge or its tokenizer are missing.
+        InvalidValueError: it has another vocabulary.
+    """
+    model, tokenizer = load_model_and_tokenizer(name, dtype or bundle.model.dtype, str(bundle.model.device))
+    vocab_size = vocab_size_of(model)
+    if vocab_size != bundle.vocab_size or tokenizer.get_vocab() != bundle.tokenizer.get_vocab():
+        rule = f"must be a model with the vocabulary of '{bundle.name}'"
+        raise InvalidValueError("judge", rule, repr(name), "Train one with `tidal pretrain --data.tokenizer FOLDER`.")
+    return model
