@@ -18,6 +18,7 @@ from agents.episodes.agent import Agent
 from agents.policy.beta_policy import BetaPolicy
 from agents.policy.gaussian_policy import GaussianPolicy
 from agents.policy.observation_statistics import ObservationNormalizer, StatisticsFile
+from lm.default_dtype import float32_by_default
 from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
 from lm.passed_files import read_object, record_from
 from lm.paths import user_path
@@ -65,6 +66,7 @@ class ControllerConfig:
             raise InvalidValueError("action_low", rule, (self.action_low, self.action_high))
 
 
+@float32_by_default()
 def make_policy(config: ControllerConfig) -> ActorCriticPolicy:
     """An untrained policy of this form."""
     observation_space = spaces.Box(-np.inf, np.inf, (config.observation_size,), np.float32)

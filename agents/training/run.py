@@ -34,6 +34,7 @@ from agents.training.constrained_ppo.ppo_lagrangian import PPOLagrangian
 from agents.training.expected_reward import ExpectedReward
 from agents.training.learning_curve import LearningCurve, TrainingProgress, cut_learning_curve, read_learning_curve
 from agents.training.warm_start.warm_start import WarmStart
+from lm.default_dtype import float32_by_default
 from lm.errors import CheckpointError
 from lm.runs.run_folder import claimed
 from lm.runs.saved_state import SavedState
@@ -47,6 +48,7 @@ CURVE_FILE = "learning_curve.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
 
 
+@float32_by_default()
 def train(
     config: TrainConfig,
     output_dir: str | Path,

@@ -25,6 +25,7 @@ from lm.carl.resuming import OrderOfPrompts, PhaseOfTraining
 from lm.carl.task_words import WordTask
 from lm.carl.training_config import CarlTrainConfig, PolicyConfig
 from lm.carl.training_data import prompts_of, read_training_data
+from lm.default_dtype import float32_by_default
 from lm.errors import InvalidValueError
 from lm.extras import require_extra
 from lm.models.bundle import load_model, resolve
@@ -54,6 +55,7 @@ class CarlTrainResult:
     """Of the policy optimisation: ``steps``, and ``log``, what was logged at each step."""
 
 
+@float32_by_default()
 def train(
     config: CarlTrainConfig,
     output_dir: str | Path,

@@ -107,6 +107,7 @@ class ControlCodes:
         random = np.random.default_rng((self.seed, int(windows.sum())))
         if random.random() < self.config.batch_probability:
             is_dropped = random.random((len(windows), 1, 3)) < self.config.neutral_probability
-            signals = torch.where(torch.from_numpy(is_dropped), torch.tensor(NEUTRAL_GATES), self.signals(windows))
+            neutral = torch.tensor(NEUTRAL_GATES, dtype=torch.float32)
+            signals = torch.where(torch.from_numpy(is_dropped), neutral, self.signals(windows))
             batch["gate_signals"] = signals
         return batch

@@ -97,8 +97,8 @@ class AdapTLogitsProcessor(LogitsProcessor):
             is_challenging = score_entropy(scores) > self.entropy_threshold
         else:
             is_challenging = torch.isin(input_ids[:, -1], self._block_ends.to(input_ids.device))
-        temperature = torch.where(is_challenging, self.challenging_temperature, self.confident_temperature)
-        return scores / temperature.to(scores).unsqueeze(1)
+        challenging = scores.new_tensor(self.challenging_temperature)
+        return scores / torch.where(is_challenging, challenging, self.confident_temperature).unsqueeze(1)
 
 
 class TopNSigmaLogitsProcessor(LogitsProcessor):

@@ -63,7 +63,7 @@ class ReferenceStatistics:
 
     def unigram_log_prob(self) -> Tensor:
         """(V,) log probabilities [nats], add-one smoothed."""
-        counts = self.unigram_counts + 1.0
+        counts = self.unigram_counts.float() + 1.0
         return (counts / counts.sum()).log()
 
     def bigram_log_prob(self, previous: Tensor, tokens: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class ReferenceStatistics:
         keys = previous * self.vocab_size + tokens
         index = torch.searchsorted(self.bigram_keys, keys).clamp(max=len(self.bigram_keys) - 1)
         counts = torch.where(self.bigram_keys[index] == keys, self.bigram_counts[index], 0)
-        return ((counts + 1.0) / (self.unigram_counts[previous] + self.vocab_size)).log()
+        return ((counts.float() + 1.0) / (self.unigram_counts[previous] + self.vocab_size)).log()
 
     def to(self, device: torch.device | str) -> ReferenceStatistics:
         """The same statistics on another device."""

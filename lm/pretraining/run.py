@@ -29,6 +29,7 @@ from transformers import (
 from lm.data.control_codes import ControlCodes
 from lm.data.documents import TokenStream, TokenWindows, cached_token_stream, read_documents, require_documents
 from lm.data.text_files import format_of
+from lm.default_dtype import float32_by_default
 from lm.device import has_fast_bfloat16
 from lm.errors import InvalidValueError
 from lm.evaluation.scoring import TextScore, score_tokens, summarize
@@ -59,6 +60,7 @@ class PretrainResult:
     steps: int
 
 
+@float32_by_default()
 def pretrain(
     config: PretrainConfig,
     output_dir: str | Path,
@@ -150,6 +152,7 @@ def _pretrain_in(
     return result
 
 
+@float32_by_default()
 def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """A new model of the configured family for a tokenizer's vocabulary."""
     special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}

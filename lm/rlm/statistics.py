@@ -79,7 +79,7 @@ def sentence_entropy(
     values = torch.cat(entropies).double()
     values = torch.cat((values, values.sum(dim=1, keepdim=True)), dim=1)  # (B, T + 1)
     if is_exact:
-        means, errors = torch.cat(weights).double() @ values, torch.zeros(values.shape[1])
+        means, errors = torch.cat(weights).double() @ values, torch.zeros(values.shape[1], dtype=values.dtype)
     else:
         means, errors = values.mean(dim=0), values.std(dim=0) / math.sqrt(len(values))
     *by_position, total = map(Estimate, means.tolist(), errors.tolist())

@@ -24,6 +24,7 @@ from transformers import (
     set_seed,
 )
 
+from lm.default_dtype import float32_by_default
 from lm.models.bundle import save_bundle, without_progress_bars
 from lm.models.reference_statistics import ReferenceStatistics
 from lm.pretraining.muon import MuonWithAdamW
@@ -67,6 +68,7 @@ class RLMResult:
     """Weights, shared ones counted once."""
 
 
+@float32_by_default()
 def train_on_grammar(
     config: RLMConfig,
     output_dir: str | Path,

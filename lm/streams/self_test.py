@@ -125,7 +125,8 @@ def _compare_with_whole_texts(
             again = torch.tensor([2, 1], device=model.device)
             stream.prefill(again, texts[again, : int(lengths[again].max()) + step], lengths[again] + step)
         if has_focus and step == 0:
-            biased = stream.peek(tokens, None, torch.full(lengths.shape, _FOCUS_BIAS, device=model.device))
+            bias = torch.full(lengths.shape, _FOCUS_BIAS, dtype=torch.float32, device=model.device)
+            biased = stream.peek(tokens, None, bias)
             _require_equal(
                 model, _at(biased, rows[2:3]), _with_bias(probe, texts[2, : int(lengths[2]) + 1]),
                 "attention does not take a bias by distance",
@@ -172,7 +173,7 @@ def _with_bias(model: PreTrainedModel, ids: Tensor) -> StreamOutput:
     length = len(ids)
     mask = torch.full((length, length), -torch.inf, dtype=model.dtype, device=ids.device).triu(1)
     keys = torch.arange(length, device=ids.device)
-    mask[-1] += -_FOCUS_BIAS * (length - 1 - keys) / max(length - 1, 1)
+    mask[-1] += -_FOCUS_BIAS * (length - 1 - keys).to(mask.dtype) / max(length - 1, 1)
     whole = _read(model, ids, attention_mask=mask[None, None], position_ids=keys[None])
     return StreamOutput(*(values[-1:] for values in whole))
 

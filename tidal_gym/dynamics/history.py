@@ -96,9 +96,9 @@ class TokenHistory:
 
     def repetition_ratio(self) -> Tensor:
         """(N,) 1 - distinct-1: the share of tokens that repeat an earlier one, in [0, 1)."""
-        return 1.0 - self._distinct / self.lengths
+        return 1.0 - self._distinct.float() / self.lengths
 
     def distinct_bigrams(self) -> Tensor:
         """(N,) distinct-2: the share of bigrams that are new, in [0, 1]; 1 for a text of one token."""
         num_bigrams = self.lengths - 1
-        return torch.where(num_bigrams > 0, self._distinct_bigrams / num_bigrams.clamp(min=1), 1.0)
+        return torch.where(num_bigrams > 0, self._distinct_bigrams.float() / num_bigrams.clamp(min=1), 1.0)

@@ -71,7 +71,8 @@ class Forecaster:
     ) -> None:
         self._strongest_penalty = strongest_penalty
         self._buffers = torch.empty(3, max(1, _BLOCK // vocab_size), vocab_size, dtype=dtype, device=device)
-        self._exponents = torch.tensor([3.0 / temperature for temperature in (*TEMPERATURES, 1.0)]).to(device, dtype)
+        exponents = [3.0 / temperature for temperature in (*TEMPERATURES, 1.0)]
+        self._exponents = torch.tensor(exponents, dtype=torch.float32).to(device, dtype)
         # c⁶ stays a normal number: others are many times slower on CPUs. Such tokens weigh nothing.
         self._least_weight = torch.finfo(dtype).tiny ** (1 / 6)
 

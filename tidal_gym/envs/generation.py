@@ -154,12 +154,12 @@ class Generation:
             self._recent[rows] = recent
             self._log_normalizer[rows] = p.log_normalizer
             self.neutral_entropy[rows] = p.entropies[:, TEMPERATURES.index(1.0)]
-        context_use = (history.lengths + self._prefix_lengths) / self._context_length
+        context_use = (history.lengths + self._prefix_lengths).float() / self._context_length
         trace = Trace(
             repetition_ratio=of(history.repetition_ratio()),
             distinct_bigrams=of(history.distinct_bigrams()),
             surprisal=of(self._surprisal),
-            progress=of(self._steps) / self._step_limit,
+            progress=of(self._steps).float() / self._step_limit,
             context_use=of(context_use),
             gates=of(self._gates),
             sampling_entropy=of(self._sampling_entropy),

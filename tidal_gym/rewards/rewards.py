@@ -194,7 +194,7 @@ def repetition_term(tokens: Tensor, newest: Tensor, recent: Tensor) -> Tensor:
     """
     count = (tokens.unsqueeze(2) == recent.unsqueeze(1)).sum(dim=2).double()  # (N, K)
     recurrence = torch.minimum(0.25 * count, 0.6 + 0.05 * count)  # the lines meet at 3 occurrences
-    return 0.0 - (recurrence + 0.3 * (tokens == newest.unsqueeze(1))).clamp(max=1.0)
+    return 0.0 - (recurrence + 0.3 * (tokens == newest.unsqueeze(1)).float()).clamp(max=1.0)
 
 
 def coherence_term(bigram_log_prob: Tensor, vocab_size: int) -> Tensor:

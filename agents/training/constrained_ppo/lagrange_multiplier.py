@@ -32,8 +32,8 @@ class LagrangeMultiplier(nn.Module):
     ) -> None:
         super().__init__()
         self.gain = gain
-        self.register_buffer("excess", torch.tensor(0.0, device=device))
-        self.weight = nn.Parameter(torch.tensor(float(initial), device=device))
+        self.register_buffer("excess", torch.tensor(0.0, dtype=torch.float32, device=device))
+        self.weight = nn.Parameter(torch.tensor(float(initial), dtype=torch.float32, device=device))
         self.optimizer = torch.optim.Adam([self.weight], lr=learning_rate)
 
     @property
