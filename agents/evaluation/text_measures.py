@@ -64,6 +64,11 @@ class Measure:
     left_out: tuple[float, ...] = field(repr=False)
     """(G,) value − human without each group of texts, for :func:`compare_distances`."""
 
+    @property
+    def gap(self) -> Gap:
+        """From human text, to be compared with another's."""
+        return Gap(self.value.mean, self.human, np.array(self.left_out))
+
 
 @dataclass(frozen=True)
 class TextMeasures:
@@ -167,12 +172,8 @@ def compare_distances(first: TextMeasures, second: TextMeasures) -> dict[str, In
     differences = {}
     for name in MEASURES:
         one, other = getattr(first, name), getattr(second, name)
-        gaps = [
-            towards_human(Gap(measure.value.mean, measure.human, np.array(measure.left_out)))
-            for measure in (one, other)
-        ]
         difference = one.distance.mean - other.distance.mean
-        differences[name] = jackknife_interval(difference, gaps[0] - gaps[1])
+        differences[name] = jackknife_interval(difference, towards_human(one.gap) - towards_human(other.gap))
     return differences
 
 

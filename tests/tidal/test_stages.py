@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from agents.evaluation.intervals import Interval
 from lm.errors import CheckpointError
 from tidal.jobs.stage_results import StageResults
 from tidal.jobs.stages import Stage, StagesStatus, run_stages
@@ -49,3 +51,12 @@ def test_only_whole_results_count(results: StageResults) -> None:
     assert "whole" in results and "half" not in results
     assert run_stages([Stage("empty", partial(dict, value=2))], results, workers=1, look=print) == {}
     assert results.read("empty")["value"] == 2  # it was run again
+
+
+def test_results_become_the_records_that_they_were_made_from(results: StageResults) -> None:
+    found = Interval(1.0, 0.5, 1.5)
+    results.write("whole", asdict(found) | {"seconds": 2.0})
+    results.write("part", {"return": asdict(found), "seconds": 2.0})
+    assert results.record("whole", Interval) == results.record("part", Interval, "return") == found
+    with pytest.raises(CheckpointError, match=r"whole\.json is damaged: `content` must be a mapping"):
+        results.record("whole", Interval, "return")

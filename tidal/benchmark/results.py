@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evaluation.comparison import Comparison, Contestant, FrozenGateCost, compare, frozen_gate_costs
+from agents.evaluation.comparison import Comparison, Contestant, FrozenGateCost, Kind, compare, frozen_gate_costs
+from agents.evaluation.evaluation import Evaluation
 from agents.evaluation.intervals import Interval
-from agents.evaluation.text_comparison import Gap, TextAdvantage, compare_texts
-from agents.evaluation.text_measures import MEASURES
+from agents.evaluation.text_comparison import TextAdvantage, compare_texts
+from agents.evaluation.text_measures import MEASURES, TextMeasures
 from tidal.benchmark.config import BenchmarkConfig
 from tidal.benchmark.stages import (
     ORACLE,
@@ -55,10 +56,10 @@ def collect_results(config: BenchmarkConfig, folder: Path, *, command: str = "")
     stages = StageResults(folder / STAGES_FOLDER)
     names = [stage.name for stage in stages_of(config, folder)]
     done = {name: stages.read(name) for name in names if name in stages}
-    contestants, evaluations = _contestants(config, done)
+    contestants, evaluations = _contestants(config, stages)
     comparison = compare(contestants, static=STATIC, oracle=ORACLE)
-    frozen = _frozen_gates(config, done)
-    texts = _text_advantages(config, done)
+    frozen = _frozen_gates(config, stages)
+    texts = _text_advantages(config, stages)
     results: Json = {
         "config": asdict(config),
         "command": command,
@@ -79,49 +80,50 @@ def collect_results(config: BenchmarkConfig, folder: Path, *, command: str = "")
     return results | {"claims": _claims(config, comparison, frozen, texts)}
 
 
-def _contestants(config: BenchmarkConfig, done: Json) -> tuple[list[Contestant], dict[str, list[Json]]]:
+def _contestants(
+    config: BenchmarkConfig, stages: StageResults
+) -> tuple[list[Contestant], dict[str, list[Evaluation]]]:
     """Who has been evaluated: their returns, and their evaluations, several for the controllers."""
-    kinds = (
-        {baseline.name: "baseline" for baseline in baselines_of(config)}
-        | dict.fromkeys(REFERENCES, "reference")
-        | {ORACLE: "reference"}
-    )
-    evaluations = {name: [done[stage]] for name in kinds if (stage := evaluation_stage(name)) in done}
-    learned = [evaluation_stage(controller_name(seed)) for seed in config.training_seeds]
-    if runs := [done[stage] for stage in learned if stage in done]:
+    kinds: dict[str, Kind] = {
+        **{baseline.name: "baseline" for baseline in baselines_of(config)},
+        **dict.fromkeys(REFERENCES, "reference"),
+        ORACLE: "reference",
+    }
+    evaluations = {name: _evaluations(stages, [name]) for name in kinds if evaluation_stage(name) in stages}
+    learned = map(controller_name, config.training_seeds)
+    if runs := _evaluations(stages, [name for name in learned if evaluation_stage(name) in stages]):
         evaluations = {LEARNED: runs, **evaluations}
-    contestants = [
-        Contestant(name, kinds.get(name, "learned"), _returns(found))  # type: ignore[arg-type]
-        for name, found in evaluations.items()
-    ]
+    contestants = [Contestant(name, kinds.get(name, "learned"), _returns(found)) for name, found in evaluations.items()]
     return contestants, evaluations
 
 
-def _returns(evaluations: Sequence[Json]) -> NDArray[np.float64]:
-    return np.array([evaluation["returns"] for evaluation in evaluations])
+def _evaluations(stages: StageResults, names: Iterable[str]) -> list[Evaluation]:
+    return [stages.record(evaluation_stage(name), Evaluation) for name in names]
 
 
-def _frozen_gates(config: BenchmarkConfig, done: Json) -> tuple[FrozenGateCost, ...]:
-    seeds = [seed for seed in config.training_seeds if freezing_stage(seed) in done]
+def _returns(evaluations: Sequence[Evaluation]) -> NDArray[np.float64]:
+    return np.array([evaluation.returns for evaluation in evaluations])
+
+
+def _frozen_gates(config: BenchmarkConfig, stages: StageResults) -> tuple[FrozenGateCost, ...]:
+    seeds = [seed for seed in config.training_seeds if freezing_stage(seed) in stages]
     if not seeds:
         return ()
-    learned = _returns([done[evaluation_stage(controller_name(seed))] for seed in seeds])
-    frozen = {gate: np.array([done[freezing_stage(seed)]["returns"][gate] for seed in seeds]) for gate in GATE_NAMES}
+    learned = _returns(_evaluations(stages, map(controller_name, seeds)))
+    returns = [stages.read(freezing_stage(seed))["returns"] for seed in seeds]
+    frozen = {gate: np.array([run[gate] for run in returns]) for gate in GATE_NAMES}
     return frozen_gate_costs(learned[:, : config.frozen_episodes], frozen)
 
 
-def _text_advantages(config: BenchmarkConfig, done: Json) -> list[TextAdvantage]:
+def _text_advantages(config: BenchmarkConfig, stages: StageResults) -> list[TextAdvantage]:
     """The controllers' texts against the best static gates', by every measure."""
-    learned = [name for seed in config.training_seeds if (name := text_stage(controller_name(seed))) in done]
-    if not learned or text_stage(STATIC) not in done:
+    names = [name for seed in config.training_seeds if (name := text_stage(controller_name(seed))) in stages]
+    if not names or text_stage(STATIC) not in stages:
         return []
-
-    def gap(stage: str, measure: str) -> Gap:
-        found = done[stage]["measures"][measure]
-        return Gap(found["value"]["mean"], found["human"], np.array(found["left_out"]))
-
+    learned = [stages.record(name, TextMeasures, "measures") for name in names]
+    static = stages.record(text_stage(STATIC), TextMeasures, "measures")
     return [
-        compare_texts(measure, [gap(stage, measure) for stage in learned], gap(text_stage(STATIC), measure))
+        compare_texts(measure, [getattr(run, measure).gap for run in learned], getattr(static, measure).gap)
         for measure in MEASURES
     ]
 
@@ -140,27 +142,28 @@ def _budgets(config: BenchmarkConfig, done: Json) -> list[Json]:
     return budgets
 
 
-def _description(evaluations: Sequence[Json]) -> Json:
+def _description(evaluations: Sequence[Evaluation]) -> Json:
     """How an agent uses the gates and what it writes: means over its runs."""
 
     def mean(values: Iterable[float]) -> float:
         return float(np.mean(list(values)))
 
     first = evaluations[0]
-    length = min(len(one["gates"][GATE_NAMES[0]]["by_step"]) for one in evaluations)
+    length = min(len(one.gates[GATE_NAMES[0]].by_step) for one in evaluations)
+    texts = [asdict(one.text) for one in evaluations]
     return {
         "gates": {
             gate: {
-                "mean": mean(one["gates"][gate]["mean"] for one in evaluations),
-                "std": mean(one["gates"][gate]["std"] for one in evaluations),
-                "by_step": np.mean([one["gates"][gate]["by_step"][:length] for one in evaluations], axis=0).tolist(),
+                "mean": mean(one.gates[gate].mean for one in evaluations),
+                "std": mean(one.gates[gate].std for one in evaluations),
+                "by_step": np.mean([one.gates[gate].by_step[:length] for one in evaluations], axis=0).tolist(),
             }
             for gate in GATE_NAMES
         },
-        "term_sums": {term: mean(one["term_sums"][term] for one in evaluations) for term in first["term_sums"]},
-        "text": {name: mean(one["text"][name] for one in evaluations) for name in first["text"]},
-        "perplexity": mean(one["perplexity"] for one in evaluations),
-        "sampling_entropy": mean(one["sampling_entropy"] for one in evaluations),
+        "term_sums": {term: mean(one.term_sums[term] for one in evaluations) for term in first.term_sums},
+        "text": {name: mean(text[name] for text in texts) for name in texts[0]},
+        "perplexity": mean(one.perplexity for one in evaluations),
+        "sampling_entropy": mean(one.sampling_entropy for one in evaluations),
     }
 
 
@@ -170,17 +173,19 @@ def _curve(training: Json) -> list[Json]:
     return points[::-1][::every][::-1]  # the last one among them
 
 
-def _samples(evaluations: dict[str, list[Json]]) -> list[Json]:
+def _samples(evaluations: dict[str, list[Evaluation]]) -> list[Json]:
     """The first episodes, unselected, told by the first controller, the static gates and the oracle."""
-    samples = []
-    for name in (LEARNED, STATIC, ORACLE):
-        for number, sample in enumerate(evaluations[name][0]["samples"][:2] if name in evaluations else ()):
-            samples.append(
-                {"agent": name, "episode": number, "return": sum(token["reward"] for token in sample["tokens"])}
-                | {"prompt": sample["prompt"]}
-                | {"tokens": [{"text": token["text"], "gates": token["gates"]} for token in sample["tokens"]]}
-            )
-    return samples
+    return [
+        {
+            "agent": name,
+            "episode": number,
+            "return": sample.total_reward,
+            "prompt": sample.prompt,
+            "tokens": [{"text": token.text, "gates": token.gates} for token in sample.tokens],
+        }
+        for name in (LEARNED, STATIC, ORACLE)
+        for number, sample in enumerate(evaluations[name][0].samples[:2] if name in evaluations else ())
+    ]
 
 
 def _claims(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lm.errors import CheckpointError
-from lm.passed_files import read_object
+from lm.passed_files import Record, read_object, record_from
 from lm.runs.whole_file import write_json
 
 
@@ -42,6 +42,16 @@ class StageResults:
             raise CheckpointError(f"{path} is damaged: it holds no stage's result.")
         self._whole.add(name)
         return content
+
+    def record(self, name: str, kind: type[Record], key: str | None = None) -> Record:
+        """The result of a stage, or what it holds under a key, as the dataclass that it was made from.
+
+        Raises:
+            CheckpointError: the file is damaged, or holds something else.
+        """
+        content = self.read(name)
+        del content["seconds"]
+        return record_from(kind, content if key is None else content.get(key), self._path(name))
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         """Keep a stage's result, whole or not at all."""
