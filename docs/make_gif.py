@@ -15,7 +15,7 @@ from jsonargparse import auto_cli
 from PIL import Image, ImageDraw, ImageFont
 
 from agents import Controller, EnvConfig
-from agents.analysis.stories import Story, tell_story
+from agents.episodes.stories import Story, tell_story
 from tidal_gym.dynamics.actions import GATE_NAMES
 
 Color = tuple[int, int, int]

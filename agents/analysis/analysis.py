@@ -12,12 +12,12 @@ from agents.analysis.gate_statistics import Correlation, Quarter, correlations, 
 from agents.analysis.phase_changes import PhaseChanges, phase_changes
 from agents.analysis.prompt_variance import PromptVariance, prompt_variance
 from agents.analysis.recorder import Recorder
-from agents.analysis.stories import Story, story_of, token_name
 from agents.analysis.token_gates import TokenGates, token_gates
 from agents.episodes.agent import Agent
 from agents.episodes.env_config import EnvConfig
 from agents.episodes.episodes import Episodes, run_series
 from agents.episodes.gate_summary import GateSummary, summarize_gates
+from agents.episodes.stories import Story, story_of, token_name
 from agents.evaluation.intervals import Interval, bootstrap_mean
 
 WHOLE_PROMPT = (1_000_000, 1_000_000)

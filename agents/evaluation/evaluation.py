@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from agents.analysis.stories import Story, story_of
 from agents.episodes.agent import Agent
 from agents.episodes.env_config import EnvConfig
 from agents.episodes.episodes import REWARD_PREFIX, Episodes, require_series, run_series
 from agents.episodes.gate_summary import GateSummary, summarize_gates
+from agents.episodes.stories import Story, story_of
 from agents.evaluation.intervals import Interval, bootstrap_mean
 from agents.evaluation.text_measures import FEWEST_TEXTS, TextMeasures, TextMeasuresConfig, measure_episodes
 from agents.evaluation.text_statistics import TextStatistics, text_statistics

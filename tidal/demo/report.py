@@ -6,8 +6,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from agents.analysis.stories import Story
 from agents.episodes.drawn_tokens import DrawnToken
+from agents.episodes.stories import Story
 from lm.runs.whole_file import write_text
 from tidal.demo.figures import comparison_figure, gate_paths_figure, learning_curve_figure
 from tidal.demo.run import STORY_EPISODE, DemoResult

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from agents.analysis.stories import Story
 from agents.baselines.baselines import Neutral, Random, StaticTuning, tune_static
 from agents.baselines.oracle import OneStepOracle
 from agents.episodes.env_config import EnvConfig
+from agents.episodes.stories import Story
 from agents.evaluation.evaluation import Evaluation, evaluate, paired_difference
 from agents.evaluation.intervals import Interval
 from agents.evaluation.rl_statistics import gap_closed

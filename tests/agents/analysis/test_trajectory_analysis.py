@@ -10,10 +10,10 @@ from agents.analysis.analysis import analyze
 from agents.analysis.config import AnalysisConfig
 from agents.analysis.extreme_settings import EXTREME_SETTINGS
 from agents.analysis.recorder import Recorder
-from agents.analysis.stories import token_name
 from agents.baselines.baselines import Neutral, Random
 from agents.episodes.env_config import EnvConfig
 from agents.episodes.episodes import run_series
+from agents.episodes.stories import token_name
 from agents.evaluation.evaluation import evaluate
 from lm.errors import InvalidValueError
 
