@@ -8,6 +8,7 @@
     ├── OutputExistsError    (also a RuntimeError)  an output folder that already holds a run
     ├── RunInUseError        (also a RuntimeError)  an output folder whose run another process writes
     ├── CheckpointError      (also a RuntimeError)  a checkpoint that is damaged or of another model
+    ├── DivergedError        (also a RuntimeError)  a training whose weights are no longer numbers
     └── MissingExtraError    (also an ImportError)  an optional library that is not installed
 """
 
@@ -45,6 +46,10 @@ class RunInUseError(TidalGymError, RuntimeError):
 
 class CheckpointError(TidalGymError, RuntimeError):
     """A checkpoint is damaged, or belongs to another model or configuration."""
+
+
+class DivergedError(TidalGymError, RuntimeError):
+    """A training whose weights have become NaN or infinite."""
 
 
 class MissingExtraError(TidalGymError, ImportError):

@@ -36,6 +36,7 @@ from agents.training.learning_curve import LearningCurve, TrainingProgress, cut_
 from agents.training.warm_start.warm_start import WarmStart
 from lm.default_dtype import float32_by_default
 from lm.errors import CheckpointError
+from lm.finite_weights import diverged, require_finite
 from lm.runs.run_folder import claimed
 from lm.runs.saved_state import SavedState
 from tidal_gym.envs.vector_env import TidalGatingVectorEnv
@@ -79,6 +80,7 @@ def train(
         OutputExistsError: `output_dir` holds a run, and neither `resume` nor `overwrite` is True.
         CheckpointError: the checkpoint to resume from is damaged, or of another model or configuration; or the disk
             filled up, in which case the last checkpoint is whole.
+        DivergedError: the policy's weights have become NaN or infinite.
     """
     vector_env = config.env.make(config.ppo.num_envs, expected_reward=config.ppo.reward == "expected")
     try:
@@ -131,6 +133,10 @@ def _train_in_folder(
         if remaining > 0:
             ppo.learn(remaining, callback=CallbackList([curve, saver]), reset_num_timesteps=False)
             saver.save()
+    except ValueError as error:
+        if not str(error).startswith("Expected parameter"):  # torch's distributions, within an update
+            raise
+        raise diverged("the policy's distribution has parameters that it cannot have", ppo.num_timesteps) from error
     finally:
         logger.close()
 
@@ -260,6 +266,7 @@ class _CheckpointEvery(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         # Called after the update, when weights, optimizer and statistics belong to the same step.
+        require_finite(self.run.ppo.policy, self.run.ppo.num_timesteps)
         self.save_if_due()
 
     def save_if_due(self) -> None:
@@ -270,6 +277,7 @@ class _CheckpointEvery(BaseCallback):
     def save(self) -> None:
         """Save a checkpoint, unless nothing has happened since the last one."""
         step = self.run.ppo.num_timesteps
+        require_finite(self.run.ppo.policy, step)
         if step > self.saved.step:
             saved = Progress(step, self.curve.seconds, self.saved.model, self.saved.fingerprint)
             self.run.save(self.folder, saved)

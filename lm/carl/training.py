@@ -78,6 +78,7 @@ def train(
         MissingExtraError: TRL is not installed.
         OutputExistsError: `output_dir` holds a run, and neither resuming nor overwriting was asked for.
         CheckpointError: to be resumed with another configuration.
+        DivergedError: weights have become NaN or infinite.
         InvalidValueError: data that cannot be trained on.
     """
     require_extra("trl", "trl", "Training with CARL")

@@ -83,6 +83,7 @@ def pretrain(
     Raises:
         OutputExistsError: `output_dir` holds a run, and neither resuming nor overwriting was asked for.
         CheckpointError: to be resumed with another configuration.
+        DivergedError: weights have become NaN or infinite.
         InvalidValueError: a value of `config` breaks its rule.
     """
     asked: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "adjustable": LENGTH_OF_RUN}

@@ -7,13 +7,15 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
 from lm.errors import CheckpointError
+from lm.finite_weights import require_finite
 from lm.runs.whole_file import write_json
 from lm.runs.whole_folder import finish_folder
 
@@ -69,6 +71,7 @@ def train_to_the_end(trainer: Trainer, checkpoint: str | None, max_steps: int) -
             trainer.model.tie_weights()
             return state.global_step
     trainer.add_callback(_FinishCheckpoints)
+    trainer.add_callback(_RequireFinite)  # last: the others decide when there is something to save
     trainer.train(resume_from_checkpoint=checkpoint)
     return trainer.state.global_step
 
@@ -90,6 +93,17 @@ class _FinishCheckpoints(TrainerCallback):
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         if folder.is_dir():  # one that is no better than those kept is already gone
             finish_folder(folder)
+
+
+class _RequireFinite(TrainerCallback):
+    """Ends a training that has diverged, before it is measured or saved."""
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        is_last = state.global_step >= state.max_steps
+        if control.should_log or control.should_evaluate or control.should_save or is_last:
+            require_finite(kwargs["model"], state.global_step)
 
 
 @contextmanager

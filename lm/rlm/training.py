@@ -93,6 +93,7 @@ def train_on_grammar(
     Raises:
         OutputExistsError: the folder holds a run, and neither resuming nor overwriting was asked for.
         CheckpointError: to be resumed with another configuration; or the disk filled up.
+        DivergedError: weights have become NaN or infinite.
         InvalidValueError: a value of `config` breaks its rule.
     """
     task = make_task(config.examples.task, config.grammar.make())

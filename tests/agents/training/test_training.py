@@ -22,7 +22,7 @@ from agents.training.config import ConstraintConfig, PPOConfig, TrainConfig
 from agents.training.constrained_ppo.ppo_lagrangian import PPOLagrangian
 from agents.training.learning_curve import TrainingProgress, read_learning_curve
 from agents.training.run import LinearLearningRate, train
-from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
+from lm.errors import CheckpointError, DivergedError, InvalidValueError, OutputExistsError
 from lm.models.bundle import load_model, save_bundle
 from lm.models.reference_statistics import FILE_NAME, ReferenceStatistics
 from lm.tokenizers.tokenization import load_tokenizer
@@ -322,3 +322,25 @@ def test_bad_settings_are_named(make, message: str) -> None:
     with pytest.raises(InvalidValueError) as caught:
         make()
     assert str(caught.value).startswith(message)
+
+
+def test_a_training_that_diverges_ends_by_name_and_saves_nothing(config: TrainConfig, output: Path, monkeypatch):
+    learn = PPO.train
+
+    def diverge(ppo: PPO) -> None:
+        learn(ppo)
+        if ppo.num_timesteps == 96:
+            ppo.policy.value_net.weight.data[0, 0] = np.nan
+
+    monkeypatch.setattr(PPO, "train", diverge)
+    with pytest.raises(DivergedError, match=r"weights of `value_net.weight` are NaN or infinite after step 96. Choose"):
+        train(config, output)
+    assert names_in(output / "checkpoints") == {"0000000064"}
+    assert not (output / "controller").exists()
+
+
+def test_a_distribution_that_is_none_is_a_training_that_diverged(config: TrainConfig, output: Path) -> None:
+    ppo = replace(PPO_CONFIG, policy="gaussian", learning_rate=1000.0, max_gradient_norm=1e6)
+    with pytest.raises(DivergedError, match="distribution has parameters that it cannot have after step"):
+        train(replace(config, ppo=ppo, total_steps=512), output)
+    assert not (output / "controller").exists()

@@ -11,7 +11,7 @@ import torch
 from transformers import TrainerCallback
 
 from lm.data.control_codes import ControlCodeConfig
-from lm.errors import CheckpointError, InvalidValueError, ModelFolderError, OutputExistsError
+from lm.errors import CheckpointError, DivergedError, InvalidValueError, ModelFolderError, OutputExistsError
 from lm.models.bundle import load_bundle
 from lm.pretraining.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
 from lm.pretraining.muon import MuonWithAdamW
@@ -255,3 +255,28 @@ def test_folders_that_lack_something_say_how_to_make_it(stories, tmp_path):
         load_bundle(str(result.model_folder), statistics=str(tmp_path / "elsewhere.safetensors"), dtype="float64")
     with pytest.raises(ModelFolderError, match="No model named './nowhere'"):
         load_bundle("./nowhere")
+
+
+class Diverge(TrainerCallback):
+    """Turns a weight into NaN after a step, as too large a learning rate does."""
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        if state.global_step == 6:
+            model.lm_head.weight.data[0, 0] = np.nan
+
+
+def test_a_run_that_diverges_ends_by_name_and_saves_nothing(stories, tmp_path):
+    with pytest.raises(DivergedError, match=r"weights of `.*` are NaN or infinite after step 6. Choose a smaller"):
+        pretrain(make_config(stories), tmp_path / "run", callbacks=[Diverge()])
+    assert {path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")} == {"checkpoint-4"}
+    assert not (tmp_path / "run" / "model").exists()
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_the_largest_learning_rate_ends_by_name_or_in_a_finite_model(stories, tmp_path, optimizer):
+    config = make_config(stories, optimizer=optimizer, learning_rate=1000.0, max_grad_norm=1e6)
+    try:
+        folder = pretrain(config, tmp_path / "run").model_folder
+    except DivergedError:
+        return
+    assert all(bool(weights.isfinite().all()) for weights in load_bundle(str(folder)).model.state_dict().values())

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from lm.errors import CheckpointError, InvalidValueError, ModelFolderError, OutputExistsError
+from lm.errors import CheckpointError, DivergedError, InvalidValueError, ModelFolderError, OutputExistsError
 from lm.models.bundle import load_bundle, load_model
 from lm.pretraining.config import ModelConfig
 from lm.pretraining.run import build_model
@@ -309,3 +309,17 @@ def test_bad_configurations(section, name, value, rule):
     config = RLMConfig()
     with pytest.raises(InvalidValueError, match=rf"`{section}\.{name}` must be .*{rule}.*Received {value}\."):
         replace(config, **{section: replace(getattr(config, section), **{name: value})})
+
+
+class Diverge(TrainerCallback):
+    """Turns a weight into NaN after a step, as too large a learning rate does."""
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        if state.global_step == 6:
+            model.lm_head.weight.data[0, 0] = np.nan
+
+
+def test_a_run_that_diverges_ends_by_name_and_saves_no_model(tmp_path):
+    with pytest.raises(DivergedError, match="are NaN or infinite after step 12"):
+        train_on_grammar(make_config(), tmp_path / "run", callbacks=[Diverge()])
+    assert not (tmp_path / "run" / "model").exists()
