@@ -86,6 +86,9 @@ def train(
     dataset = read_training_data(config.data)
     prompts = prompts_of(dataset, config.data, tokenizer) if config.has_grpo else dataset
     rewards, reward_weights = make_rewards(config)
+    for reward in rewards if config.has_grpo else ():
+        if isinstance(reward, CarlGRPOReward):
+            reward.load_judge()  # missed before there is a folder
     with run_folder.claimed(output_dir, config, resume=resume, overwrite=overwrite) as folder:
         return _train_in(folder, config, model, tokenizer, dataset, prompts, rewards, reward_weights, callbacks)
 
@@ -231,7 +234,8 @@ def _run(trainer: Any, folder: Path) -> list[dict[str, Any]]:
     """Train from the last whole checkpoint, if there is one, and return what was logged."""
     trainer.remove_callback(PrinterCallback)  # a library function prints nothing
     train_to_the_end(trainer, last_whole_checkpoint(folder / "checkpoints"), trainer.args.max_steps)
-    return [entry for entry in trainer.state.log_history if "train_runtime" not in entry]
+    # Trainer sorts the entries that it keeps in checkpoints, so a resumed run has them sorted.
+    return [dict(sorted(entry.items())) for entry in trainer.state.log_history if "train_runtime" not in entry]
 
 
 def _save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -69,6 +69,8 @@ def train_to_the_end(trainer: Trainer, checkpoint: str | None, max_steps: int) -
             weights = load_file(Path(state.best_model_checkpoint or checkpoint) / "model.safetensors")
             trainer.model.load_state_dict(weights, strict=False)  # a tied head is not on disk
             trainer.model.tie_weights()
+            # What measures the model next does so in the precision that the Trainer leaves it in.
+            trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)
             return state.global_step
     trainer.add_callback(_FinishCheckpoints)
     trainer.add_callback(_RequireFinite)  # last: the others decide when there is something to save
