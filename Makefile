@@ -6,12 +6,13 @@ INSTALLED := $(VENV)/.installed
 TORCH := $(shell grep '^torch==' requirements.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench test check lint types contract pytest test-repeat docs lock clean
+.PHONY: help install demo bench test check lint types contract pytest test-repeat fuzz docs lock clean
 
 help:
 	@echo "make demo      train a controller for the bundled model, compare it with the baselines, write a report"
 	@echo "make test      linter, types, import contract and tests (make check is the same)"
 	@echo "make test-repeat  five whole test runs: few and many threads, beside busy loops, in a random order"
+	@echo "make fuzz      bad command lines, bad calls and damaged files by the hundreds; some ten minutes"
 	@echo "make bench     speed, side by side with the bare model and with peers; some eight minutes"
 	@echo "make install   set up $(VENV) only"
 	@echo "make docs      renew the generated pages: docs/environments and docs/benchmark.md"
@@ -42,6 +43,9 @@ pytest: $(INSTALLED)
 
 test-repeat: $(INSTALLED)
 	$(BIN)/python benchmarks/repeat_tests.py
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.fuzz
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/make_reference.py
