@@ -14,7 +14,7 @@ from scipy.stats import qmc
 from agents.episodes.agent import Agent
 from agents.episodes.env_config import EnvConfig
 from agents.episodes.episodes import episode_seed, run_episodes
-from lm.errors import InvalidValueError
+from lm.checks import COUNT, SEED, Bounds, require_integer, require_number, require_text
 from tidal_gym.dynamics.actions import GATE_NAMES, NEUTRAL_ACTION, require_gates
 
 
@@ -32,7 +32,7 @@ class Fixed(Agent):
     def __init__(self, gates: Sequence[float] | NDArray[np.floating], name: str = "fixed") -> None:
         shape = np.shape(gates) if np.ndim(gates) == 2 else (len(GATE_NAMES),)
         self.gates = require_gates(gates, (*shape[:-1], len(GATE_NAMES)), "gates").astype(np.float32)
-        self.name = name
+        self.name = require_text("name", name)
 
     def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """The gates (N, 3)."""
@@ -52,7 +52,7 @@ class Random(Agent):
     name = "random"
 
     def __init__(self, seed: int = 0) -> None:
-        self._generator = np.random.default_rng(seed)
+        self._generator = np.random.default_rng(require_integer("seed", seed, SEED))
 
     def start(self, vector_env: VectorEnv, seed: int) -> None:
         """Take up the episodes' seed, so that the same episodes get the same gates."""
@@ -129,10 +129,10 @@ def tune_static(
     Raises:
         InvalidValueError: an argument out of its range.
     """
-    if num_settings < 1:
-        raise InvalidValueError("num_settings", "must be at least 1", num_settings)
-    if not 0 < keep < 1:
-        raise InvalidValueError("keep", "must be between 0 and 1", keep)
+    require_integer("num_settings", num_settings, COUNT)
+    require_integer("env_steps", env_steps, COUNT)
+    require_integer("seed", seed, SEED)
+    require_number("keep", keep, Bounds(0, 1, is_open_below=True, is_open_above=True))
     settings = _settings(num_settings, seed)
     sizes = [num_settings]
     while sizes[-1] * keep >= 2:

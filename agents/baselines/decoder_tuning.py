@@ -11,6 +11,7 @@ import numpy as np
 from agents.baselines.decoders import DECODER_FAMILIES, Decoder, DecoderFamily
 from agents.episodes.env_config import EnvConfig
 from agents.episodes.episodes import episode_seed, run_episodes
+from lm.checks import COUNT, SEED, Bounds, require_integer, require_number
 from lm.errors import InvalidValueError
 from lm.extras import require_extra
 
@@ -92,15 +93,13 @@ def tune_decoder(
     require_extra("optuna", "tune", "Tuning decoders")
     import optuna
 
+    require_integer("num_envs", num_envs, COUNT)
     batch = num_envs * env.max_episode_steps  # most steps that a batch of episodes takes
-    if env_steps < batch:
+    if require_integer("env_steps", env_steps) < batch:
         raise InvalidValueError("env_steps", f"must be at least {batch}, enough for one trial", env_steps)
-    if seed < 0:
-        raise InvalidValueError("seed", "must be at least 0", seed)
-    if num_finalists < 1:
-        raise InvalidValueError("num_finalists", "must be at least 1", num_finalists)
-    if not 0 <= final_share < 1:
-        raise InvalidValueError("final_share", "must be at least 0 and below 1", final_share)
+    require_integer("seed", seed, SEED)
+    require_integer("num_finalists", num_finalists, COUNT)
+    require_number("final_share", final_share, Bounds(0, 1, is_open_above=True))
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it writes a line for every study
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed % 2**32))
     study.enqueue_trial({name: where.default for name, where in family.space.items()})

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from agents.baselines.oracle import OneStepOracle
 from agents.episodes.agent import Agent
 from agents.training.expected_reward import expected_reward_of
-from lm.errors import InvalidValueError
+from lm.checks import COUNT, require_integer
 
 if TYPE_CHECKING:
     from tidal_gym.envs.vector_env import TidalGatingVectorEnv
@@ -50,8 +50,7 @@ class Planner(OneStepOracle):
     ) -> None:
         super().__init__(levels)
         for name, value in (("depth", depth), ("candidates", candidates), ("rollouts", rollouts)):
-            if value < 1:
-                raise InvalidValueError(name, "must be at least 1", value)
+            require_integer(name, value, COUNT)
         self.name = f"planner of {depth}"
         self.depth = depth
         self.continuation = continuation

@@ -19,6 +19,7 @@ from agents.episodes.stories import Story, story_of
 from agents.evaluation.intervals import Interval, bootstrap_mean
 from agents.evaluation.text_measures import FEWEST_TEXTS, TextMeasures, TextMeasuresConfig, measure_episodes
 from agents.evaluation.text_statistics import TextStatistics, text_statistics
+from lm.checks import COUNT, at_least, require_integer
 from lm.data.documents import require_documents
 from lm.errors import InvalidValueError
 
@@ -91,6 +92,8 @@ def evaluate(
         InvalidValueError: `episodes` is below 1, or below 64 with `measures`, or `seed` below 0.
     """
     require_series(episodes, seed)
+    require_integer("num_envs", num_envs, COUNT)
+    require_integer("num_samples", num_samples, at_least(0))
     if measures is not None and episodes < FEWEST_TEXTS:
         raise InvalidValueError("episodes", f"must be at least {FEWEST_TEXTS} for measures of text", episodes)
     if measures is not None and measures.human is not None:  # before episodes are run

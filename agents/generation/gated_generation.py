@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -54,6 +54,8 @@ def generate_tokens(
     """
     require_integer("seed", seed, SEED)
     require_integer("max_tokens", max_tokens, COUNT)
+    if isinstance(stop, Mapping) or not isinstance(stop, Iterable):
+        raise InvalidValueError("stop", "must be a string, or several", stop)
     stop = [stop] if isinstance(stop, str) else list(stop)
     if not all(isinstance(string, str) and string for string in stop):
         raise InvalidValueError("stop", "must hold strings that are not empty", stop)

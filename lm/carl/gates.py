@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any, NamedTuple
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
 from lm.carl.constants import SIGMA
+from lm.checks import COUNT, above, require_integer, require_number
 from lm.errors import InvalidValueError
 from lm.pretraining.trainer_checkpoints import take_up
 
@@ -37,7 +39,8 @@ def coherence_gate(phi_mean: float, threshold: float = SIGMA) -> GateDecision:
         InvalidValueError: a number above 1, or NaN.
     """
     for name, value in (("phi_mean", phi_mean), ("threshold", threshold)):
-        if not value <= 1.0:
+        number: object = value
+        if isinstance(number, bool) or not isinstance(number, numbers.Real) or not number <= 1.0:
             raise InvalidValueError(name, "must be a number of at most 1", value)
     if phi_mean < threshold:
         return GateDecision(False, "abstain")
@@ -59,11 +62,9 @@ class PhaseTransitionGate(TrainerCallback, ExportableState):
     """
 
     def __init__(self, threshold: float = 0.99, window: int = 5, min_above: int = 3) -> None:
-        if not 0 < threshold <= 1:
-            raise InvalidValueError("threshold", "must lie in (0, 1]", threshold)
-        if window < 1:
-            raise InvalidValueError("window", "must be at least 1", window)
-        if not 1 <= min_above <= window:
+        require_number("threshold", threshold, above(0, 1))
+        require_integer("window", window, COUNT)
+        if not 1 <= require_integer("min_above", min_above) <= window:
             raise InvalidValueError("min_above", f"must lie between 1 and `window` ({window})", min_above)
         self.threshold = threshold
         self.window = window

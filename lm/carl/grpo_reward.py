@@ -59,6 +59,14 @@ class CarlGRPOReward:
         self.dtype = dtype
         self.device = device
 
+    def load_judge(self) -> None:
+        """Load the judge, which the first call does otherwise.
+
+        Raises:
+            ModelFolderError: it cannot be loaded.
+        """
+        _load_judge(self.judge, self.dtype, self.device)
+
     def __call__(
         self,
         prompts: Sequence[Prompt],

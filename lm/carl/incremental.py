@@ -5,13 +5,16 @@ Beside the text itself and its Φ, which lie in arrays of fixed size, the state 
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from torch import Tensor
 
 from lm.carl.new_grams import GRAM_LENGTH
-from lm.carl.options import CarlWeights, Composite
+from lm.carl.options import CarlWeights, Composite, require_weights
 from lm.carl.reward import information_of, published_reward
 from lm.carl.scores import MOST_SCALES, NEUTRAL_SCORE, jumps
+from lm.checks import COUNT, at_least, require_integer, require_one_of
 
 
 class GrowingReward:
@@ -36,9 +39,11 @@ class GrowingReward:
         composite: Composite = "corrected",
         weights: CarlWeights | None = None,
     ) -> None:
-        self.vocab_size = vocab_size
-        self.composite = composite
-        self.weights = weights or CarlWeights()
+        self.vocab_size = require_integer("vocab_size", vocab_size, at_least(2))
+        for name, value in (("num_rows", num_rows), ("capacity", capacity)):
+            require_integer(name, value, COUNT)
+        self.composite = require_one_of("composite", composite, get_args(Composite))
+        self.weights = require_weights(weights)
         self.counts = torch.zeros(num_rows, dtype=torch.int64)
         """(N,) tokens added since the rows began."""
         self.phi = torch.zeros(num_rows, capacity, dtype=torch.float64)

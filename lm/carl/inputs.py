@@ -94,7 +94,10 @@ def as_tensor(parameter: str, array: Array) -> tuple[Tensor, bool]:
     """
     if isinstance(array, Tensor):
         return array.detach(), False
-    numbers = np.asarray(array)
+    try:
+        numbers = np.asarray(array)
+    except ValueError as error:  # rows of different lengths
+        raise InvalidValueError(parameter, "must be an array of numbers", repr(array)) from error
     if numbers.dtype.kind not in "fiub":
         raise InvalidValueError(parameter, "must be an array of numbers", f"an array of {numbers.dtype}")
     if numbers.dtype.kind == "u" and numbers.dtype.itemsize > 1:

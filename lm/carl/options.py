@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from lm.checks import at_least, check_fields
+from lm.checks import at_least, check_fields, require
 
 Alignment = Literal["shifted", "paired"]
 """Which logits a token is scored with: ``"shifted"`` those before it, which it was chosen from, and ``"paired"`` those
@@ -31,3 +31,13 @@ class CarlWeights:
     def __post_init__(self) -> None:
         bounds = at_least(0, 1e6)
         check_fields(self, "weights", multiscale=bounds, cloud_quality=bounds, discontinuity=bounds)
+
+
+def require_weights(weights: CarlWeights | None) -> CarlWeights:
+    """The weights, the published ones for None.
+
+    Raises:
+        InvalidValueError: they are something else.
+    """
+    require("weights", "must be CarlWeights", weights, weights is None or isinstance(weights, CarlWeights))
+    return weights or CarlWeights()

@@ -26,7 +26,7 @@ from torch import Tensor
 from lm.carl.field import TokenField, token_field
 from lm.carl.inputs import Array, as_tensor, read_logits, read_mask, read_token_ids
 from lm.carl.new_grams import novelty_of
-from lm.carl.options import Alignment, CarlWeights, Composite
+from lm.carl.options import Alignment, CarlWeights, Composite, require_weights
 from lm.carl.phases import PhaseAdaptiveWeights
 from lm.carl.scores import cloud_quality, discontinuity_score, mean, multiscale_coherence
 from lm.errors import InvalidValueError
@@ -70,7 +70,7 @@ def carl_reward(
         raise InvalidValueError("composite", f"must be one of {', '.join(get_args(Composite))}", repr(composite))
     field = token_field(logits, token_ids, alignment=alignment, mask=mask)
     tensor, form = read_logits(logits)
-    applied = weights.weights if isinstance(weights, PhaseAdaptiveWeights) else weights or CarlWeights()
+    applied = weights.weights if isinstance(weights, PhaseAdaptiveWeights) else require_weights(weights)
     components = published_components(field)
     reward = published_reward(components, applied)
     if (composite or ("published" if alignment == "paired" else "corrected")) == "corrected":

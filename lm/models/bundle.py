@@ -225,4 +225,4 @@ def without_progress_bars() -> Iterator[None]:
 
 
 def _looks_like_folder(source: str) -> bool:
-    return source.startswith((".", "/")) or source.count("/") > 1 or Path(source).exists()
+    return source.startswith((".", "/")) or source.count("/") > 1 or os.path.exists(source)

@@ -57,9 +57,9 @@ def content_key(source: str | Path) -> Hashable:
     A name that is no path, a hub id for instance, identifies itself.
     """
     path = Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):
         files = sorted(entry for entry in path.iterdir() if entry.is_file())
-    elif path.is_file():
+    elif os.path.isfile(path):
         files = [path]
     else:
         return str(source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lm.checks import COUNT, LEARNING_RATE, SEED, Bounds, above, at_least, check_fields, require
+from lm.checks import COUNT, LEARNING_RATE, SEED, Bounds, above, at_least, check_fields, require, require_one_of
 from lm.data.control_codes import ControlCodeConfig
 from lm.passed_files import InsideInFiles, NotInFiles, TextInFiles
 
@@ -53,6 +53,10 @@ class ModelConfig:
     def __post_init__(self) -> None:
         sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "context_length")
         check_fields(self, "model", **dict.fromkeys(sizes, COUNT), dropout=Bounds(0, 1, is_open_above=True))
+        if self.hidden_act not in ("gelu", "relu", "silu"):  # transformers takes seconds to import
+            from transformers.activations import ACT2FN
+
+            require_one_of("model.hidden_act", self.hidden_act, sorted(ACT2FN))
         rule = f"must be divisible by `model.num_attention_heads` ({self.num_attention_heads})"
         require("model.hidden_size", rule, self.hidden_size, self.hidden_size % self.num_attention_heads == 0)
 

@@ -102,6 +102,7 @@ def sweep(
         CheckpointError: to be resumed with another configuration.
         InvalidValueError: a value of `config` breaks its rule.
     """
+    config.run_of(config.values[0], config.grammars[0]).grammar.make()  # what it refuses, it refuses before a claim
     with run_folder.claimed(output_dir, config, resume=resume, overwrite=overwrite, adjustable=GROWING) as folder:
         return _sweep_in(folder, config, callbacks)
 

@@ -80,8 +80,6 @@ def try_call(case: BadCall, seconds: float) -> tuple[str, str]:
 
 def callables(materials: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
     """Public functions and classes, each with the arguments of its smallest right call."""
-    import tidal_gym
-    from agents import Fixed, Neutral, Planner, Random, evaluate, generate_tokens, tune_decoder, tune_static
     from agents.decoders import DECODER_FAMILIES, decoder
     from agents.env_config import EnvConfig
     from lm.adaptive_decoding import (
@@ -90,6 +88,9 @@ def callables(materials: Path) -> dict[str, tuple[Callable[..., Any], dict[str, 
         MirostatV2LogitsProcessor,
         TopNSigmaLogitsProcessor,
     )
+
+    import tidal_gym
+    from agents import Fixed, Neutral, Planner, Random, evaluate, generate_tokens, tune_decoder, tune_static
     from lm.carl import GrowingReward, PhaseTransitionGate, carl_reward, coherence_gate, t_star
     from lm.rlm.grammar import RandomGrammar
 
@@ -130,11 +131,12 @@ def callables(materials: Path) -> dict[str, tuple[Callable[..., Any], dict[str, 
 
 def by_hand(materials: Path) -> Iterator[BadCall]:
     """What arrays, seeds and options must not be."""
-    from agents import Controller, Fixed, Neutral, generate_tokens
     from agents.env_config import EnvConfig
     from lm.bundle import load_bundle
-    from lm.carl import carl_reward, compute_phi
     from lm.text_data import read_documents
+
+    from agents import Controller, Fixed, Neutral, generate_tokens
+    from lm.carl import carl_reward, compute_phi
     from tidal_gym import TidalGatingEnv, TidalGatingVectorEnv
 
     model = str(materials / "model")

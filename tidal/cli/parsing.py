@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
+from lm.checks import require
 from lm.errors import InvalidValueError, TidalGymError
 from lm.passed_files import InsideInFiles, UnsetInFiles, checked, hints_of, shown
 from tidal.cli.yaml_files import read_yaml
@@ -65,7 +66,11 @@ class CommandParser(ArgumentParser):
             if parser.is_file_option(option) and (equals or arguments):
                 argument = f"{option}={parser.content_of(option[2:], value if equals else arguments.pop(0))}"
             read.append(argument)
-        return super().parse_args(read, *others, **options)
+        found = super().parse_args(read, *others, **options)
+        subcommand = found.get("subcommand") or found.get("action")
+        output = (found[subcommand] if subcommand else found).get("output")
+        require("output", "must name a file or a folder", output, output != "")
+        return found
 
     def subcommands(self) -> dict[str, CommandParser]:
         """Parsers of the subcommands, by name."""

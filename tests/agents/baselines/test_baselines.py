@@ -105,7 +105,7 @@ def test_tuning_runs_on_the_real_environment(tiny_env: EnvConfig) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"num_settings": 0}, "`num_settings` must be at least 1"), ({"keep": 1.0}, "`keep` must be between 0 and 1")],
+    [({"num_settings": 0}, "`num_settings` must be at least 1"), ({"keep": 1.0}, "`keep` must be in \\(0, 1\\)")],
 )
 def test_bad_tuning_arguments_are_named(changes: dict, message: str) -> None:
     with pytest.raises(InvalidValueError, match=message):

@@ -86,7 +86,7 @@ def test_steps_for_one_trial_only_leave_no_final(tiny_env: EnvConfig) -> None:
     [
         ({"env_steps": 319}, "^`env_steps` must be at least 320, enough for one trial"),
         ({"num_finalists": 0}, "^`num_finalists` must be at least 1"),
-        ({"final_share": 1.0}, "^`final_share` must be at least 0 and below 1"),
+        ({"final_share": 1.0}, "^`final_share` must be in \\[0, 1\\)"),
     ],
 )
 def test_bad_arguments_are_named(changes: dict, message: str) -> None:

@@ -62,7 +62,7 @@ def test_the_peak_of_entropy_is_kept() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"threshold": 0}, r"`threshold` must lie in \(0, 1\]. Received 0."),
+        ({"threshold": 0}, r"`threshold` must be in \(0, 1\]. Received 0."),
         ({"window": 0}, "`window` must be at least 1. Received 0."),
         ({"min_above": 6}, r"`min_above` must lie between 1 and `window` \(5\). Received 6."),
     ],
