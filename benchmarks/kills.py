@@ -170,8 +170,8 @@ def _in_child(command: Sequence[str], folder: Path, log: Path, counter: Counter,
 
         os.fsync = counted_flush
         sys.addaudithook(listen)
-        from tidal import stages
-        from tidal.cli import main
+        from tidal.cli.main import main
+        from tidal.jobs import stages
 
         # A worker is forked with the libraries loaded, and counted as well.
         stages.multiprocessing = _Forking()

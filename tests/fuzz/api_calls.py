@@ -80,18 +80,17 @@ def try_call(case: BadCall, seconds: float) -> tuple[str, str]:
 
 def callables(materials: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
     """Public functions and classes, each with the arguments of its smallest right call."""
-    from agents.decoders import DECODER_FAMILIES, decoder
-    from agents.env_config import EnvConfig
-    from lm.adaptive_decoding import (
+    import tidal_gym
+    from agents import Fixed, Neutral, Planner, Random, evaluate, generate_tokens, tune_decoder, tune_static
+    from agents.baselines.decoders import DECODER_FAMILIES, decoder
+    from agents.episodes.env_config import EnvConfig
+    from lm.carl import GrowingReward, PhaseTransitionGate, carl_reward, coherence_gate, t_star
+    from lm.decoding.logits_processors import (
         AdapTLogitsProcessor,
         EDTLogitsProcessor,
         MirostatV2LogitsProcessor,
         TopNSigmaLogitsProcessor,
     )
-
-    import tidal_gym
-    from agents import Fixed, Neutral, Planner, Random, evaluate, generate_tokens, tune_decoder, tune_static
-    from lm.carl import GrowingReward, PhaseTransitionGate, carl_reward, coherence_gate, t_star
     from lm.rlm.grammar import RandomGrammar
 
     model = str(materials / "model")
@@ -131,12 +130,11 @@ def callables(materials: Path) -> dict[str, tuple[Callable[..., Any], dict[str, 
 
 def by_hand(materials: Path) -> Iterator[BadCall]:
     """What arrays, seeds and options must not be."""
-    from agents.env_config import EnvConfig
-    from lm.bundle import load_bundle
-    from lm.text_data import read_documents
-
     from agents import Controller, Fixed, Neutral, generate_tokens
+    from agents.episodes.env_config import EnvConfig
     from lm.carl import carl_reward, compute_phi
+    from lm.data.documents import read_documents
+    from lm.models.bundle import load_bundle
     from tidal_gym import TidalGatingEnv, TidalGatingVectorEnv
 
     model = str(materials / "model")
@@ -284,7 +282,7 @@ def _refusing_gymnasium(call: Callable[[], Any]) -> Callable[[], Any]:
 
 def _use_of(kind: type, kinds: list[type], materials: Path) -> Callable[..., Any]:
     """Makes a configuration, and whatever holds it and checks it; an environment's is checked when it is made."""
-    from agents.env_config import EnvConfig
+    from agents.episodes.env_config import EnvConfig
 
     if kind is EnvConfig:
         legal = {"model": str(materials / "model"), "max_episode_steps": 4}

@@ -21,7 +21,7 @@ from jsonargparse import ArgumentParser
 from tests.fuzz.attempt import Outcome, Refused, attempt
 from tests.fuzz.bad_values import bad_values, drawn
 from tests.fuzz.legal_calls import legal_calls
-from tidal.cli import COMMANDS, main
+from tidal.cli.main import COMMANDS, main
 
 NEW_FOLDERS = {"output"}
 """Options that name what is to be written."""
@@ -58,7 +58,7 @@ def parsers() -> dict[tuple[str, ...], ArgumentParser]:
     """Every command's parser, and in place of a command with subcommands those of its subcommands."""
     found: dict[tuple[str, ...], ArgumentParser] = {}
     for name in COMMANDS:
-        parser = import_module(f"tidal.commands.{name}").make_parser()
+        parser = import_module(f"tidal.cli.commands.{name}").make_parser()
         children = [action for action in parser._actions if hasattr(action, "_name_parser_map")]
         if children:
             found |= {(name, child): kind for child, kind in children[0]._name_parser_map.items()}

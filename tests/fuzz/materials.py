@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tidal_gym.prompts import read_openings
 
 from tests.tidal.conftest import save_tiny_bundle
-from tidal.cli import main
+from tidal.cli.main import main
+from tidal_gym.envs.prompts import read_openings
 
 ENV = {"--env.max_episode_steps": 4}
 PPO = {
