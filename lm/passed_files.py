@@ -129,6 +129,22 @@ def read_object(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def read_lines(kind: type[Record], path: str | Path) -> list[Record]:
+    """Instances of a dataclass, one a line of JSON; none if there is no file. A line cut short by a kill ends them.
+
+    Raises:
+        CheckpointError: the file is damaged; names the line.
+    """
+    records: list[Record] = []
+    for number, line in enumerate(read_text(path).splitlines() if Path(path).exists() else [], start=1):
+        try:
+            content = json.loads(line)
+        except (ValueError, RecursionError):
+            break
+        records.append(record_from(kind, content, f"{path}, line {number},"))
+    return records
+
+
 def record_from(kind: type[Record], content: object, source: str | Path) -> Record:
     """An instance of a dataclass from the plain data that `source` holds.
 

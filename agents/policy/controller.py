@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents.episodes.agent import Agent
@@ -22,6 +22,8 @@ from lm.default_dtype import float32_by_default
 from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
 from lm.passed_files import read_object, record_from
 from lm.paths import user_path
+from lm.runs.checksums import require_unchanged, write_checksums
+from lm.runs.tensor_files import write_tensors
 from lm.runs.whole_file import write_json
 from lm.runs.whole_folder import write_whole_folder
 
@@ -132,8 +134,8 @@ class Controller(Agent):
         if folder.exists() and not overwrite:
             raise OutputExistsError(f"{folder} already exists. Choose another folder, or ask to overwrite it.")
         with write_whole_folder(folder) as partial:
-            weights = {name: tensor.contiguous().cpu() for name, tensor in self.policy.state_dict().items()}
-            save_file(weights, partial / WEIGHTS_FILE)
+            write_tensors(partial / WEIGHTS_FILE, self.policy.state_dict())
+            write_checksums(partial)
             write_json(partial / CONFIG_FILE, {"format_version": FORMAT_VERSION, **vars(self.config)})
             write_json(partial / METRICS_FILE, self.metrics)
             if self.normalizer is not None:
@@ -177,6 +179,7 @@ def _read_config(path: Path) -> ControllerConfig:
 
 def _read_policy(path: Path, config: ControllerConfig) -> ActorCriticPolicy:
     """The policy with its weights. The file tells their sizes, so that nothing is built that it does not hold."""
+    require_unchanged(path)
     try:
         with safe_open(path, "pt") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.policy.observation_statistics import RunningStatistics
 from lm.errors import CheckpointError
+from lm.passed_files import read_object, record_from
+from lm.runs.checksums import require_unchanged, write_checksums
 from lm.runs.saved_state import SavedState
 from lm.runs.whole_file import write_json
 from lm.runs.whole_folder import write_whole_folder
@@ -68,6 +69,7 @@ def save_checkpoint(
         write_json(partial / STATISTICS_FILE, statistics)
         state.save(partial)
         write_json(partial / PROGRESS_FILE, asdict(progress))
+        write_checksums(partial, "*")
     for older in _checkpoints_in(folder):
         if older != target:
             shutil.rmtree(older)
@@ -85,13 +87,15 @@ def read_progress(checkpoint: Path, *, model: str, fingerprint: str) -> Progress
         CheckpointError: it is damaged, of another version, or of another language model than the one named here.
     """
     with damage_named(checkpoint):
-        content = json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8"))
-        progress = Progress(**{"format": 1, **content})
+        path = checkpoint / PROGRESS_FILE
+        progress = record_from(Progress, {"format": 1, **read_object(path)}, path)
     if progress.format != FORMAT:
         raise CheckpointError(
             f"The checkpoint {checkpoint} was written by another version of Tidal Gym, in format {progress.format}; "
             f"this one reads format {FORMAT}. Replace the run with `--overwrite`, or train into another folder."
         )
+    with damage_named(checkpoint):
+        require_unchanged(checkpoint)
     if progress.fingerprint != fingerprint:
         raise CheckpointError(
             f"The checkpoint {checkpoint} belongs to the model '{progress.model}' (weights {progress.fingerprint}), "
@@ -106,7 +110,7 @@ def restore_checkpoint(checkpoint: Path, ppo: PPO, normalization: VecNormalize, 
     Only tensors and JSON are read, nothing is unpickled. Raises what :func:`damage_named` names.
     """
     ppo.set_parameters(str(checkpoint / MODEL_FILE), device=ppo.device)
-    statistics = json.loads((checkpoint / STATISTICS_FILE).read_text(encoding="utf-8"))
+    statistics = read_object(checkpoint / STATISTICS_FILE)
     RunningStatistics.from_json(statistics["returns"]).restore(normalization.ret_rms)
     if normalization.norm_obs:
         RunningStatistics.from_json(statistics["observations"]).restore(normalization.obs_rms)

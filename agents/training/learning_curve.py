@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.training.constrained_ppo.ppo_lagrangian import PPOLagrangian
-from lm.passed_files import read_text, record_from
+from lm.passed_files import read_lines
 from lm.runs.whole_file import append_json_line, write_json_lines
 from tidal_gym.dynamics.actions import GATE_NAMES
 
@@ -125,14 +124,7 @@ def read_learning_curve(path: Path) -> list[TrainingProgress]:
     Raises:
         CheckpointError: the file is damaged.
     """
-    points = []
-    for number, line in enumerate(read_text(path).splitlines() if path.exists() else [], start=1):
-        try:
-            content = json.loads(line)
-        except (ValueError, RecursionError):
-            break
-        points.append(record_from(TrainingProgress, content, f"{path}, line {number},"))
-    return points
+    return read_lines(TrainingProgress, path)
 
 
 def cut_learning_curve(path: Path, step: int) -> None:

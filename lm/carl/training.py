@@ -31,6 +31,7 @@ from lm.extras import require_extra
 from lm.models.bundle import load_model, resolve
 from lm.pretraining.trainer_checkpoints import last_whole_checkpoint, train_to_the_end
 from lm.runs import run_folder
+from lm.runs.checksums import write_checksums
 from lm.runs.whole_file import write_json
 from lm.runs.whole_folder import write_whole_folder
 from lm.tokenizers.tokenization import load_tokenizer
@@ -242,6 +243,7 @@ def _save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     with write_whole_folder(folder) as partial:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+        write_checksums(partial)
 
 
 def _common_arguments(config: CarlTrainConfig, folder: Path) -> dict[str, Any]:

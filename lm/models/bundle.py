@@ -22,6 +22,7 @@ from lm.models.model_weights import require_same_weights, require_weights_for
 from lm.models.reference_statistics import ReferenceStatistics
 from lm.models.text_config import context_length_of, text_config, vocab_size_of
 from lm.paths import user_path
+from lm.runs.checksums import write_checksums
 from lm.runs.whole_folder import write_whole_folder
 from lm.streams.self_test import require_causal
 from lm.tokenizers.tokenization import load_tokenizer
@@ -160,8 +161,8 @@ def load_model(source: str, dtype: torch.dtype = torch.float32, device: str = "c
     """Load a causal LM for inference: evaluation mode, no gradients. Code in a model folder is never run.
 
     Raises:
-        ModelFolderError: it cannot be loaded, its weights are not those that its config describes, or it is no causal
-            LM.
+        ModelFolderError: it cannot be loaded, its weights are not those that its config describes or that
+            ``SHA256SUMS`` lists, or it is no causal LM.
         InvalidValueError: there is no such device.
     """
     device = require_device(device)
@@ -207,6 +208,7 @@ def save_bundle(
         tokenizer.model_max_length = min(tokenizer.model_max_length, context_length_of(model))
         tokenizer.save_pretrained(partial)
         statistics.save(partial / reference_statistics.FILE_NAME)
+        write_checksums(partial)
         (partial / "README.md").write_text("\n".join(lines), encoding="utf-8")
 
 

@@ -10,7 +10,8 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from lm.errors import ModelFolderError
+from lm.errors import CheckpointError, ModelFolderError
+from lm.runs.checksums import require_unchanged
 
 _MOST_TO_INITIALISE = 10
 """A config may describe at most so many times the numbers that the weight files hold: packed formats hold fewer."""
@@ -23,7 +24,7 @@ def require_weights_for(folder: Path, config: PreTrainedConfig) -> None:
 
     Raises:
         ModelFolderError: the config describes far more layers or numbers than there are, or the folder refers to
-            another model or to code elsewhere.
+            another model or to code elsewhere, or a file's checksum is wrong.
     """
     if "/" in str(config._attn_implementation):
         raise ModelFolderError(
@@ -39,6 +40,10 @@ def require_weights_for(folder: Path, config: PreTrainedConfig) -> None:
         )
     num_tensors = num_values = 0
     for file in folder.glob("model*.safetensors"):
+        try:
+            require_unchanged(file)
+        except CheckpointError as error:
+            raise ModelFolderError(str(error)) from error
         with safe_open(file, framework="pt") as weights:
             shapes = [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118 - no mapping
         num_tensors, num_values = num_tensors + len(shapes), num_values + sum(map(math.prod, shapes))

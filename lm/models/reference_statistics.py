@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from lm.data.documents import TokenStream
-from lm.errors import ModelFolderError
+from lm.errors import CheckpointError, ModelFolderError
 from lm.evaluation.scoring import score_tokens, summarize
 from lm.models.text_config import vocab_size_of
-from lm.runs.whole_file import write_whole_file
+from lm.runs.tensor_files import Form, read_tensors, write_tensors
 
 FILE_NAME = "reference_statistics.safetensors"
+
+_COUNTS = ("U16", "U32")
+_FORMS = {
+    "human_entropy": Form(("F64",), 1),
+    "unigram_counts": Form(_COUNTS, 1),
+    "bigram_row_lengths": Form(_COUNTS, 1),
+    "bigram_columns": Form(_COUNTS, 1),
+    "bigram_counts": Form(_COUNTS, 1),
+}
+"""Of the tensors in a file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,27 +106,38 @@ class ReferenceStatistics:
             "bigram_columns": columns.astype(small),
             "bigram_counts": counts.astype(np.uint16 if counts.max() < 1 << 16 else np.uint32),
         }
-        with write_whole_file(path) as partial:
-            save_file(arrays, partial)
+        write_tensors(path, {name: torch.from_numpy(array) for name, array in arrays.items()})
 
     @classmethod
     def load(cls, path: str | Path) -> ReferenceStatistics:
         """Read what :meth:`save` wrote.
 
         Raises:
-            ModelFolderError: not a file of reference statistics.
+            ModelFolderError: not a file of reference statistics, or its checksum is wrong.
         """
         try:
-            arrays = load_file(str(path))
+            tensors, _ = read_tensors(path, _FORMS)
+            arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
             vocab_size = len(arrays["unigram_counts"])
+            _require_bigrams(arrays)
             rows = np.repeat(np.arange(vocab_size, dtype=np.int64), arrays["bigram_row_lengths"])
             keys = rows * vocab_size + arrays["bigram_columns"].astype(np.int64)
-            tensors = (arrays["unigram_counts"], keys, arrays["bigram_counts"])
             human_entropy = float(arrays["human_entropy"][0])
             if not 0 < human_entropy < np.inf:
                 raise ValueError(f"its human entropy is {human_entropy}")
-            if len(keys) == 0 or len(keys) != len(arrays["bigram_counts"]):
-                raise ValueError("its bigrams are not one or more pairs with a count each")
-        except (SafetensorError, KeyError, IndexError, TypeError, OSError, ValueError) as error:
+            if (np.diff(keys) <= 0).any():
+                raise ValueError("its bigrams are not in order")
+        except (CheckpointError, ValueError) as error:
             raise ModelFolderError(f"{path} does not hold reference statistics: {error}") from error
-        return cls(human_entropy, *(torch.from_numpy(array.astype(np.int64)) for array in tensors))
+        counts = (arrays["unigram_counts"], keys, arrays["bigram_counts"])
+        return cls(human_entropy, *(torch.from_numpy(array.astype(np.int64)) for array in counts))
+
+
+def _require_bigrams(arrays: Mapping[str, NDArray]) -> None:
+    """Raises ValueError unless rows, columns and counts fit together: a row's length would be the memory taken."""
+    lengths, columns = arrays["bigram_row_lengths"], arrays["bigram_columns"]
+    vocab_size, num_pairs = len(arrays["unigram_counts"]), len(arrays["bigram_counts"])
+    if len(lengths) != vocab_size or not int(lengths.sum(dtype=np.uint64)) == len(columns) == num_pairs:
+        raise ValueError("its bigrams are not one or more pairs with a count each")
+    if int(columns.max()) >= vocab_size:
+        raise ValueError(f"its bigrams hold the token {int(columns.max())}, of a vocabulary of {vocab_size}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,8 @@ from transformers.trainer_callback import ExportableState
 
 from lm.errors import CheckpointError
 from lm.finite_weights import require_finite
+from lm.passed_files import read_object
+from lm.runs.checksums import require_unchanged, write_checksums
 from lm.runs.whole_file import write_json
 from lm.runs.whole_folder import finish_folder
 
@@ -28,15 +29,16 @@ def last_whole_checkpoint(folder: Path) -> str | None:
     numbered = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
     for candidate in sorted(numbered, key=lambda path: -int(path.name.removeprefix("checkpoint-"))):
         try:
-            json.loads((candidate / STATE_FILE).read_text(encoding="utf-8"))
+            read_object(candidate / STATE_FILE)
+            require_unchanged(candidate)
             with safe_open(candidate / "model.safetensors", "pt"):
                 pass
             for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
                 with zipfile.ZipFile(candidate / name) as archive:
                     if archive.testzip() is not None:
                         raise ValueError(name)
-        except (OSError, ValueError, SafetensorError, zipfile.BadZipFile):
-            continue  # the run died while it wrote this one
+        except (OSError, ValueError, CheckpointError, SafetensorError, zipfile.BadZipFile):
+            continue  # the run died while it wrote this one, or it was damaged since
         return str(candidate)
     return None
 
@@ -66,7 +68,9 @@ def train_to_the_end(trainer: Trainer, checkpoint: str | None, max_steps: int) -
             if isinstance(callback, ExportableState):
                 callback.on_train_begin(trainer.args, state, trainer.control)
         if state.global_step >= max_steps or trainer.control.should_training_stop:
-            weights = load_file(Path(state.best_model_checkpoint or checkpoint) / "model.safetensors")
+            path = Path(state.best_model_checkpoint or checkpoint) / "model.safetensors"
+            require_unchanged(path)
+            weights = load_file(path)
             trainer.model.load_state_dict(weights, strict=False)  # a tied head is not on disk
             trainer.model.tie_weights()
             # What measures the model next does so in the precision that the Trainer leaves it in.
@@ -81,7 +85,7 @@ def train_to_the_end(trainer: Trainer, checkpoint: str | None, max_steps: int) -
 def _state_of(checkpoint: Path) -> TrainerState:
     """The Trainer's state; the best checkpoint lies beside this one, even if the run's folder has been moved."""
     path = checkpoint / STATE_FILE
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_object(path)
     best = content.get("best_model_checkpoint")
     if best is not None and (beside := str(checkpoint.parent / Path(best).name)) != best:
         write_json(path, content | {"best_model_checkpoint": beside})
@@ -89,11 +93,12 @@ def _state_of(checkpoint: Path) -> TrainerState:
 
 
 class _FinishCheckpoints(TrainerCallback):
-    """Flushes each checkpoint to disk, and lets others read it as the umask says."""
+    """Adds checksums to each checkpoint, flushes it to disk, and lets others read it as the umask says."""
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: object, **kwargs: object) -> None:
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         if folder.is_dir():  # one that is no better than those kept is already gone
+            write_checksums(folder)
             finish_folder(folder)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lm.passed_files import read_lines
 from lm.paths import user_path
 from lm.rlm.measurement import Measurement
 from lm.runs.whole_file import append_json_line, write_json_lines
@@ -35,22 +35,14 @@ def append_point(path: Path, point: DynamicsPoint) -> None:
 
 
 def read_dynamics(path: str | Path) -> list[DynamicsPoint]:
-    """All points; a line that was cut off by a kill is left out."""
-    path, points = user_path(path), []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            content = json.loads(line)
-        except ValueError:
-            continue
-        train, test = (Measurement(**_with_tuples(content.pop(part))) for part in ("train", "test"))
-        points.append(DynamicsPoint(**content, train=train, test=test))
-    return points
+    """All points; a line that was cut off by a kill is left out.
+
+    Raises:
+        CheckpointError: the file is damaged; names the line.
+    """
+    return read_lines(DynamicsPoint, user_path(path))
 
 
 def cut_dynamics(path: Path, step: int) -> None:
     """Keep the points up to a step: of what came after, nothing is left in the checkpoint that a run resumes from."""
     write_json_lines(path, [asdict(point) for point in read_dynamics(path) if point.step <= step])
-
-
-def _with_tuples(content: dict) -> dict:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}

@@ -11,22 +11,23 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lm.checks import COUNT, SEED, above, at_least, require_integer, require_number
-from lm.errors import InvalidValueError
+from lm.errors import CheckpointError, InvalidValueError
 from lm.memory import require_memory
 from lm.rlm import inference
 from lm.rlm.statistics import SentenceEntropy, sentence_entropy
-from lm.runs.whole_file import write_whole_file
+from lm.runs.tensor_files import Form, read_tensors, write_tensors
 
 FILE_NAME = "grammar.safetensors"
 """Of a grammar in a model's folder."""
 
 _LARGEST_ERROR = 1e-3
 """Deviation from 1 of the sum of a parent's rules that rounding to half precision explains."""
+
+_RULES = Form(("F64", "F32", "F16", "BF16"), 3)
+"""Of the rules in a file."""
 
 
 class Derivations(NamedTuple):
@@ -145,28 +146,26 @@ class RandomGrammar:
         metadata |= {
             name: repr(value) for name, value in (("beta", self.beta), ("seed", self.seed)) if value is not None
         }
-        with write_whole_file(path) as partial:
-            save_file({"rules": self.rules.to("cpu", dtype)}, partial, metadata)
+        write_tensors(path, {"rules": self.rules.to(dtype=dtype)}, metadata)
 
     @classmethod
     def load(cls, path: str | Path, *, dtype: torch.dtype = torch.float64) -> RandomGrammar:
         """Read what :meth:`save` wrote; rows are scaled to sum to 1 in `dtype`.
 
         Raises:
-            InvalidValueError: no such file, no grammar in it, rules of another shape, or rows that do not sum to 1.
+            InvalidValueError: no such file, no grammar in it, one whose checksum is wrong, rules of another shape, or
+                rows that do not sum to 1.
         """
         try:
-            with safe_open(str(path), "pt") as file:
-                metadata = file.metadata() or {}
-                rules = file.get_tensor("rules").to(dtype)
+            tensors, metadata = read_tensors(path, {"rules": _RULES})
             depth = int(metadata["depth"])
             beta = float(metadata["beta"]) if "beta" in metadata else None
             seed = int(metadata["seed"]) if "seed" in metadata else None
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except (CheckpointError, KeyError, ValueError) as error:
             raise InvalidValueError(
                 "path", "must be a file that a grammar was saved to", f"{path} ({error})"
             ) from error
-        return cls.from_rules(rules, depth, beta=beta, seed=seed)
+        return cls.from_rules(tensors["rules"].to(dtype), depth, beta=beta, seed=seed)
 
     # Sampling
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
+from lm.passed_files import read_object
 from lm.paths import user_path
 from lm.runs import run_lock
 from lm.runs.whole_file import PARTIAL, partial_name, write_json
@@ -148,10 +149,10 @@ def _remove(entry: Path) -> None:
 def _config_of_run(folder: Path, ours: dict[str, Any]) -> dict[str, Any] | None:
     """The configuration of the run in a folder; None if there is none, or one of another kind of run or of a model."""
     try:
-        theirs = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        theirs = read_object(folder / CONFIG_FILE)
+    except CheckpointError:
         return None
-    return theirs if isinstance(theirs, dict) and theirs.keys() == ours.keys() else None
+    return theirs if theirs.keys() == ours.keys() else None
 
 
 def _differences(theirs: Any, ours: Any, name: str = "") -> list[tuple[str, str]]:

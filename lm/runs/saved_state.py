@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from lm.passed_files import read_object
+from lm.runs.tensor_files import write_tensors
 from lm.runs.whole_file import write_json
 
 TENSORS_FILE = "state.safetensors"
@@ -48,15 +49,13 @@ class SavedState:
 
     def save(self, folder: Path) -> None:
         """Write two files."""
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()},
-                  folder / TENSORS_FILE)  # fmt: skip
+        write_tensors(folder / TENSORS_FILE, self.tensors)
         write_json(folder / VALUES_FILE, self.values)
 
     @classmethod
     def load(cls, folder: Path) -> SavedState:
-        """What :meth:`save` wrote. Raises OSError, ValueError or SafetensorError if it is not there or damaged."""
-        values = json.loads((folder / VALUES_FILE).read_text(encoding="utf-8"))
-        return cls(load_file(folder / TENSORS_FILE), values)
+        """What :meth:`save` wrote. Raises CheckpointError, OSError or SafetensorError if it is not there or damaged."""
+        return cls(load_file(folder / TENSORS_FILE), read_object(folder / VALUES_FILE))
 
 
 def joined(**parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def test_folder_gives_back_what_sb3_would_do(tmp_path: Path, policy: str) -> Non
     assert (loaded.config, loaded.metrics) == (controller.config, {"step": 1024})
     assert {path.name for path in (tmp_path / "c").iterdir()} == {
         "controller.json", "metrics.json", "observation_statistics.json", "policy.safetensors",
+        "SHA256SUMS",
     }  # fmt: skip
 
 
@@ -102,9 +103,15 @@ def damage(folder: Path, name: str) -> None:
         (folder / "controller.json").write_text(json.dumps(config | {"policy": "dirac"}))
     elif name == "other size":
         (folder / "controller.json").write_text(json.dumps(config | {"observation_size": 3}))
+    elif name == "weights flipped":
+        content = bytearray((folder / "policy.safetensors").read_bytes())
+        content[-1] ^= 1
+        (folder / "policy.safetensors").write_bytes(content)
     elif name == "weights cut":
+        (folder / "SHA256SUMS").unlink()
         (folder / "policy.safetensors").write_bytes((folder / "policy.safetensors").read_bytes()[:100])
     elif name == "weight missing":
+        (folder / "SHA256SUMS").unlink()
         weights = load_file(folder / "policy.safetensors")
         weights.popitem()
         save_file(weights, folder / "policy.safetensors")
@@ -125,6 +132,7 @@ def damage(folder: Path, name: str) -> None:
         ("field missing", "is damaged: .*observation_size"),
         ("policy unknown", "is damaged: `policy` must be one of beta, gaussian. Received 'dirac'"),
         ("other size", "does not fit the policy of controller.json"),
+        ("weights flipped", r"policy\.safetensors is damaged: its checksum is not the one in SHA256SUMS"),
         ("weights cut", "does not fit the policy of controller.json"),
         ("weight missing", "does not fit the policy of controller.json"),
         ("no statistics", "lacks observation_statistics.json"),

@@ -38,3 +38,24 @@ def test_a_reward_that_cannot_be_called_is_refused() -> None:
     statistics = ReferenceStatistics.from_tokens(np.arange(9), 10, human_entropy=2.0)
     with pytest.raises(InvalidValueError, match="it cannot be called"):
         make_reward("math:pi", RewardReference(statistics, 10, 2.0), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("bigram_row_lengths", np.full(10, 2**32 - 1, np.uint32), "not one or more pairs with a count each"),
+        ("bigram_row_lengths", np.ones(9, np.uint32), "not one or more pairs with a count each"),
+        ("bigram_columns", np.full(8, 10, np.uint16), "hold the token 10, of a vocabulary of 10"),
+        ("bigram_counts", np.ones(8, np.float32), "`bigram_counts` must hold numbers of type U16 or U32, not F32"),
+        ("unigram_counts", np.ones((2, 5), np.uint32), r"`unigram_counts` must have 1 dimensions.* shape \(2, 5\)"),
+        ("human_entropy", np.array([np.nan]), "its human entropy is nan"),
+    ],
+)
+def test_statistics_that_do_not_fit_together_are_named(
+    tmp_path: Path, name: str, value: np.ndarray, message: str
+) -> None:
+    path = tmp_path / "statistics.safetensors"
+    ReferenceStatistics.from_tokens(np.arange(9), 10, human_entropy=2.0).save(path)
+    save_file(load_file(path) | {name: value}, path)
+    with pytest.raises(ModelFolderError, match=message):
+        ReferenceStatistics.load(path)

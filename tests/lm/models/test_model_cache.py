@@ -73,6 +73,7 @@ def test_a_model_that_was_trained_again_is_read_again(model_folder):
     changed = next(model.parameters())
     changed += 1.0
     model.to(torch.float32).save_pretrained(model_folder)
+    (model_folder / "SHA256SUMS").unlink()
     after = load_bundle(str(model_folder))
     assert torch.equal(next(after.model.parameters()), next(before.model.parameters()) + 1.0)
     assert after is load_bundle(str(model_folder))

@@ -10,6 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from lm.errors import ModelFolderError
 from lm.models.bundle import load_model, save_bundle
 from lm.models.reference_statistics import ReferenceStatistics
+from lm.runs.checksums import write_checksums
 from lm.tokenizers.tokenization import load_tokenizer, train_bpe
 
 VOCABULARY = 300
@@ -36,6 +37,7 @@ def change_weights(folder, change):
     weights = load_file(path)
     change(weights)
     save_file(weights, path, metadata={"format": "pt"})
+    write_checksums(folder)
 
 
 def test_whole(folder):
@@ -104,5 +106,6 @@ def test_a_broken_tokenizer(folder, content):
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 100])
 def test_broken_weights(folder, content):
     (folder / "model.safetensors").write_bytes(content)
+    write_checksums(folder)
     with pytest.raises(ModelFolderError, match="No model could be loaded from"):
         load_model(str(folder))
