@@ -207,7 +207,7 @@ def compare(model: transformers.PreTrainedModel, capacity: int, steps: int) -> t
         if generator.random() < 0.2:  # copies rows of the other stream, cut short
             rows, sources = generator.permutation(NUM_ROWS)[:2], generator.integers(0, NUM_ROWS, 2)
             lengths = [int(generator.integers(1, min(len(texts[1 - which][row]), capacity - 1) + 1)) for row in sources]
-            streams[which].adopt(
+            streams[which].copy_rows(
                 streams[1 - which], torch.tensor(rows), torch.tensor(lengths), torch.tensor(sources)
             )  # fmt: skip
             for row, source, length in zip(rows, sources, lengths, strict=True):

@@ -74,7 +74,7 @@ def bare_loop(env: TidalGatingVectorEnv, steps: int) -> Contender:
             if name == "begin":
                 rows, prompts, lengths = tensors
                 neutral.prefill(rows, prompts, lengths)
-                gated.adopt(neutral, rows, lengths - 1)
+                gated.copy_rows(neutral, rows, lengths - 1)
             else:
                 newest, gates, tokens = tensors
                 gated.step(newest, gates, strength * gates[:, 1])

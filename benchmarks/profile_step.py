@@ -18,7 +18,7 @@ from results_file import write_result
 from torch.profiler import ProfilerActivity, profile
 
 from lm.device import has_fast_bfloat16
-from tidal_gym.dynamics.neutral_distribution import Forecaster
+from tidal_gym.dynamics.neutral_distribution import NeutralDistributionMeter
 from tidal_gym.dynamics.streams import TwoStreams
 from tidal_gym.envs import generation
 
@@ -102,7 +102,7 @@ def main() -> None:
     stopwatch.watch(TwoStreams, "advance", "neutral forward")
     stopwatch.watch(TwoStreams, "read_prompts", "reading prompts")
     stopwatch.watch(generation, "modulate", "penalty, top-k, q")
-    stopwatch.watch(Forecaster, "__call__", "forecast: one pass over p for reward and observation")
+    stopwatch.watch(NeutralDistributionMeter, "__call__", "neutral distribution, for reward and observation")
     stopwatch.watch(env, "_reward", "reward")
     stopwatch.watch(generation, "draw", "draw")
     total = episodes(EPISODES) / (EPISODES * STEPS)

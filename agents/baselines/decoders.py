@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from agents.baselines.search_space import Range, settings_in
-from agents.episodes.agent import Agent, AgentStep
+from agents.episodes.agent import Agent, TokenStep
 from lm.checks import TEMPERATURE, at_least, require_number
 from lm.decoding.logits_processors import (
     AdapTLogitsProcessor,
@@ -103,10 +103,10 @@ class Decoder(Agent):
         """Begin with fresh processors, which remember nothing of other episodes."""
         self._processors = self.family.processors(**self.parameters)
 
-    def step(self, vector_env: TidalGatingVectorEnv, observations: NDArray[np.float32]) -> AgentStep:
+    def step(self, vector_env: TidalGatingVectorEnv, observations: NDArray[np.float32]) -> TokenStep:
         """Have every row draw a token from the processed logits; the gates (N, 3) are neutral."""
         gates = np.tile(np.array(NEUTRAL_ACTION, np.float32), (len(observations), 1))
-        return AgentStep(gates, *vector_env.step_with(self._processors))
+        return TokenStep(gates, *vector_env.step_with(self._processors))
 
     def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """Not possible: no gates draw from the distribution that a decoder draws from.

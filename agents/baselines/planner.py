@@ -91,7 +91,7 @@ class Planner(OneStepOracle):
         uniforms = self._generator.random((num_rows, 1, self.rollouts, self._copies.max_episode_steps))
         uniforms = np.broadcast_to(uniforms, (*shape, self._copies.max_episode_steps))
         rows = np.repeat(np.arange(num_rows), num_actions * self.rollouts)
-        self._copies.adopt(self._environment, rows, uniforms.reshape(len(rows), -1))
+        self._copies.copy_rows(self._environment, rows, uniforms.reshape(len(rows), -1))
         gates = np.repeat(actions.reshape(-1, 3), self.rollouts, axis=0)  # (N K R, 3)
         observations, _, terminations, truncations, _ = self._copies.step(gates)
         is_alive = ~(terminations | truncations)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tidal_gym.envs.vector_env import TidalGatingVectorEnv
 
 
-class AgentStep(NamedTuple):
+class TokenStep(NamedTuple):
     """One token in every row: the gates (N, 3) that it was drawn under, and what the vector env returned."""
 
     gates: NDArray[np.float32]
@@ -41,13 +41,13 @@ class Agent(ABC):
         Only agents that draw random numbers or look at more than the observation need it.
         """
 
-    def step(self, vector_env: TidalGatingVectorEnv, observations: NDArray[np.float32]) -> AgentStep:
+    def step(self, vector_env: TidalGatingVectorEnv, observations: NDArray[np.float32]) -> TokenStep:
         """Have every row draw a token, under the gates that :meth:`act` gives for observations (N, 64).
 
         Only agents that draw tokens in another way than under gates need their own.
         """
         gates = self.act(observations)
-        return AgentStep(np.asarray(gates), *vector_env.step(gates))
+        return TokenStep(np.asarray(gates), *vector_env.step(gates))
 
     def copy(self) -> Self:
         """An agent with the same settings for other episodes. Policy and weights are shared; threads may share them."""

@@ -93,7 +93,9 @@ class TransformersStream:
         return PromptOutput(*(stream_output(output.logits[place], hidden[place]) for place in places))
 
     @torch.inference_mode()
-    def adopt(self, other: TransformersStream, rows: Tensor, lengths: Tensor, other_rows: Tensor | None = None) -> None:
+    def copy_rows(
+        self, other: TransformersStream, rows: Tensor, lengths: Tensor, other_rows: Tensor | None = None
+    ) -> None:
         """See :class:`lm.streams.protocol.DecodingStream`."""
         source = rows if other_rows is None else other_rows
         for layer, read in zip(self._layers, other._layers, strict=True):

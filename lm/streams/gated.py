@@ -92,7 +92,7 @@ class GatedStream:
         return PromptOutput(*map(stream_output, logits, hidden))
 
     @torch.inference_mode()
-    def adopt(self, other: GatedStream, rows: Tensor, lengths: Tensor, other_rows: Tensor | None = None) -> None:
+    def copy_rows(self, other: GatedStream, rows: Tensor, lengths: Tensor, other_rows: Tensor | None = None) -> None:
         """See :class:`lm.streams.DecodingStream`."""
         used = int(lengths.max())
         source = rows if other_rows is None else other_rows

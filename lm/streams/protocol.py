@@ -48,8 +48,8 @@ class DecodingStream(Protocol):
             lengths: (R,) tokens that count; 0 empties the row.
         """
 
-    def adopt(self, other: Self, rows: Tensor, lengths: Tensor, other_rows: Tensor | None = None) -> None:
-        """Begin these rows anew with what another stream of the same model has read.
+    def copy_rows(self, other: Self, rows: Tensor, lengths: Tensor, other_rows: Tensor | None = None) -> None:
+        """Copies what `other`, a stream of the same model, has read into these rows.
 
         Args:
             other: with as many slots as this one.

@@ -115,7 +115,7 @@ def _compare_with_whole_texts(
 
     other, permuted = open_stream(probe, len(rows), capacity), rows.flip(0)
     other.prefill(rows, texts.flip(1)[:, :2], torch.full_like(lengths, 2).clamp(max=capacity))
-    other.adopt(stream, rows, lengths[permuted], permuted)
+    other.copy_rows(stream, rows, lengths[permuted], permuted)
     copied = other.step(texts[permuted, lengths[permuted]])
     _require_equal(model, copied, expected(lengths[permuted], permuted), "predictions of a copied row differ")
 

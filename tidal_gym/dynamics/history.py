@@ -57,8 +57,8 @@ class TokenHistory:
         self._distinct[rows] = is_first.sum(dim=1)
         self._distinct_bigrams[rows] = is_new_bigram.sum(dim=1)
 
-    def adopt(self, other: TokenHistory, rows: Tensor) -> None:
-        """Takes up in every row the text of one of the other's rows (N,), of the same capacity."""
+    def copy_rows(self, other: TokenHistory, rows: Tensor) -> None:
+        """Copies the texts of rows (N,) of `other`, which has the same capacity."""
         for mine, theirs in zip(self.state().values(), other.state().values(), strict=True):
             mine.copy_(theirs[rows])
 

@@ -1,4 +1,4 @@
-"""What the neutral stream expects next: the numbers of its distribution p that observation and reward need.
+"""The neutral distribution p over the next token: the numbers of it that observation and reward need.
 
 All of them come from few passes over the logits z. With c = softmax(z/3), the unnormalized probabilities at
 temperatures 1.5, 1 and 0.5 are c², c³ and c⁶, so one exponential gives three entropies. Tokens of the text are
@@ -22,8 +22,8 @@ _LEAST_LOGIT = -1e4
 """Lower logits count as this one: a probability of 0 to any precision, without infinities in the sums."""
 
 
-class Forecast(NamedTuple):
-    """The neutral distribution p over the next token, for N rows."""
+class NeutralDistribution(NamedTuple):
+    """Numbers of the neutral distribution p over the next token, for N rows."""
 
     log_normalizer: Tensor
     """(N,), log of the sum of exp(logits)."""
@@ -56,8 +56,8 @@ class _Rest(NamedTuple):
     """(R, 3) sum of z/3 exp(z/T), up to the same factor."""
 
 
-class Forecaster:
-    """Makes forecasts, in memory that is reserved once: fresh arrays of the vocabulary's size cost more than the sums.
+class NeutralDistributionMeter:
+    """Computes :class:`NeutralDistribution`, in memory reserved once: new arrays of size V cost more than the sums.
 
     Args:
         vocab_size: V.
@@ -76,7 +76,7 @@ class Forecaster:
         # c⁶ stays a normal number: others are many times slower on CPUs. Such tokens weigh nothing.
         self._least_weight = torch.finfo(dtype).tiny ** (1 / 6)
 
-    def __call__(self, logits: Tensor, text: Tensor, is_first: Tensor, recent: Tensor) -> Forecast:
+    def __call__(self, logits: Tensor, text: Tensor, is_first: Tensor, recent: Tensor) -> NeutralDistribution:
         """The numbers of p.
 
         Args:
@@ -99,7 +99,7 @@ class Forecaster:
 
         normalizer = total[:, 1]
         log_normalizer = 3.0 * rest.log_thirds + normalizer.log()
-        return Forecast(
+        return NeutralDistribution(
             log_normalizer=log_normalizer,
             entropies=total.log() + self._exponents * (rest.log_thirds.unsqueeze(1) - energy / total),
             largest_probability=rest.top_weight**3 / normalizer,

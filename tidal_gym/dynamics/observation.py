@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lm.errors import InvalidValueError
 from tidal_gym.dynamics.actions import GATE_NAMES
-from tidal_gym.dynamics.neutral_distribution import Forecast
+from tidal_gym.dynamics.neutral_distribution import NeutralDistribution
 
 NUM_CHUNKS = 24
 """Chunks of the hidden state that the observation summarizes; also the least width of a model."""
@@ -92,25 +92,25 @@ class HiddenSummary:
         return means, ((deviations * deviations) @ self._averaging).sqrt()
 
 
-def observe(forecast: Forecast, hidden: tuple[Tensor, Tensor], trace: Trace, human_entropy: float) -> Tensor:
+def observe(neutral: NeutralDistribution, hidden: tuple[Tensor, Tensor], trace: Trace, human_entropy: float) -> Tensor:
     """The observation (N, 64), float32.
 
     Args:
-        forecast: p over the token about to be drawn.
+        neutral: p over the token about to be drawn.
         hidden: summary of the neutral stream's final hidden state at the newest token, two of (N, 24).
         trace: the way to here.
         human_entropy: H*, mean entropy of the model on human text [nats].
     """
     scalars = (
-        forecast.largest_probability,
-        forecast.text_mass,
-        forecast.recent_mass,
+        neutral.largest_probability,
+        neutral.text_mass,
+        neutral.recent_mass,
         trace.repetition_ratio,
         trace.distinct_bigrams,
         trace.surprisal.clamp(max=LARGEST_SURPRISAL) / LARGEST_SURPRISAL,
     )
     parts = (
-        forecast.entropies / human_entropy - 1.0,
+        neutral.entropies / human_entropy - 1.0,
         torch.stack(scalars, dim=1),
         *hidden,
         torch.stack((trace.progress, trace.context_use), dim=1),

@@ -44,19 +44,19 @@ class TwoStreams:
         """
         outputs = self._neutral.prefill(rows, prompts, lengths)
         if not self.is_shared:  # a prompt is read without gates, by both streams alike
-            self._gated.adopt(self._neutral, rows, lengths - 1)
+            self._gated.copy_rows(self._neutral, rows, lengths - 1)
         if not hasattr(self, "latest"):
             self.latest = StreamOutput(*(output.clone() for output in outputs.newest))
         for present, new in zip(self.latest, outputs.newest, strict=True):
             present.index_copy_(0, rows, new)
         return outputs
 
-    def adopt(self, other: TwoStreams, rows: Tensor) -> None:
-        """Take up in every row what the other streams, of the same model, have read in one of their rows (N,)."""
+    def copy_rows(self, other: TwoStreams, rows: Tensor) -> None:
+        """Copies rows (N,) of `other`, streams of the same model: row i becomes row ``rows[i]`` of `other`."""
         places = torch.arange(len(rows), device=rows.device)
-        self._neutral.adopt(other._neutral, places, other._neutral.lengths[rows], rows)
+        self._neutral.copy_rows(other._neutral, places, other._neutral.lengths[rows], rows)
         if not self.is_shared:
-            self._gated.adopt(other._gated, places, other._gated.lengths[rows], rows)
+            self._gated.copy_rows(other._gated, places, other._gated.lengths[rows], rows)
         for present, new in zip(self.latest, other.latest, strict=True):
             present.copy_(new[rows])
 
@@ -81,7 +81,7 @@ class TwoStreams:
     def catch_up(self, lengths: Tensor) -> None:
         """The gated stream takes over, read without gates, all but the newest of the tokens (N,) of every row."""
         if not self.is_shared:
-            self._gated.adopt(self._neutral, torch.arange(len(lengths), device=lengths.device), lengths - 1)
+            self._gated.copy_rows(self._neutral, torch.arange(len(lengths), device=lengths.device), lengths - 1)
 
     def advance(self, tokens: Tensor) -> None:
         """The neutral stream reads the tokens (N,) that were drawn."""

@@ -21,7 +21,7 @@ from tidal_gym.dynamics.modulation import (
     gate_effects,
     modulate,
 )
-from tidal_gym.dynamics.neutral_distribution import TEMPERATURES, Forecaster
+from tidal_gym.dynamics.neutral_distribution import TEMPERATURES, NeutralDistributionMeter
 from tidal_gym.dynamics.observation import HiddenSummary, Trace, observe
 from tidal_gym.dynamics.streams import TwoStreams, surprisal
 from tidal_gym.rewards.costs import Cost
@@ -72,7 +72,9 @@ class Generation:
         self._judge = judge
         self._human_entropy, self._step_limit, self._context_length = human_entropy, step_limit, context_length
         config = text_config(model)
-        self._forecaster = Forecaster(config.vocab_size, modulation.strongest_penalty, self.dtype, device)
+        self._measure_neutral = NeutralDistributionMeter(
+            config.vocab_size, modulation.strongest_penalty, self.dtype, device
+        )
         self._summarize_hidden = HiddenSummary(config.hidden_size, self.dtype, device)
         # What the newest observation saw of p, for the step that follows it.
         self._log_normalizer = torch.zeros(num_rows, dtype=self.dtype, device=device)
@@ -110,18 +112,18 @@ class Generation:
         self._prefix_lengths[rows] = prefix_lengths
 
     @torch.inference_mode()
-    def adopt(self, other: Generation, rows: Tensor) -> None:
-        """Takes up one of the other's rows in every row: under the same gates and draws, the same text from here on.
+    def copy_rows(self, other: Generation, rows: Tensor) -> None:
+        """Copies rows of `other`: under the same gates and draws, the same texts follow.
 
         Args:
             other: of the same model, capacity, modulation and judge; it stays as it is.
-            rows: (N,) of the other's, with any repeats.
+            rows: (N,) which of its rows becomes each row here, with any repeats.
         """
-        self.history.adopt(other.history, rows)
-        self.streams.adopt(other.streams, rows)
+        self.history.copy_rows(other.history, rows)
+        self.streams.copy_rows(other.streams, rows)
         self._is_gated_stream_behind = other._is_gated_stream_behind
         if self._judge is not None and other._judge is not None:
-            self._judge.adopt(other._judge, rows)
+            self._judge.copy_rows(other._judge, rows)
         for name in _REMEMBERED:
             getattr(self, name).copy_(getattr(other, name)[rows])
 
@@ -145,7 +147,7 @@ class Generation:
 
         history, latest = self.history, self.streams.latest
         recent = of(history.recent())
-        p = self._forecaster(of(latest.logits), of(history.tokens), of(history.is_first), recent)
+        p = self._measure_neutral(of(latest.logits), of(history.tokens), of(history.is_first), recent)
         if rows is None:
             self._recent.copy_(recent)
             self._log_normalizer.copy_(p.log_normalizer)

@@ -112,8 +112,8 @@ class GrammarJudge:
         self._places[rows] = 0
         self.log_probs[rows, :-1] = self._posterior(self._leaves[rows], self._places[rows])
 
-    def adopt(self, other: GrammarJudge, rows: Tensor) -> None:
-        """Takes up in every row one of the other's rows (N,)."""
+    def copy_rows(self, other: GrammarJudge, rows: Tensor) -> None:
+        """Copies rows (N,) of `other`."""
         for mine, theirs in zip(self.state().values(), other.state().values(), strict=True):
             mine.copy_(theirs[rows])
 

@@ -451,7 +451,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         """Another environment with the same arguments but for the number of rows and what else `changes` names."""
         return type(self)(**{**self._ezpickle_kwargs, "num_envs": num_envs, **changes})
 
-    def adopt(self, other: TidalGatingVectorEnv, rows: ArrayLike, uniforms: ArrayLike | None = None) -> None:
+    def copy_rows(self, other: TidalGatingVectorEnv, rows: ArrayLike, uniforms: ArrayLike | None = None) -> None:
         """Every row leaves its episode and takes up that of a row of another environment, to try what might follow.
 
         Args:
@@ -470,7 +470,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         if uniforms is not None:
             uniforms = require_uniforms(uniforms, (self.num_envs, self.max_episode_steps))
         with self.one_piece():
-            self._generation.adopt(other._generation, torch.as_tensor(rows, device=self._generation.device))
+            self._generation.copy_rows(other._generation, torch.as_tensor(rows, device=self._generation.device))
             for name in _EPISODE:
                 np.copyto(getattr(self, name), getattr(other, name)[rows])
             if uniforms is not None:

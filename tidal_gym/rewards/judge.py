@@ -44,8 +44,8 @@ class Judge(Protocol):
             lengths: (R,) tokens of each prompt, at least 1.
         """
 
-    def adopt(self, other: Self, rows: Tensor) -> None:
-        """Takes up in every row what another judge of the same kind has read in one of its rows (N,)."""
+    def copy_rows(self, other: Self, rows: Tensor) -> None:
+        """Copies rows (N,) of `other`, a judge of the same kind: row i becomes row ``rows[i]`` of `other`."""
 
     def state(self) -> dict[str, Tensor]:
         """What has been read: the tensors themselves; see :class:`lm.streams.protocol.DecodingStream`."""

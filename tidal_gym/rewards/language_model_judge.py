@@ -36,10 +36,10 @@ class LanguageModelJudge:
         logits = self._stream.prefill(rows, prompts, lengths).newest.logits
         self.log_probs.index_copy_(0, rows, logits.log_softmax(dim=1))
 
-    def adopt(self, other: LanguageModelJudge, rows: Tensor) -> None:
-        """Takes up in every row one of the other's rows (N,)."""
+    def copy_rows(self, other: LanguageModelJudge, rows: Tensor) -> None:
+        """Copies rows (N,) of `other`."""
         places = torch.arange(len(rows), device=rows.device)
-        self._stream.adopt(other._stream, places, other._stream.lengths[rows], rows)
+        self._stream.copy_rows(other._stream, places, other._stream.lengths[rows], rows)
         self.log_probs.copy_(other.log_probs[rows])
 
     def state(self) -> dict[str, Tensor]:

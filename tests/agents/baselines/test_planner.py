@@ -32,7 +32,7 @@ def test_values_are_the_mean_of_what_follows(tiny_env: EnvConfig) -> None:
     copies.reset(seed=0)
     for action, value in zip(actions, found, strict=True):
         uniforms = np.random.default_rng(1).random((600, env.max_episode_steps))
-        copies.adopt(env, np.zeros(600, int), uniforms)
+        copies.copy_rows(env, np.zeros(600, int), uniforms)
         ended = copies.step(np.tile(action, (600, 1)))[2]
         rewards = np.where(ended, 0.0, copies.step(Neutral().act(np.zeros((600, 64), np.float32)))[1])
         assert abs(rewards.mean() - value) < 4 * rewards.std() / np.sqrt(300)

@@ -119,14 +119,14 @@ def test_prefill_gives_the_output_after_each_prompts_last_token(model):
         torch.testing.assert_close(output.before_newest.logits[row], whole[-2], rtol=1e-9, atol=1e-9)
 
 
-def test_an_adopted_row_goes_on_as_if_it_had_been_read(model):
+def test_a_copied_row_goes_on_as_if_it_had_been_read(model):
     tokens = torch.randint(0, VOCAB_SIZE, (4, 6), generator=torch.Generator().manual_seed(5))
     lengths, rows = torch.tensor([6, 2, 4, 3]), torch.tensor([2, 0])
     first, second, expected = (open_stream(model, 4, 10) for _ in range(3))
     for stream in (first, second):
         stream.prefill(torch.arange(4), tokens.flip(1), torch.full((4,), 5))
     first.prefill(rows, tokens[rows], lengths[rows])
-    second.adopt(first, rows, lengths[rows] - 1)
+    second.copy_rows(first, rows, lengths[rows] - 1)
     expected.prefill(torch.arange(4), tokens.flip(1), torch.full((4,), 5))
     expected.prefill(rows, tokens[rows], lengths[rows] - 1)
     newest = torch.tensor([7, 8, 9, 10])

@@ -144,9 +144,9 @@ def test_bad_rows_and_uniforms_are_named():
     other.reset(seed=1)
     for rows in ([0, 2], [0], [0.5, 1], [-1, 0]):
         with pytest.raises(InvalidValueError, match=r"`rows` must be integers of shape \(2,\) from 0 to 1"):
-            env.adopt(other, rows)
+            env.copy_rows(other, rows)
     for uniforms in (np.ones((2, 4)), np.zeros((2, 3)), np.full((2, 4), np.nan)):
         with pytest.raises(InvalidValueError, match=r"`uniforms` must be numbers in \[0, 1\) of shape \(2, 4\)"):
-            env.adopt(other, [1, 1], uniforms)
-    env.adopt(other, [1, 1])
+            env.copy_rows(other, [1, 1], uniforms)
+    env.copy_rows(other, [1, 1])
     assert env.token_ids() == [other.token_ids()[1]] * 2

@@ -124,7 +124,7 @@ def test_copies_are_judged_as_the_original(model):
     env, copies = TidalRLMVectorEnv(2, model=model), TidalRLMVectorEnv(3, model=model)
     env.reset(seed=1), copies.reset(seed=2)
     env.step(np.tile(env.neutral_action, (2, 1)))
-    copies.adopt(env, [1, 0, 1])
+    copies.copy_rows(env, [1, 0, 1])
     actions = np.random.default_rng(0).random((2, 3))
     np.testing.assert_allclose(copies.expected_rewards(actions), env.expected_rewards(actions)[[1, 0, 1]], atol=1e-5)
 

@@ -39,7 +39,7 @@ def test_copies_go_on_exactly_as_the_original(make):
     for actions in actions_for(3, STEPS):
         env.step(actions)
     rows = np.array([2, 0, 0, 1, 2])
-    copies.adopt(env, rows)
+    copies.copy_rows(env, rows)
     assert copies.token_ids() == [env.token_ids()[row] for row in rows]
     for actions in actions_for(3, STEPS, seed=1):
         np.testing.assert_allclose(copies.expected_rewards(actions), env.expected_rewards(actions)[rows], atol=1e-12)
@@ -61,7 +61,7 @@ def test_copies_of_what_a_decoder_wrote_go_on_as_the_original(make):
     for actions in actions_for(3, 2):
         copies.step(actions)
         env.step_with(TemperatureLogitsWarper(0.7))
-    copies.adopt(env, [0, 1, 2])
+    copies.copy_rows(env, [0, 1, 2])
     for actions in actions_for(3, 2, seed=1):
         np.testing.assert_allclose(copies.expected_rewards(actions), env.expected_rewards(actions), atol=1e-12)
 
@@ -71,7 +71,7 @@ def test_the_original_does_not_notice(make):
     for environment in (env, other, copies):
         environment.reset(seed=SEED)
     for actions in actions_for(3, 2 * STEPS):
-        copies.adopt(env, [1, 1, 0, 2], np.full((4, env.max_episode_steps), 0.9))
+        copies.copy_rows(env, [1, 1, 0, 2], np.full((4, env.max_episode_steps), 0.9))
         for copied in actions_for(4, 3, seed=2):
             copies.step(copied)
         for left, right in zip(env.step(actions)[:4], other.step(actions)[:4], strict=True):
@@ -85,20 +85,20 @@ def test_uniforms_of_its_own_count_from_the_present_step(make_env):
     for actions in actions_for(1, 2):
         env.step(actions)
     ahead = np.array([[0.1, 0.7, 0.3] + [0.0] * 9, [0.9, 0.2, 0.6] + [0.0] * 9])
-    copies.adopt(env, [0, 0], ahead)
+    copies.copy_rows(env, [0, 0], ahead)
     tokens = [copies.step(np.full((2, 3), 0.5))[4]["token"] for _ in range(3)]
-    again.adopt(env, [0, 0])
+    again.copy_rows(env, [0, 0])
     for step, expected in enumerate(tokens):
         again._uniforms[:, again._steps[0]] = ahead[:, step]
         np.testing.assert_array_equal(again.step(np.full((2, 3), 0.5))[4]["token"], expected)
     assert any(left != right for left, right in tokens)
 
 
-def test_adopts_only_what_has_begun(make_env):
+def test_copies_only_what_has_begun(make_env):
     env, copies = make_env(1), make_env(2)
     copies.reset(seed=0)
     with pytest.raises(gymnasium.error.ResetNeeded):
-        copies.adopt(env, [0, 0])
+        copies.copy_rows(env, [0, 0])
 
 
 def test_resized_has_the_same_arguments(make_env):
