@@ -226,7 +226,7 @@ def kill_and_resume(kill: Kill) -> dict[str, Any]:
         for path in damaged(folder / OUTPUT):
             row["faults"].append(f"damaged: {path.relative_to(folder)}")
         code, said, *_ = run([*new, "--resume"], folder)
-        if code == 2 and not (folder / OUTPUT / "config.json").exists():  # there was no run yet
+        if code == 2 and not (folder / OUTPUT / "run.json").exists():  # there was no run yet
             row["began_anew"] = True
             code, said, *_ = run(new, folder)
         if code != 0:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tidal.jobs.provenance import provenance
+from lm.runs.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results"
 

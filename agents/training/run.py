@@ -60,7 +60,7 @@ def train(
 ) -> Controller:
     """Train a controller.
 
-    The folder gets ``config.json``, ``learning_curve.jsonl`` (a :class:`TrainingProgress` per update),
+    The folder gets ``run.json``, ``learning_curve.jsonl`` (a :class:`TrainingProgress` per update),
     ``tensorboard/``, ``checkpoints/`` (the newest one) and, at the end, ``controller/``. A run that was killed loses
     what came after its last checkpoint and, resumed with the same number of threads on the same machine, does it again:
     it ends with the weights and the learning curve of the run that was never interrupted, bit for bit. SB3 seeds the
@@ -84,7 +84,7 @@ def train(
     """
     vector_env = config.env.make(config.ppo.num_envs, expected_reward=config.ppo.reward == "expected")
     try:
-        with claimed(output_dir, config, resume=resume, overwrite=overwrite) as folder:
+        with claimed(output_dir, "train", config, resume=resume, overwrite=overwrite) as folder:
             try:
                 return _train_in_folder(config, folder, vector_env, progress)
             except (OSError, SafetensorError) as error:

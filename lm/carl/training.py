@@ -90,7 +90,7 @@ def train(
     for reward in rewards if config.has_grpo else ():
         if isinstance(reward, CarlGRPOReward):
             reward.load_judge()  # missed before there is a folder
-    with run_folder.claimed(output_dir, config, resume=resume, overwrite=overwrite) as folder:
+    with run_folder.claimed(output_dir, "carl-train", config, resume=resume, overwrite=overwrite) as folder:
         return _train_in(folder, config, model, tokenizer, dataset, prompts, rewards, reward_weights, callbacks)
 
 

@@ -87,13 +87,13 @@ def pretrain(
         InvalidValueError: a value of `config` breaks its rule.
     """
     asked: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "adjustable": LENGTH_OF_RUN}
-    folder = run_folder.require_claimable(output_dir, config, **asked)
+    folder = run_folder.require_claimable(output_dir, "pretrain", config, **asked)
     _require_sources(config.data)
     with _tokenizer_folder(config.data, folder, resume=resume) as tokenizer_folder:
         tokenizer = load_tokenizer(str(tokenizer_folder))
         train, validation = _streams(config.data, tokenizer)
         windows = _windows(config, train)
-        with run_folder.claimed(output_dir, config, **asked) as folder:
+        with run_folder.claimed(output_dir, "pretrain", config, **asked) as folder:
             if config.data.tokenizer is None and not (folder / "tokenizer").is_dir():
                 with write_whole_folder(folder / "tokenizer") as partial:
                     tokenizer.save_pretrained(partial)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from transformers import TrainerCallback
 
@@ -103,7 +103,8 @@ def sweep(
         InvalidValueError: a value of `config` breaks its rule.
     """
     config.run_of(config.values[0], config.grammars[0]).grammar.make()  # what it refuses, it refuses before a claim
-    with run_folder.claimed(output_dir, config, resume=resume, overwrite=overwrite, adjustable=GROWING) as folder:
+    choice: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "adjustable": GROWING}
+    with run_folder.claimed(output_dir, "rlm-sweep", config, **choice) as folder:
         return _sweep_in(folder, config, callbacks)
 
 

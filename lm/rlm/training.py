@@ -79,7 +79,7 @@ def train_on_grammar(
 ) -> RLMResult:
     """Train a model on a grammar's sentences.
 
-    The folder gets ``config.json``, ``floors.json``, ``dynamics.jsonl`` (a :class:`DynamicsPoint` at step 0 and at each
+    The folder gets ``run.json``, ``floors.json``, ``dynamics.jsonl`` (a :class:`DynamicsPoint` at step 0 and at each
     checkpoint), ``checkpoints/`` with TensorBoard's files, ``metrics.json`` and ``model/``, the best model as a bundle
     with its grammar beside it.
 
@@ -97,7 +97,7 @@ def train_on_grammar(
         InvalidValueError: a value of `config` breaks its rule.
     """
     task = make_task(config.examples.task, config.grammar.make())
-    with run_folder.claimed(output_dir, config, resume=resume, overwrite=overwrite) as folder:
+    with run_folder.claimed(output_dir, "rlm-train", config, resume=resume, overwrite=overwrite) as folder:
         return _train_in(folder, config, task, resume, callbacks)
 
 

@@ -1,9 +1,11 @@
-"""Folders that hold a run: claimed once, written by one run at a time, never overwritten unasked."""
+"""Run folders: claimed once, written by one run at a time, never overwritten unless that was requested.
+
+A run folder holds ``run.json`` (:class:`lm.runs.record.RunRecord`), ``events.jsonl`` (:mod:`lm.runs.events`), while the
+run goes on ``heartbeat`` (:mod:`lm.runs.heartbeat`) and ``run.lock``, and what its kind of job writes.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,23 +13,28 @@ from pathlib import Path
 from typing import Any
 
 from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
-from lm.passed_files import read_object
 from lm.paths import user_path
-from lm.runs import run_lock
-from lm.runs.whole_file import PARTIAL, partial_name, write_json
-
-CONFIG_FILE = "config.json"
+from lm.runs import heartbeat, run_lock
+from lm.runs.record import RUN_FILE, RunRecord, plain, read_record, with_defaults
+from lm.runs.stop import RunCancelledError
+from lm.runs.whole_file import PARTIAL, partial_name
 
 
 def require_claimable(
-    folder: str | Path, config: Any, *, resume: bool, overwrite: bool, adjustable: frozenset[str] = frozenset()
+    folder: str | Path,
+    kind: str,
+    config: Any,
+    *,
+    resume: bool,
+    overwrite: bool,
+    adjustable: frozenset[str] = frozenset(),
 ) -> Path:
     """The path of a run's folder that :func:`claim` would take as things are; raises what it raises, writes nothing."""
     if resume and overwrite:
         raise InvalidValueError("overwrite", "must not be asked for together with `resume`", overwrite)
     folder = user_path(folder)
     if folder.exists():
-        _check(folder, json.loads(json.dumps(dataclasses.asdict(config))), resume, overwrite, adjustable)
+        _check(folder, kind, config, resume, overwrite, adjustable)
     elif resume:
         raise _nothing_to_resume(folder)
     return folder
@@ -35,24 +42,50 @@ def require_claimable(
 
 @contextmanager
 def claimed(
-    folder: str | Path, config: Any, *, resume: bool | None, overwrite: bool, adjustable: frozenset[str] = frozenset()
+    folder: str | Path,
+    kind: str,
+    config: Any,
+    *,
+    resume: bool | None,
+    overwrite: bool,
+    adjustable: frozenset[str] = frozenset(),
 ) -> Iterator[Path]:
-    """Claim a run's folder as :func:`claim` does, and hold it until the block ends."""
-    claimed_folder = claim(folder, config, resume=resume, overwrite=overwrite, adjustable=adjustable)
+    """Claim a run's folder as :func:`claim` does, and hold it until the block ends.
+
+    The record of the run says then how it ended: completed, cancelled (Ctrl-C, :class:`RunCancelledError`) or failed.
+    """
+    path = claim(folder, kind, config, resume=resume, overwrite=overwrite, adjustable=adjustable)
+    record = read_record(path)
+    assert record is not None
     try:
-        yield claimed_folder
+        with heartbeat.beating(path):
+            yield path
+        record.ended("completed").write(path)
+    except (KeyboardInterrupt, RunCancelledError):
+        record.ended("cancelled", "The run was cancelled.").write(path)
+        raise
+    except BaseException as error:
+        record.ended("failed", str(error) or type(error).__name__).write(path)
+        raise
     finally:
-        run_lock.release(claimed_folder)
+        run_lock.release(path)
 
 
 def claim(
-    folder: str | Path, config: Any, *, resume: bool | None, overwrite: bool, adjustable: frozenset[str] = frozenset()
+    folder: str | Path,
+    kind: str,
+    config: Any,
+    *,
+    resume: bool | None,
+    overwrite: bool,
+    adjustable: frozenset[str] = frozenset(),
 ) -> Path:
-    """Make a run's folder, hold it for this process, and write its configuration, a dataclass, as JSON.
+    """Make a run's folder, hold it for this process, and write the run's record.
 
     Args:
-        folder: of the run.
-        config: its configuration.
+        folder: folder of the run.
+        kind: kind of job; only a run of this kind is resumed or overwritten.
+        config: its configuration, a dataclass.
         resume: take the folder as it is; None: a run of this kind cannot be resumed.
         overwrite: remove the run that it holds.
         adjustable: dotted names of fields that may differ from the run that is resumed.
@@ -68,23 +101,24 @@ def claim(
     if resume and overwrite:
         raise InvalidValueError("overwrite", "must not be asked for together with `resume`", overwrite)
     folder = user_path(folder)
-    ours = json.loads(json.dumps(dataclasses.asdict(config)))
     if not folder.exists():
         if resume:
             raise _nothing_to_resume(folder)
         _make(folder)
     if not (folder / run_lock.LOCK_FILE).exists():
-        _check(folder, ours, resume, overwrite, adjustable)  # before a lock is put into a folder that holds no run
+        # Before a lock is put into a folder that holds no run.
+        _check(folder, kind, config, resume, overwrite, adjustable)
     run_lock.acquire(folder)
     try:
-        _check(folder, ours, resume, overwrite, adjustable)  # the run may have ended or begun meanwhile
-        # The configuration goes last: without it, a kill would leave what is no run any more.
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == CONFIG_FILE) if overwrite else ():
+        _check(folder, kind, config, resume, overwrite, adjustable)  # the run may have ended or begun meanwhile
+        resumed = read_record(folder) if resume else None
+        # The record goes last: without it, a kill would leave what is no run any more.
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == RUN_FILE) if overwrite else ():
             if entry.name != run_lock.LOCK_FILE:
                 _remove(entry)
         for entry in list(folder.rglob(f"*{PARTIAL}")):
             _remove(entry)  # what a killed run was writing
-        write_json(folder / CONFIG_FILE, ours)
+        RunRecord.begin(kind, config, resumed=resumed).write(folder)
     except BaseException:
         run_lock.release(folder)
         raise
@@ -107,24 +141,25 @@ def _make(folder: Path) -> None:
 
 
 def _check(
-    folder: Path, ours: dict[str, Any], resume: bool | None, overwrite: bool, adjustable: frozenset[str]
+    folder: Path, kind: str, config: Any, resume: bool | None, overwrite: bool, adjustable: frozenset[str]
 ) -> None:
     """Raise what :func:`claim` raises for the content of a folder."""
     names = {entry.name for entry in folder.iterdir()}
     # A run that was killed at its very first writes has left those alone.
-    is_new = all(name == run_lock.LOCK_FILE or name.startswith(CONFIG_FILE + ".") for name in names)
+    is_new = all(name == run_lock.LOCK_FILE or name.startswith(RUN_FILE + ".") for name in names)
     if is_new:
         if resume and not names:
             raise _nothing_to_resume(folder)
         return
-    theirs = _config_of_run(folder, ours)
-    if theirs is None:
+    record = read_record(folder)
+    if record is None or record.kind != kind:
         raise OutputExistsError(
             f"The output folder {folder} holds something that is no run of this kind and is left as it is. "
             "Choose another."
         )
     if resume:
-        differing = {name: text for name, text in _differences(theirs, ours) if name not in adjustable}
+        stored = with_defaults(record.config, config)
+        differing = {name: text for name, text in _differences(stored, plain(config)) if name not in adjustable}
         if differing:
             listed = "; ".join(differing[name] for name in sorted(differing))
             raise CheckpointError(f"The run in {folder} cannot be resumed with another configuration: {listed}.")
@@ -144,15 +179,6 @@ def _remove(entry: Path) -> None:
         shutil.rmtree(entry, ignore_errors=entry.name.endswith(PARTIAL))
     else:
         entry.unlink(missing_ok=True)
-
-
-def _config_of_run(folder: Path, ours: dict[str, Any]) -> dict[str, Any] | None:
-    """The configuration of the run in a folder; None if there is none, or one of another kind of run or of a model."""
-    try:
-        theirs = read_object(folder / CONFIG_FILE)
-    except CheckpointError:
-        return None
-    return theirs if theirs.keys() == ours.keys() else None
 
 
 def _differences(theirs: Any, ours: Any, name: str = "") -> list[tuple[str, str]]:

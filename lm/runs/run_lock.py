@@ -58,6 +58,23 @@ def release(folder: Path) -> None:
         os.close(lock.descriptor)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process holds the folder's lock."""
+    try:
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _locked(file: Path) -> int:
     """Open and lock a file; returns its descriptor."""
     while True:

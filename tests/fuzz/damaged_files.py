@@ -121,14 +121,14 @@ def readings() -> list[Reading]:
         Reading(
             "training run",
             "train",
-            ("config.json", "learning_curve.jsonl", "checkpoints/*/*"),
+            ("run.json", "learning_curve.jsonl", "checkpoints/*/*"),
             lambda m: ["train", *model(m), *words(ENV | PPO), "--output", "train", "--resume"],
             25,
         ),
         Reading(
             "tuning run",
             "tune",
-            ("config.json", "min-p.json"),
+            ("run.json", "min-p.json"),
             lambda m: [
                 "tune",
                 *model(m),
@@ -148,7 +148,7 @@ def readings() -> list[Reading]:
         Reading(
             "pretraining run",
             "pretrain",
-            ("config.json", "checkpoints/*/*"),
+            ("run.json", "checkpoints/*/*"),
             lambda m: [
                 "pretrain",
                 "--data.train",
@@ -163,14 +163,14 @@ def readings() -> list[Reading]:
         Reading(
             "run on a grammar",
             "rlm",
-            ("config.json", "*.json*", "checkpoints/*/*"),
+            ("run.json", "*.json*", "checkpoints/*/*"),
             lambda m: ["rlm", "train", *words(RLM), "--output", "rlm", "--resume"],
             8,
         ),
         Reading(
             "CARL run",
             "carl",
-            ("config.json", "sft/metrics.json", "grpo/*/*"),
+            ("run.json", "sft/metrics.json", "grpo/*/*"),
             lambda m: [
                 "carl",
                 "train",
@@ -187,7 +187,7 @@ def readings() -> list[Reading]:
         Reading(
             "stages",
             "benchmark",
-            ("config.json", "stages/*.json"),
+            ("run.json", "stages/*.json"),
             lambda m: [*benchmark(str(m / "model")), "--output", "benchmark", "--report_only"],
             12,
         ),

@@ -15,7 +15,7 @@ from agents.analysis.config import AnalysisConfig
 from agents.baselines.baselines import Random
 from agents.episodes.drawn_tokens import Alternative
 from agents.episodes.env_config import EnvConfig
-from tidal.jobs.provenance import provenance
+from lm.runs.provenance import provenance
 from tidal.reports.analysis_page import AnalysisRun, render_page, shown
 
 Tidal = Callable[..., Any]
@@ -78,7 +78,7 @@ def test_figures_as_json(folder: Path) -> None:
     assert list(analysis["gates"]) == ["creativity", "focus", "stability"]
     assert len(analysis["sweep"]) == 15 and len(analysis["stories"]) == 2
     assert len(analysis["correlations"]) == 9
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"]
     assert config["agent"] == "random" and config["env"]["max_episode_steps"] == 5 and config["config"]["window"] == 2
 
 

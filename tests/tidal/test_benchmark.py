@@ -138,7 +138,7 @@ def test_partial_results_are_reported(folder: Path, model: str, tidal: Tidal, tm
     stages, done = StageResults(part / "stages"), StageResults(folder / "stages")
     for name in ("evaluate neutral", "tune best static", "evaluate best static"):
         stages.write(name, done.read(name))
-    (part / "config.json").write_text((folder / "config.json").read_text())
+    (part / "run.json").write_text((folder / "run.json").read_text())
     code, out, err = tidal(*arguments(model, part, "--report_only"))
     assert code == 0, err
     results = json.loads((part / "results.json").read_text())

@@ -30,7 +30,7 @@ def trained(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_preset_and_overrides_reach_the_run(trained: Path, model: str) -> None:
-    config = json.loads((trained / "config.json").read_text(encoding="utf-8"))
+    config = json.loads((trained / "run.json").read_text(encoding="utf-8"))["config"]
     assert config["env"]["model"] == model
     assert config["env"]["modulation"] == {"base_penalty": 1.2} and config["ppo"]["gamma"] == 0.99  # of the preset
     assert config["total_steps"] == 64 and config["ppo"]["num_envs"] == 4  # overridden
@@ -100,10 +100,10 @@ def test_train_says_where_the_controller_lies(tidal: Tidal, model: str, tmp_path
 
 
 def test_run_is_not_overwritten_unasked(tidal: Tidal, model: str, trained: Path) -> None:
-    before = (trained / "config.json").read_bytes()
+    before = (trained / "run.json").read_bytes()
     code, _, err = tidal("train", "--model", model, "--output", trained, *SHORT)
     assert code == 2 and "already holds a run" in err and "`--overwrite`" in err and err.count("Error: ") == 1
-    assert (trained / "config.json").read_bytes() == before
+    assert (trained / "run.json").read_bytes() == before
 
 
 def test_resume_and_overwrite(tidal: Tidal, model: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from agents.evaluation.evaluation import Evaluation
 from agents.evaluation.intervals import Interval
 from agents.evaluation.text_comparison import TextAdvantage, compare_texts
 from agents.evaluation.text_measures import MEASURES, TextMeasures
+from lm.runs.provenance import provenance
 from tidal.benchmark.config import BenchmarkConfig
 from tidal.benchmark.stages import (
     ORACLE,
@@ -30,7 +31,6 @@ from tidal.benchmark.stages import (
     training_stage,
     tuning_stage,
 )
-from tidal.jobs.provenance import provenance
 from tidal.jobs.stage_results import StageResults
 from tidal_gym.dynamics.actions import GATE_NAMES
 

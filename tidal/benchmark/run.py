@@ -39,7 +39,7 @@ def claimed_folder(config: BenchmarkConfig, output: str | Path, *, resume: bool,
         OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is True.
         CheckpointError: to be resumed, but with another configuration; names what differs.
     """
-    with claimed(output, config, resume=resume, overwrite=overwrite, adjustable=EXTENSIBLE) as folder:
+    with claimed(output, "benchmark", config, resume=resume, overwrite=overwrite, adjustable=EXTENSIBLE) as folder:
         yield folder
 
 
@@ -54,7 +54,7 @@ def run_benchmark(
 ) -> dict[str, str]:
     """Run the stages that are not done yet, and return what went wrong by stage.
 
-    The folder gets ``config.json``, ``stages/`` (a JSON file for each stage, as soon as it is done) and
+    The folder gets ``run.json``, ``stages/`` (a JSON file for each stage, as soon as it is done) and
     ``controllers/`` (the training runs). A stage that was interrupted begins anew, a training from its last checkpoint.
 
     Args:

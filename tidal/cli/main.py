@@ -28,6 +28,7 @@ COMMANDS = {
     "score": "Loss, perplexity and bits per byte of a text",
     "pretrain": "Train a language model",
     "carl": "Coherence rewards: scores, gates, training, an agent that abstains",
+    "runs": "List, show and clean up run folders",
     "rlm": "Train language models on random grammars, where the best possible one is known",
     "statistics": "Measure the reference statistics that the environment needs of a model",
 }
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_help()
         return 0 if arguments else EXIT_MISUSED
     if arguments[0] == "--version":
-        from tidal.jobs.provenance import version_of
+        from lm.runs.provenance import version_of
 
         print(f"tidal-gym {version_of('tidal-gym')}")
         return 0

@@ -24,11 +24,11 @@ from agents.training.config import TrainConfig
 from agents.training.learning_curve import TrainingProgress, read_learning_curve
 from agents.training.run import CURVE_FILE, train
 from lm.models.bundle import load_bundle
+from lm.runs.provenance import Provenance, provenance
 from lm.runs.run_folder import claimed
 from lm.runs.whole_file import write_json
 from tidal.cli.progress.training import training_note
 from tidal.demo.config import DemoConfig
-from tidal.jobs.provenance import Provenance, provenance
 
 RESULTS_FILE = "results.json"
 TRAINING_FOLDER = "training"
@@ -122,7 +122,7 @@ def run_demo(config: DemoConfig, output: str | Path, show: ShowPhase, *, overwri
     Raises:
         OutputExistsError: the folder is not empty, and `overwrite` is False.
     """
-    with claimed(output, config, resume=None, overwrite=overwrite) as folder:
+    with claimed(output, "demo", config, resume=None, overwrite=overwrite) as folder:
         return _run_in(folder, config, show)
 
 

@@ -55,9 +55,9 @@ def names_in(folder: Path) -> set[str]:
 def test_run_leaves_everything_in_its_folder(config: TrainConfig, output: Path, capsys) -> None:
     points: list[TrainingProgress] = []
     controller = train(config, output, progress=points.append)
-    assert names_in(output) == {"config.json", "learning_curve.jsonl", "tensorboard", "checkpoints", "controller"}
+    assert names_in(output) == {"run.json", "learning_curve.jsonl", "tensorboard", "checkpoints", "controller"}
     assert names_in(output / "checkpoints") == {"0000000128"}
-    assert json.loads((output / "config.json").read_text())["ppo"]["num_envs"] == 4
+    assert json.loads((output / "run.json").read_text())["config"]["ppo"]["num_envs"] == 4
     assert capsys.readouterr().out == ""
 
     assert [point.step for point in points] == [32, 64, 96, 128]

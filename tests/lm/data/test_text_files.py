@@ -33,9 +33,9 @@ def write(tmp_path, monkeypatch):
     [
         ("a.txt", b"\xef\xbb\xbfOne.\n<|endoftext|>\nTwo\xe2\x80\xa8words"),
         ("a.TXT", b"One.\r\n<|endoftext|>\r\nTwo\xe2\x80\xa8words\r\n<|endoftext|>\r\n"),
-        ("a.txt.gz", gzip.compress(b"One.\n<|endoftext|>\nTwo\xe2\x80\xa8words\n")),
+        ("a.txt.gz", gzip.compress(b"One.\n<|endoftext|>\nTwo\xe2\x80\xa8words\n", mtime=0)),
         ("a.jsonl", b"\xef\xbb\xbf" + ROWS.replace(b'{"text": null}\r\n', b"")),
-        ("a.JSONL.gz", gzip.compress(ROWS.replace(b'{"text": null}\r\n', b""))),
+        ("a.JSONL.gz", gzip.compress(ROWS.replace(b'{"text": null}\r\n', b""), mtime=0)),
         ("a.json", b' [{"text": "One."}, {"text": "Two\\u2028words"}]'),
     ],
 )
@@ -65,7 +65,7 @@ def test_rows_with_null_are_skipped_and_counted(write):
         ("a.json", b'[{"text": 5}]', "Received 5 in row 1 of a.json"),
         ("a.parquet", b"no table", "must be a whole Parquet file. Received a.parquet"),
         ("a.txt.gz", b"not packed", "must be a readable file"),
-        ("a.jsonl.gz", gzip.compress(ROWS)[:-12], "must be a readable file"),
+        ("a.jsonl.gz", gzip.compress(ROWS, mtime=0)[:-12], "must be a readable file"),
         ("a.txt", b"One.\ncaf\xe9", "must be UTF-8 text. Received the byte 0xe9 in line 2 of a.txt"),
         ("a.txt", "One.".encode("utf-16"), "It seems to be UTF-16"),
         ("a.txt", b"One.\nT\0wo", "Received a NUL byte in line 2 of a.txt"),

@@ -26,7 +26,7 @@ class Config:
 
 folder, do = sys.argv[1:]
 try:
-    with claimed(folder, Config(), resume=False if do == "start" else True, overwrite=False):
+    with claimed(folder, "test", Config(), resume=False if do == "start" else True, overwrite=False):
         if do != "fork" or os.fork() == 0:
             print("mine", flush=True)
         sys.stdin.read()
@@ -53,7 +53,7 @@ def other_process(folder, do="resume"):
 
 @pytest.fixture
 def folder(tmp_path):
-    with run_folder.claimed(tmp_path / "run", Config(), resume=False, overwrite=False) as folder:
+    with run_folder.claimed(tmp_path / "run", "test", Config(), resume=False, overwrite=False) as folder:
         pass
     return folder
 
@@ -65,11 +65,11 @@ def test_a_run_in_use_is_left_alone_and_its_holder_named(folder, choice):
     assert holder.stdout.readline() == "mine\n"
     expected = rf"in use by process {holder.pid} \(`-c {folder} resume`\) since \d{{4}}-.*Wait until it ends, or choose"
     with pytest.raises(RunInUseError, match=expected):
-        run_folder.claim(folder, Config(), **choice)
+        run_folder.claim(folder, "test", Config(), **choice)
     assert (folder / "result").read_text() == "precious"
     holder.communicate(timeout=20)
     assert not (folder / "run.lock").exists()
-    with run_folder.claimed(folder, Config(), **choice):
+    with run_folder.claimed(folder, "test", Config(), **choice):
         assert (folder / "result").exists() == choice["resume"]
 
 
@@ -81,7 +81,8 @@ def test_the_lock_of_a_killed_process_is_taken_over(folder, do):
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait(timeout=20)
         assert (folder / "run.lock").exists()
-        with run_folder.claimed(folder, Config(), resume=True, overwrite=False):  # though a forked child lives on
+        with run_folder.claimed(folder, "test", Config(), resume=True, overwrite=False):
+            # A forked child lives on, and does not hold the lock.
             assert json.loads((folder / "run.lock").read_text())["pid"] == os.getpid()
     finally:
         os.killpg(holder.pid, signal.SIGKILL) if do == "fork" else None
@@ -96,7 +97,7 @@ def test_of_processes_that_start_at_once_one_gets_the_folder(tmp_path):
         starter.communicate(timeout=20)
     assert lines.count("mine\n") == 1
     assert sum("is in use" in line for line in lines) == 5
-    assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["config.json"]
+    assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["run.json"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["new"]
 
 
@@ -105,11 +106,11 @@ def test_threads_of_a_process_exclude_each_other(folder):
 
     def claim():
         try:
-            run_folder.claim(folder, Config(), resume=True, overwrite=False)
+            run_folder.claim(folder, "test", Config(), resume=True, overwrite=False)
         except RunInUseError as error:
             found.append(str(error))
 
-    with run_folder.claimed(folder, Config(), resume=True, overwrite=False):
+    with run_folder.claimed(folder, "test", Config(), resume=True, overwrite=False):
         thread = threading.Thread(target=claim)
         thread.start()
         thread.join()
@@ -117,7 +118,7 @@ def test_threads_of_a_process_exclude_each_other(folder):
 
 
 def test_a_child_does_not_release_what_its_parent_holds(folder):
-    with run_folder.claimed(folder, Config(), resume=True, overwrite=False):
+    with run_folder.claimed(folder, "test", Config(), resume=True, overwrite=False):
         if (child := os.fork()) == 0:
             try:
                 run_folder.run_lock.release(folder)

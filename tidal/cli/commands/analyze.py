@@ -44,9 +44,9 @@ def run(arguments: Sequence[str]) -> int:
     with progress("Importing the libraries"):
         from agents.analysis.analysis import analyze
         from agents.analysis.recorder import Recorder
+        from lm.runs.provenance import provenance
         from lm.runs.run_folder import claimed
         from lm.runs.whole_file import write_json
-        from tidal.jobs.provenance import provenance
         from tidal.reports.analysis_page import DATA_FILE, AnalysisRun, write_page
 
     agent = agent_names.agent_named(options.agent)
@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
     Recorder(agent, rows=0)
     env.make(1).close()
     analysis_run = AnalysisRun(options.agent, env, config)
-    with claimed(options.output, analysis_run, resume=None, overwrite=options.overwrite) as folder:
+    with claimed(options.output, "analyze", analysis_run, resume=None, overwrite=options.overwrite) as folder:
         with progress(f"Watching {agent.name}") as update:
             analysis = analyze(agent, env, config, progress=update)
         made_with = provenance()

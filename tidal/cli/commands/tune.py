@@ -69,7 +69,12 @@ def run(arguments: Sequence[str]) -> int:
     adjustable = frozenset({"decoders"})
     env.make(config.num_envs).close()  # an argument that breaks its rule leaves no folder behind
     with claimed(
-        options.output, config, resume=options.resume, overwrite=options.overwrite, adjustable=adjustable
+        options.output,
+        "tune",
+        config,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        adjustable=adjustable,
     ) as folder:
         for family in families:
             path = folder / f"{family.name}.json"
