@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import numpy as np
 import pytest
 
 from agents.episodes.env_config import EnvConfig
+from agents.evaluation.intervals import Interval
+from agents.evaluation.text_measures import MEASURES, Measure, TextMeasures
 from agents.training.config import PPOConfig, TrainConfig, WarmStartConfig
 from agents.training.run import train
 from lm.errors import InvalidValueError
 from tidal.benchmark.config import BenchmarkConfig
 from tidal.benchmark.report import render_report
+from tidal.benchmark.results import collect_results
 from tidal.jobs.stage_results import StageResults
 
 ROOT = Path(__file__).parents[2]
@@ -215,3 +219,20 @@ def test_baselines_get_the_steps_of_a_warm_start_that_ends_with_a_whole_rollout(
     learned = train(training, tmp_path / "run").metrics["step"]
     assert learned == 240
     assert BenchmarkConfig(training=training).baseline_steps >= learned
+
+
+def test_texts_are_compared_by_the_measures_that_stages_kept(tmp_path: Path) -> None:
+    """From values beside a human 0.5, the same without each group of texts: distances are exact, intervals points."""
+    stages = StageResults(tmp_path / "stages")
+    for name, value in {"best static": 0.7, "controller 0": 0.6, "controller 1": 0.6}.items():
+        interval = Interval(value, value, value)
+        distance = Interval(value - 0.5, value - 0.5, value - 0.5)
+        measure = Measure(interval, 0.5, distance, left_out=(value - 0.5,) * 32)
+        measures = TextMeasures(64, **dict.fromkeys(MEASURES, measure))
+        stages.write(f"measure {name}", {"measures": asdict(measures), "seconds": 1.0})
+    config = BenchmarkConfig(seeds=2, decoders=())
+    texts = collect_results(config, tmp_path)["text"]
+    assert [text["measure"] for text in texts] == list(MEASURES)
+    for text in texts:
+        assert (text["human"], text["learned"], text["baseline"]) == pytest.approx((0.5, 0.6, 0.7))
+        assert text["difference"]["mean"] == pytest.approx(-0.1) and text["is_nearer"]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from agents.baselines.baselines import Fixed, Neutral, Random
+from agents.baselines.decoders import decoder
 from agents.episodes.env_config import EnvConfig
 from agents.episodes.episodes import episode_seed, run_episodes
 from agents.evaluation.evaluation import Evaluation, evaluate, paired_difference
@@ -116,3 +117,10 @@ def test_no_episodes_is_an_error(tiny_env: EnvConfig) -> None:
         evaluated(Neutral(), tiny_env, episodes=0)
     with pytest.raises(InvalidValueError, match=r"^`episodes` must be at least 64 for measures of text\. Received 10"):
         evaluated(Neutral(), tiny_env, measures=TextMeasuresConfig())
+
+
+def test_json_of_a_decoder_has_no_temperature(tiny_env: EnvConfig) -> None:
+    """It is null: NaN would be no JSON."""
+    text = evaluated(decoder("min-p"), tiny_env).to_json()
+    assert "NaN" not in text
+    assert json.loads(text)["samples"][0]["tokens"][0]["temperature"] is None
