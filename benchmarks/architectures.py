@@ -18,7 +18,8 @@ from results_file import write_result
 from lm.data.documents import cached_token_stream
 from lm.evaluation.scoring import score_tokens, summarize
 from lm.models.bundle import load_model
-from lm.pretraining.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
+from lm.models.config import ModelConfig
+from lm.pretraining.config import DataConfig, PretrainConfig, TrainingConfig
 from lm.pretraining.run import pretrain
 from lm.tokenizers.tokenization import load_tokenizer
 

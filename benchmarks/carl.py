@@ -33,7 +33,8 @@ from lm.carl.training import train
 from lm.carl.training_config import CarlDataConfig, CarlTrainConfig, PolicyConfig
 from lm.data.documents import read_documents
 from lm.evaluation.scoring import score_tokens
-from lm.models.bundle import load_bundle, load_model, resolve
+from lm.model_names import resolve
+from lm.models.bundle import load_bundle, load_model
 from tidal_gym.envs.prompts import read_openings
 
 # Speed

@@ -22,7 +22,8 @@ from agents.episodes.sb3_adapter import VectorEnvToSB3
 from agents.policy.beta_policy import BetaPolicy
 from agents.training.config import TrainConfig
 from agents.training.run import train
-from lm.models.bundle import load_bundle, resolve, save_bundle
+from lm.model_names import resolve
+from lm.models.bundle import load_bundle, save_bundle
 from lm.models.gated_transformer import GatedTransformer
 from lm.models.gated_transformer_config import GatedTransformerConfig
 from lm.models.reference_statistics import ReferenceStatistics

@@ -24,7 +24,7 @@ from results_file import write_result
 from torch import Tensor, nn
 
 from agents import EnvConfig
-from tidal_gym.dynamics.actions import GATE_NAMES
+from lm.models.gate_names import GATE_NAMES
 
 LEVELS = {
     "creativity": (0.0, 0.12, 0.24, 0.36, 0.6, 1.0),

@@ -10,7 +10,8 @@ from typing import Any
 from side_by_side import Contender
 from transformers import TrainerCallback
 
-from lm.pretraining.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
+from lm.models.config import ModelConfig
+from lm.pretraining.config import DataConfig, PretrainConfig, TrainingConfig
 from lm.pretraining.run import pretrain
 
 OPENINGS = Path(__file__).parent.parent / "tidal_gym" / "envs" / "openings" / "train.txt"

@@ -33,6 +33,7 @@ from agents.evaluation.evaluation import Evaluation
 from agents.evaluation.intervals import bootstrap_mean
 from lm.rlm.config import RLMConfig
 from lm.rlm.grammar import RandomGrammar
+from lm.rlm.statistics import sentence_entropy
 from lm.rlm.training import train_on_grammar
 from tidal.cli.commands.rlm import train_parser
 from tidal.cli.commands.train import make_parser as controller_parser
@@ -48,7 +49,8 @@ def floors(arguments: argparse.Namespace) -> dict[str, Any]:
     rows = []
     for (v, depth, beta), known in KNOWN_FLOORS.items():
         values = [
-            RandomGrammar(v, depth, beta, seed).entropy(samples=2048).last.value for seed in range(arguments.floors_of)
+            sentence_entropy(RandomGrammar(v, depth, beta, seed), samples=2048).last.value
+            for seed in range(arguments.floors_of)
         ]
         spread = statistics.stdev(values)
         rows.append({"v": v, "depth": depth, "beta": beta, "known": known, "mean": statistics.fmean(values),
@@ -141,7 +143,7 @@ def models(arguments: argparse.Namespace) -> dict[str, Any]:
                      "floors": dataclasses.asdict(limits), "parameters": outcome.num_parameters,
                      "seconds_of_this_call": round(time.perf_counter() - start)})  # fmt: skip
         if arguments.part == "deep":
-            floor = run.grammar.make().entropy(samples=2048).last.value
+            floor = sentence_entropy(run.grammar.make(), samples=2048).last.value
             rows[-1]["share_of_room_at_last_place"] = last / (limits.uniform - floor)
         print({name: value for name, value in rows[-1].items() if name != "floors"}, flush=True)
     excesses = [row["excess"] for row in rows]

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from agents import Controller, EnvConfig
 from agents.episodes.stories import Story, tell_story
-from tidal_gym.dynamics.actions import GATE_NAMES
+from lm.models.gate_names import GATE_NAMES
 
 Color = tuple[int, int, int]
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from lm.errors import CheckpointError, InvalidValueError
+from lm.model_names import bundled_models
 from lm.paths import user_path
 
 MAX_BYTES = 16 * 2**20
@@ -40,13 +41,9 @@ class InFiles:
     """Whether the rule is kept; it may raise InvalidValueError instead of returning False."""
 
 
-def _is_bundled(name: str) -> bool:
-    from lm.models.bundle import bundled_models  # torch and transformers take seconds
-
-    return name in bundled_models()
-
-
-BundledInFiles = Annotated[str, InFiles("must be a bundled model where a file names it", _is_bundled)]
+BundledInFiles = Annotated[
+    str, InFiles("must be a bundled model where a file names it", lambda value: value in bundled_models())
+]
 """A language model: in files a bundled one, as other models come from the command line or Python."""
 
 NotInFiles = Annotated[str, InFiles("may not be chosen by a file", lambda value: False)]

@@ -13,8 +13,8 @@ from jsonargparse import ArgumentParser
 
 from agents.training.config import PPOConfig, TrainConfig
 from lm.carl.training_config import CarlTrainConfig
+from lm.models.new_model import build_model
 from lm.pretraining.config import PretrainConfig, TrainingConfig
-from lm.pretraining.run import build_model
 from lm.rlm.config import ExamplesConfig, GrammarConfig, OptimizationConfig, RLMConfig
 from tidal.benchmark.config import BenchmarkConfig
 from tidal.cli.parsing import config_of

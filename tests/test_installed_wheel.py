@@ -38,7 +38,7 @@ assert Controller.load("run/controller").act(observations).shape == (3, 3)
 import agents, lm, lm.models.bundle, tidal
 for package in (agents, lm, lm.models.bundle, tidal):
     assert installed in Path(package.__file__).parents, package.__file__
-assert installed in Path(lm.models.bundle.resolve("tidal-tiny")).parents
+assert installed in Path(lm.model_names.resolve("tidal-tiny")).parents
 print("used")
 """
 

@@ -13,7 +13,7 @@ from agents.episodes.env_config import EnvConfig
 from agents.episodes.episodes import Episodes, run_series
 from agents.evaluation.evaluation import summarize
 from agents.evaluation.intervals import Interval, bootstrap_mean
-from tidal_gym.dynamics.actions import GATE_NAMES, NEUTRAL_ACTION
+from lm.models.gate_names import GATE_NAMES, NEUTRAL_GATES
 
 CORNERS = tuple(itertools.product((0.0, 1.0), repeat=len(GATE_NAMES)))
 FACE_CENTRES = tuple(
@@ -21,7 +21,7 @@ FACE_CENTRES = tuple(
     for gate in range(len(GATE_NAMES))
     for end in (0.0, 1.0)
 )
-EXTREME_SETTINGS: tuple[tuple[float, ...], ...] = (NEUTRAL_ACTION, *CORNERS, *FACE_CENTRES)
+EXTREME_SETTINGS: tuple[tuple[float, ...], ...] = (NEUTRAL_GATES, *CORNERS, *FACE_CENTRES)
 """15 settings: the neutral one to compare with; the 8 corners of the gate cube, all gates at an end at once; the 6
 centres of its faces, one gate at an end and the others in the middle. So the effect of a gate can be read off with the
 others closed, half open and open: corners and face centres are the outer points of a three-factor design."""

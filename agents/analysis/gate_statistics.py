@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from agents.episodes.episodes import Episodes
 from agents.evaluation.intervals import RESAMPLES, Interval, bootstrap_mean
-from tidal_gym.dynamics.actions import GATE_NAMES
+from lm.models.gate_names import GATE_NAMES
 
 QUARTERS = 4
 

@@ -10,7 +10,7 @@ from scipy.stats import ttest_ind_from_stats
 
 from agents.episodes.episodes import Episodes
 from lm.errors import InvalidValueError
-from tidal_gym.dynamics.actions import GATE_NAMES
+from lm.models.gate_names import GATE_NAMES
 
 LEVEL = 0.01
 """Significance that an episode's changes are held to, all its places and gates together."""

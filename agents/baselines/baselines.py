@@ -15,7 +15,8 @@ from agents.episodes.agent import Agent
 from agents.episodes.env_config import EnvConfig
 from agents.episodes.episodes import episode_seed, run_episodes
 from lm.checks import COUNT, SEED, Bounds, require_integer, require_number, require_text
-from tidal_gym.dynamics.actions import GATE_NAMES, NEUTRAL_ACTION, require_gates
+from lm.models.gate_names import GATE_NAMES, NEUTRAL_GATES
+from tidal_gym.dynamics.actions import require_gates
 
 
 class Fixed(Agent):
@@ -43,7 +44,7 @@ class Neutral(Fixed):
     """Plain sampling from the language model."""
 
     def __init__(self) -> None:
-        super().__init__(NEUTRAL_ACTION, "neutral")
+        super().__init__(NEUTRAL_GATES, "neutral")
 
 
 class Random(Agent):
@@ -173,4 +174,4 @@ def _settings(num_settings: int, seed: int) -> NDArray[np.float64]:
     """Settings (num_settings, 3), the neutral one first."""
     exponent = int(np.ceil(np.log2(max(num_settings, 2))))
     points = qmc.Sobol(len(GATE_NAMES), seed=seed).random_base2(exponent)[: num_settings - 1]
-    return np.vstack((NEUTRAL_ACTION, np.clip(1.1 * points - 0.05, 0.0, 1.0)))
+    return np.vstack((NEUTRAL_GATES, np.clip(1.1 * points - 0.05, 0.0, 1.0)))

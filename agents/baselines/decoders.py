@@ -30,7 +30,7 @@ from lm.decoding.logits_processors import (
     TopNSigmaLogitsProcessor,
 )
 from lm.errors import InvalidValueError
-from tidal_gym.dynamics.actions import NEUTRAL_ACTION
+from lm.models.gate_names import NEUTRAL_GATES
 
 if TYPE_CHECKING:
     from tidal_gym.envs.vector_env import TidalGatingVectorEnv
@@ -105,7 +105,7 @@ class Decoder(Agent):
 
     def step(self, vector_env: TidalGatingVectorEnv, observations: NDArray[np.float32]) -> TokenStep:
         """Have every row draw a token from the processed logits; the gates (N, 3) are neutral."""
-        gates = np.tile(np.array(NEUTRAL_ACTION, np.float32), (len(observations), 1))
+        gates = np.tile(np.array(NEUTRAL_GATES, np.float32), (len(observations), 1))
         return TokenStep(gates, *vector_env.step_with(self._processors))
 
     def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from agents.episodes.agent import Agent
 from lm.errors import InvalidValueError
-from tidal_gym.dynamics.actions import GATE_NAMES
+from lm.models.gate_names import GATE_NAMES
 
 
 class FrozenGate(Agent):

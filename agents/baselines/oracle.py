@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agents.episodes.agent import Agent
 from lm.errors import InvalidValueError
-from tidal_gym.dynamics.actions import GATE_NAMES
+from lm.models.gate_names import GATE_NAMES
 
 if TYPE_CHECKING:
     from tidal_gym.envs.vector_env import TidalGatingVectorEnv

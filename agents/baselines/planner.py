@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from agents.baselines.oracle import OneStepOracle
 from agents.episodes.agent import Agent
-from agents.training.expected_reward import expected_reward_of
+from agents.episodes.expected_reward import expected_reward_of
 from lm.checks import COUNT, require_integer
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.episodes.episodes import Episodes
-from tidal_gym.dynamics.actions import GATE_NAMES
+from lm.models.gate_names import GATE_NAMES
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 HISTOGRAM_BINS = 20

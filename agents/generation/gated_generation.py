@@ -26,9 +26,10 @@ from agents.generation.options import (
 )
 from lm.checks import COUNT, SEED, above, require_integer, require_number
 from lm.errors import InvalidValueError
+from lm.models.gate_names import NEUTRAL_GATES
 from lm.models.text_config import context_length_of, text_config
 from lm.settings import settings_from
-from tidal_gym.dynamics.actions import NEUTRAL_ACTION, require_gates
+from tidal_gym.dynamics.actions import require_gates
 from tidal_gym.dynamics.modulation import ModulationConfig, draw
 from tidal_gym.envs.generation import Generation
 from tidal_gym.envs.token_pieces import GrowingText
@@ -176,7 +177,7 @@ class GatedGeneration:
         generation = self._begin(model, input_ids, mask, limit)
         is_done = torch.zeros(num_rows, dtype=torch.bool, device=input_ids.device)
         for step in range(limit):
-            chosen = require_gates(self.agent.act(generation.observe().cpu().numpy()), (num_rows, len(NEUTRAL_ACTION)))
+            chosen = require_gates(self.agent.act(generation.observe().cpu().numpy()), (num_rows, len(NEUTRAL_GATES)))
             gates = torch.as_tensor(chosen, dtype=generation.dtype, device=generation.device)
             q, _ = generation.propose(gates, partial(processors, input_ids))
             tokens = draw(q, uniforms[:, step].to(gates))

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.training.constrained_ppo.ppo_lagrangian import PPOLagrangian
+from lm.models.gate_names import GATE_NAMES
 from lm.passed_files import read_lines
 from lm.runs.whole_file import append_json_line, write_json_lines
-from tidal_gym.dynamics.actions import GATE_NAMES
 
 
 @dataclass(frozen=True)

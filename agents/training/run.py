@@ -16,6 +16,7 @@ from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from agents.episodes.env_config import EnvConfig
+from agents.episodes.expected_reward import ExpectedReward
 from agents.episodes.sb3_adapter import VectorEnvToSB3
 from agents.policy.controller import POLICIES, Controller, ControllerConfig, make_policy
 from agents.policy.observation_statistics import ObservationNormalizer, RunningStatistics
@@ -31,7 +32,6 @@ from agents.training.checkpoints import (
 )
 from agents.training.config import PPOConfig, TrainConfig
 from agents.training.constrained_ppo.ppo_lagrangian import PPOLagrangian
-from agents.training.expected_reward import ExpectedReward
 from agents.training.learning_curve import LearningCurve, TrainingProgress, cut_learning_curve, read_learning_curve
 from agents.training.warm_start.warm_start import WarmStart
 from lm.default_dtype import float32_by_default

@@ -14,7 +14,8 @@ from lm.carl.phases import PhaseAdaptiveWeights
 from lm.carl.prompt_groups import Prompt, flat_groups, group_numbers
 from lm.carl.reward import carl_reward
 from lm.errors import InvalidValueError
-from lm.models.bundle import DTYPES, load_model, resolve
+from lm.model_names import resolve
+from lm.models.bundle import DTYPES, load_model
 from lm.models.model_cache import ModelCache, content_key
 from lm.models.text_config import text_config, vocab_size_of
 from lm.tokenizers.tokenization import load_tokenizer

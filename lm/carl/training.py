@@ -28,7 +28,8 @@ from lm.carl.training_data import prompts_of, read_training_data
 from lm.default_dtype import float32_by_default
 from lm.errors import InvalidValueError
 from lm.extras import require_extra
-from lm.models.bundle import load_model, resolve
+from lm.model_names import resolve
+from lm.models.bundle import load_model
 from lm.pretraining.trainer_checkpoints import last_whole_checkpoint, train_to_the_end
 from lm.runs import run_folder
 from lm.runs.checksums import write_checksums

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lm.checks import COUNT, SHARE, check_fields
 from lm.errors import InvalidValueError
-from lm.models.gated_transformer import NEUTRAL_GATES
+from lm.models.gate_names import NEUTRAL_GATES
 
 
 @dataclass(frozen=True)

@@ -16,19 +16,17 @@ from transformers.utils import logging
 import lm.models.gated_transformer  # noqa: F401 - registers the model type with the Auto classes
 from lm.device import has_fast_bfloat16, require_device
 from lm.errors import InvalidValueError, ModelFolderError, TidalGymError, first_line
+from lm.model_names import bundled_models, resolve
 from lm.models import reference_statistics
 from lm.models.model_cache import LOADING, ModelCache, content_key
 from lm.models.model_weights import require_same_weights, require_weights_for
 from lm.models.reference_statistics import ReferenceStatistics
+from lm.models.self_test import require_causal
 from lm.models.text_config import context_length_of, text_config, vocab_size_of
 from lm.paths import user_path
 from lm.runs.checksums import write_checksums
 from lm.runs.whole_folder import write_whole_folder
-from lm.streams.self_test import require_causal
 from lm.tokenizers.tokenization import load_tokenizer
-
-BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled"
-"""Models that ship with the package, a folder each."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -66,16 +64,6 @@ class Bundle:
 
 _bundles: ModelCache[Bundle] = ModelCache()
 _models: ModelCache[tuple[PreTrainedModel, PreTrainedTokenizerBase]] = ModelCache()
-
-
-def bundled_models() -> list[str]:
-    """Names of the models that ship with the package."""
-    return sorted(path.name for path in BUNDLED_FOLDER.iterdir() if path.is_dir()) if BUNDLED_FOLDER.is_dir() else []
-
-
-def resolve(model: str) -> str:
-    """Folder of a bundled model, or the name itself: a folder or a hub id."""
-    return str(BUNDLED_FOLDER / model) if model in bundled_models() else os.path.expanduser(model)
 
 
 def load_bundle(

@@ -24,11 +24,9 @@ from transformers.utils.generic import can_return_tuple
 
 # Relative imports: transformers copies the files that they name beside the weights, for other programs to load.
 from .attention import apply_rotary, eager_attention, focus_position_bias, rotary_cos_sin
+from .gate_names import NEUTRAL_GATES
 from .gated_transformer_config import GatedTransformerConfig
 from .invalid_value import InvalidValueError
-
-NEUTRAL_GATES = (0.5, 0.0, 0.0)
-"""Creativity, focus, stability that ask for nothing: the model computes exactly what it computes without gates."""
 
 
 class BranchOutput(nn.Linear):

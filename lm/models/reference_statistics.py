@@ -10,12 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from lm.data.documents import TokenStream
 from lm.errors import CheckpointError, ModelFolderError
-from lm.evaluation.scoring import score_tokens, summarize
-from lm.models.text_config import vocab_size_of
 from lm.runs.tensor_files import Form, read_tensors, write_tensors
 
 FILE_NAME = "reference_statistics.safetensors"
@@ -54,16 +50,6 @@ class ReferenceStatistics:
         keys, counts = np.unique(ids[:-1] * vocab_size + ids[1:], return_counts=True)
         unigrams = np.bincount(ids, minlength=vocab_size)
         return cls(human_entropy, *(torch.from_numpy(array.astype(np.int64)) for array in (unigrams, keys, counts)))
-
-    @classmethod
-    def measure(
-        cls, model: PreTrainedModel, train: TokenStream, held_out: TokenStream, context_length: int
-    ) -> ReferenceStatistics:
-        """Count the tokens of `train`, and measure the model's mean entropy on `held_out`."""
-        documents = [held_out.document(index) for index in range(held_out.num_documents)]
-        scores = score_tokens(model, documents, context_length=context_length)
-        entropy = summarize(scores, int(held_out.document_bytes.sum())).entropy
-        return cls.from_tokens(train.tokens, vocab_size_of(model), human_entropy=entropy)
 
     @property
     def vocab_size(self) -> int:

@@ -13,9 +13,6 @@ from typing import Any
 import torch
 from transformers import (
     EarlyStoppingCallback,
-    GPT2Config,
-    GPT2LMHeadModel,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
@@ -32,12 +29,13 @@ from lm.data.text_files import format_of
 from lm.default_dtype import float32_by_default
 from lm.device import has_fast_bfloat16
 from lm.errors import InvalidValueError
-from lm.evaluation.scoring import TextScore, score_tokens, summarize
-from lm.models.bundle import resolve, save_bundle
-from lm.models.gated_transformer import GatedTransformer
-from lm.models.gated_transformer_config import GatedTransformerConfig
+from lm.evaluation.reference_statistics import score_stream
+from lm.evaluation.scoring import TextScore
+from lm.model_names import resolve
+from lm.models.bundle import save_bundle
+from lm.models.new_model import build_model
 from lm.models.reference_statistics import ReferenceStatistics
-from lm.pretraining.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
+from lm.pretraining.config import DataConfig, PretrainConfig, TrainingConfig
 from lm.pretraining.muon import MuonWithAdamW
 from lm.pretraining.trainer_checkpoints import last_whole_checkpoint, naming_a_full_disk, take_up, train_to_the_end
 from lm.runs import run_folder
@@ -154,46 +152,6 @@ def _pretrain_in(
 
 
 @float32_by_default()
-def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """A new model of the configured family for a tokenizer's vocabulary."""
-    special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    if config.family == "gpt2":
-        return GPT2LMHeadModel(
-            GPT2Config(
-                vocab_size=len(tokenizer),
-                n_positions=config.context_length,
-                n_embd=config.hidden_size,
-                n_layer=config.num_hidden_layers,
-                n_head=config.num_attention_heads,
-                n_inner=config.intermediate_size,
-                activation_function=config.hidden_act,
-                resid_pdrop=config.dropout,
-                embd_pdrop=config.dropout,
-                attn_pdrop=0.0,
-                tie_word_embeddings=config.tie_word_embeddings,
-                **special,
-            )
-        )
-    return GatedTransformer(
-        GatedTransformerConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=config.hidden_size,
-            num_hidden_layers=config.num_hidden_layers,
-            num_attention_heads=config.num_attention_heads,
-            intermediate_size=config.intermediate_size,
-            max_position_embeddings=config.context_length,
-            position_embedding_type=config.position_embedding_type,
-            hidden_act=config.hidden_act,
-            gated=config.gated,
-            dropout=config.dropout,
-            head_bias=config.head_bias,
-            tie_word_embeddings=config.tie_word_embeddings,
-            pad_token_id=tokenizer.pad_token_id,
-            **special,
-        )
-    )
-
-
 def _require_sources(config: DataConfig) -> None:
     """Read all documents of every file, before a folder is touched."""
     is_split = config.validation is not None and config.validation.startswith("split:")
@@ -214,9 +172,7 @@ class _PretrainTrainer(Trainer):
 
     def score_validation(self) -> TextScore:
         """Score the validation documents without gates."""
-        documents = [self.eval_dataset.document(index) for index in range(self.eval_dataset.num_documents)]
-        scores = score_tokens(self.model, documents, context_length=self.context_length)
-        return summarize(scores, int(self.eval_dataset.document_bytes.sum()))
+        return score_stream(self.model, self.eval_dataset, self.context_length)
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Validation loss [nats per token], bits per byte and mean entropy [nats]."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lm.checks import COUNT, LEARNING_RATE, SEED, Bounds, above, at_least, check_fields, require
+from lm.models.config import ModelConfig
 from lm.passed_files import NotInFiles
-from lm.pretraining.config import ModelConfig
 from lm.rlm.grammar import RandomGrammar
 
 

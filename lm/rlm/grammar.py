@@ -17,7 +17,6 @@ from lm.checks import COUNT, SEED, above, at_least, require_integer, require_num
 from lm.errors import CheckpointError, InvalidValueError
 from lm.memory import require_memory
 from lm.rlm import inference
-from lm.rlm.statistics import SentenceEntropy, sentence_entropy
 from lm.runs.tensor_files import Form, read_tensors, write_tensors
 
 FILE_NAME = "grammar.safetensors"
@@ -245,10 +244,6 @@ class RandomGrammar:
     def masked_posterior(self, tokens: Tensor) -> Tensor:
         """P(x_t | all other tokens) at every position, (B, T, v), of sentences (B, T). Raises as the posterior does."""
         return inference.masked_leaf_posterior(self.rules, self._require_sentences(tokens))
-
-    def entropy(self, *, samples: int = 8192, generator: torch.Generator | None = None) -> SentenceEntropy:
-        """Entropy of the sentences [nats]; see :func:`lm.rlm.statistics.sentence_entropy`."""
-        return sentence_entropy(self, samples=samples, generator=generator)
 
     def _require_sentences(self, tokens: Tensor) -> Tensor:
         if tokens.dim() != 2 or tokens.shape[1] != self.sentence_length:

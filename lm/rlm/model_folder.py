@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from lm.errors import ModelFolderError
-from lm.models.bundle import resolve
+from lm.model_names import resolve
 from lm.rlm.grammar import FILE_NAME, RandomGrammar
 
 

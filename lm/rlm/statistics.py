@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from lm.errors import InvalidValueError
-
-if TYPE_CHECKING:
-    from lm.rlm.grammar import RandomGrammar
+from lm.rlm.grammar import RandomGrammar
 
 ENUMERABLE_SENTENCES = 1 << 18
 """Most sentences v^T that entropies are summed over; above, they are sampled."""

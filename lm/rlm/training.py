@@ -26,9 +26,9 @@ from transformers import (
 
 from lm.default_dtype import float32_by_default
 from lm.models.bundle import save_bundle, without_progress_bars
+from lm.models.new_model import build_model
 from lm.models.reference_statistics import ReferenceStatistics
 from lm.pretraining.muon import MuonWithAdamW
-from lm.pretraining.run import build_model
 from lm.pretraining.trainer_checkpoints import last_whole_checkpoint, naming_a_full_disk, train_to_the_end
 from lm.rlm import grammar as grammar_file
 from lm.rlm.config import OptimizationConfig, RLMConfig

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lm.models.attention import rotary_cos_sin
-from lm.models.gated_transformer import NEUTRAL_GATES, Block, GatedTransformer
+from lm.models.gate_names import NEUTRAL_GATES
+from lm.models.gated_transformer import Block, GatedTransformer
 from lm.streams.prepared_linear import prepared_linear
 from lm.streams.protocol import PromptOutput, StreamOutput, attention_bias, stream_output
 

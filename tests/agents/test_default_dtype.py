@@ -22,7 +22,8 @@ from agents.training.config import ConstraintConfig, PPOConfig, TrainConfig, War
 from agents.training.run import train
 from lm.data.control_codes import ControlCodeConfig
 from lm.models.bundle import load_model
-from lm.pretraining.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
+from lm.models.config import ModelConfig
+from lm.pretraining.config import DataConfig, PretrainConfig, TrainingConfig
 from lm.pretraining.run import pretrain
 from lm.rlm.config import ExamplesConfig, GrammarConfig, OptimizationConfig, RLMConfig
 from lm.rlm.training import train_on_grammar

@@ -124,7 +124,7 @@ CONFIGURATIONS = (
     "lm.carl.training_config:PolicyConfig",
     "lm.data.control_codes:ControlCodeConfig",
     "lm.pretraining.config:DataConfig",
-    "lm.pretraining.config:ModelConfig",
+    "lm.models.config:ModelConfig",
     "lm.pretraining.config:PretrainConfig",
     "lm.pretraining.config:TrainingConfig",
     "lm.rlm.config:ExamplesConfig",

@@ -12,7 +12,7 @@ from agents.evaluation.text_measures import FEWEST_TEXTS, TextMeasuresConfig
 from agents.training.config import TrainConfig
 from lm.checks import COUNT, SEED, at_least, check_fields, require_integer
 from lm.errors import InvalidValueError
-from lm.models.bundle import resolve
+from lm.model_names import resolve
 from lm.passed_files import BundledInFiles, one_of
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lm.models.gate_names import GATE_NAMES
 from tidal.reports.figures import ACCENT, GATES, INK, LINE, MUTED, STYLE, VARIABLES, inline_svg
-from tidal_gym.dynamics.actions import GATE_NAMES
 
 COLOURS = {"learned": ACCENT, "baseline": INK, "reference": MUTED}
 LIGHT = {

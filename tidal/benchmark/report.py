@@ -8,11 +8,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from lm.models.gate_names import GATE_NAMES
 from lm.runs.whole_file import write_text
 from tidal.benchmark.figures import benchmark_figures, standing_alone
 from tidal.benchmark.table import interval_text
 from tidal.reports.pages import page_template
-from tidal_gym.dynamics.actions import GATE_NAMES
 
 REPORT_FILE, PLOTS_FOLDER = "report.html", "plots"
 

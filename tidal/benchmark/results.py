@@ -15,6 +15,7 @@ from agents.evaluation.evaluation import Evaluation
 from agents.evaluation.intervals import Interval
 from agents.evaluation.text_comparison import TextAdvantage, compare_texts
 from agents.evaluation.text_measures import MEASURES, TextMeasures
+from lm.models.gate_names import GATE_NAMES
 from lm.runs.provenance import provenance
 from tidal.benchmark.config import BenchmarkConfig
 from tidal.benchmark.stages import (
@@ -32,7 +33,6 @@ from tidal.benchmark.stages import (
     tuning_stage,
 )
 from tidal.jobs.stage_results import StageResults
-from tidal_gym.dynamics.actions import GATE_NAMES
 
 LEARNED = "controller"
 """What the learned controllers are called together."""

@@ -24,10 +24,10 @@ from agents.policy.controller import Controller
 from agents.training.config import TrainConfig
 from agents.training.learning_curve import read_learning_curve
 from agents.training.run import CONTROLLER_FOLDER, CURVE_FILE, train
+from lm.models.gate_names import GATE_NAMES
 from tidal.benchmark.config import BenchmarkConfig
 from tidal.jobs.stage_results import StageResults
 from tidal.jobs.stages import Stage
-from tidal_gym.dynamics.actions import GATE_NAMES
 
 STATIC, ORACLE = "best static", "one-step oracle"
 REFERENCES: dict[str, Callable[[], Agent]] = {"neutral": Neutral, "random": Random}

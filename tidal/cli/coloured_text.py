@@ -9,8 +9,8 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from lm.models.gate_names import GATE_NAMES
 from lm.terminal_text import shown_controls
-from tidal_gym.dynamics.actions import GATE_NAMES
 from tidal_gym.envs.rendering import GATE_COLORS, gate_color
 
 if TYPE_CHECKING:

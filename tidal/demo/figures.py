@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from agents.episodes.gate_summary import GateSummary
 from agents.evaluation.evaluation import Evaluation
 from agents.training.learning_curve import TrainingProgress
+from lm.models.gate_names import GATE_NAMES
 from tidal.reports.figures import ACCENT, GATES, INK, MUTED, STYLE, inline_svg
-from tidal_gym.dynamics.actions import GATE_NAMES
 
 
 def comparison_figure(evaluations: Sequence[Evaluation]) -> str:

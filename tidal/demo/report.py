@@ -8,11 +8,11 @@ from markupsafe import Markup
 
 from agents.episodes.drawn_tokens import DrawnToken
 from agents.episodes.stories import Story
+from lm.models.gate_names import GATE_NAMES
 from lm.runs.whole_file import write_text
 from tidal.demo.figures import comparison_figure, gate_paths_figure, learning_curve_figure
 from tidal.demo.run import STORY_EPISODE, DemoResult
 from tidal.reports.pages import page_template
-from tidal_gym.dynamics.actions import GATE_NAMES
 
 REPORT_FILE = "report.html"
 

@@ -13,8 +13,8 @@ from agents.analysis.extreme_settings import SweptSetting
 from agents.analysis.gate_statistics import Quarter
 from agents.episodes.gate_summary import HISTOGRAM_BINS, GateSummary
 from agents.evaluation.intervals import Interval
+from lm.models.gate_names import GATE_NAMES
 from tidal.reports.figures import ACCENT, GATES, INK, MUTED, STYLE, inline_svg
-from tidal_gym.dynamics.actions import GATE_NAMES
 
 
 def histogram_figure(gates: Mapping[str, GateSummary]) -> str:

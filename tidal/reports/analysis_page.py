@@ -11,11 +11,11 @@ from agents.analysis.analysis import Analysis
 from agents.analysis.config import AnalysisConfig
 from agents.episodes.drawn_tokens import DrawnToken
 from agents.episodes.env_config import EnvConfig
+from lm.models.gate_names import GATE_NAMES
 from lm.runs.provenance import Provenance
 from lm.runs.whole_file import write_text
 from tidal.reports.analysis_figures import histogram_figure, quarters_figure, sweep_figure
 from tidal.reports.pages import page_template
-from tidal_gym.dynamics.actions import GATE_NAMES
 
 DATA_FILE = "analysis.json"
 PAGE_FILE = "analysis.html"

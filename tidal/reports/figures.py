@@ -10,7 +10,7 @@ import re
 
 from matplotlib.figure import Figure
 
-from tidal_gym.dynamics.actions import GATE_NAMES
+from lm.models.gate_names import GATE_NAMES
 
 INK, MUTED, LINE, ACCENT = "#010203", "#010204", "#010205", "#010206"
 GATES = ("#010207", "#010208", "#010209")

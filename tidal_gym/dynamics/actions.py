@@ -6,11 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lm.errors import InvalidValueError
-
-GATE_NAMES = ("creativity", "focus", "stability")
-
-NEUTRAL_ACTION = (0.5, 0.0, 0.0)
-"""The action that does nothing: plain sampling from the model."""
+from lm.models.gate_names import GATE_NAMES
 
 
 def require_gates(actions: ArrayLike, shape: tuple[int, ...], parameter: str = "actions") -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lm.errors import InvalidValueError
-from tidal_gym.dynamics.actions import GATE_NAMES
+from lm.models.gate_names import GATE_NAMES
 from tidal_gym.dynamics.neutral_distribution import NeutralDistribution
 
 NUM_CHUNKS = 24

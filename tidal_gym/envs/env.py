@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from lm.checks import at_least, require_integer
 from lm.models.bundle import Bundle
-from tidal_gym.dynamics.actions import GATE_NAMES, require_gates
+from lm.models.gate_names import GATE_NAMES
+from tidal_gym.dynamics.actions import require_gates
 from tidal_gym.envs.episode_limit import DEFAULT_EPISODE_STEPS, limit_of_enclosing_make
 from tidal_gym.envs.infos import of_single_row
 from tidal_gym.envs.pickling import MadeAgain

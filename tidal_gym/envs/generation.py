@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
+from lm.models.gate_names import NEUTRAL_GATES
 from lm.models.text_config import text_config
 from lm.runs.saved_state import joined
-from tidal_gym.dynamics.actions import NEUTRAL_ACTION
 from tidal_gym.dynamics.history import RECENT_TOKENS, TokenHistory
 from tidal_gym.dynamics.modulation import (
     GateEffects,
@@ -84,7 +84,7 @@ class Generation:
         # What the last step left.
         self._steps, self._prefix_lengths = self.history.lengths.new_zeros(2, num_rows).unbind()
         self._surprisal, self._sampling_entropy = self._log_normalizer.new_zeros(2, num_rows).unbind()
-        self._neutral = self._log_normalizer.new_tensor(NEUTRAL_ACTION)
+        self._neutral = self._log_normalizer.new_tensor(NEUTRAL_GATES)
         self._gates = self._neutral.repeat(num_rows, 1)
         self._is_gated_stream_behind = False
 

@@ -15,8 +15,8 @@ from rich.panel import Panel
 from rich.text import Text
 from transformers import PreTrainedTokenizerBase
 
+from lm.models.gate_names import GATE_NAMES
 from lm.terminal_text import shown_controls
-from tidal_gym.dynamics.actions import GATE_NAMES
 from tidal_gym.envs.token_pieces import token_pieces
 
 GATE_COLORS = ((255, 140, 60), (90, 200, 120), (100, 150, 255))

@@ -24,10 +24,11 @@ from lm.checks import COUNT, at_least, require_integer, require_number
 from lm.errors import InvalidValueError
 from lm.memory import require_memory
 from lm.models.bundle import load_bundle
+from lm.models.gate_names import GATE_NAMES, NEUTRAL_GATES
 from lm.models.gated_transformer import GatedTransformer
 from lm.runs.saved_state import joined
 from lm.settings import settings_from
-from tidal_gym.dynamics.actions import GATE_NAMES, NEUTRAL_ACTION, require_gates
+from tidal_gym.dynamics.actions import require_gates
 from tidal_gym.dynamics.candidates import Candidates, Prospects
 from tidal_gym.dynamics.cuda_graph import Recorded
 from tidal_gym.dynamics.modulation import ModulationConfig
@@ -207,7 +208,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
     @property
     def neutral_action(self) -> NDArray[np.float32]:
         """(3,) the action that does nothing: plain sampling from the model."""
-        return np.array(NEUTRAL_ACTION, np.float32)
+        return np.array(NEUTRAL_GATES, np.float32)
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]

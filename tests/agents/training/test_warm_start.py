@@ -11,11 +11,11 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from agents.episodes.env_config import EnvConfig
+from agents.episodes.expected_reward import ExpectedReward
 from agents.episodes.sb3_adapter import VectorEnvToSB3
 from agents.policy.beta_policy import BetaPolicy
 from agents.policy.controller import Controller
 from agents.training.config import PPOConfig, TrainConfig, WarmStartConfig
-from agents.training.expected_reward import ExpectedReward
 from agents.training.learning_curve import LearningCurve, read_learning_curve
 from agents.training.run import LinearLearningRate, train
 from agents.training.warm_start.look_ahead import gae

@@ -7,7 +7,8 @@ import torch
 
 from lm.carl import agent_step, carl_reward
 from lm.errors import InvalidValueError
-from lm.models.bundle import Bundle, load_bundle, resolve
+from lm.model_names import resolve
+from lm.models.bundle import Bundle, load_bundle
 from lm.tokenizers.tokenization import load_tokenizer
 
 

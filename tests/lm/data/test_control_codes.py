@@ -6,7 +6,7 @@ import torch
 
 from lm.data.control_codes import ControlCodeConfig, ControlCodes, segment_statistics
 from lm.errors import InvalidValueError
-from lm.models.gated_transformer import NEUTRAL_GATES
+from lm.models.gate_names import NEUTRAL_GATES
 
 
 def test_segment_statistics_by_hand():

@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM
 from lm.errors import InvalidValueError, ModelFolderError
 from lm.models.attention import focus_position_bias
 from lm.models.bundle import load_model
-from lm.models.gated_transformer import NEUTRAL_GATES, DynamicGate, GatedTransformer
+from lm.models.gate_names import NEUTRAL_GATES
+from lm.models.gated_transformer import DynamicGate, GatedTransformer
 from lm.models.gated_transformer_config import GatedTransformerConfig
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import lm.models.bundle
-from lm.models.bundle import load_bundle, load_model_and_tokenizer, resolve
+from lm.model_names import resolve
+from lm.models.bundle import load_bundle, load_model_and_tokenizer
 from lm.models.model_cache import ModelCache
 
 ROOT = Path(__file__).parents[3]
@@ -103,7 +104,8 @@ def test_a_relative_name_means_the_folder_that_it_names_now(model_folder, tmp_pa
 MANY_MODELS = """
 import shutil, sys
 import psutil
-from lm.models.bundle import load_bundle, resolve
+from lm.model_names import resolve
+from lm.models.bundle import load_bundle
 
 folder, megabytes = sys.argv[1], []
 for number in range(int(sys.argv[2])):

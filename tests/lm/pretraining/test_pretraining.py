@@ -13,7 +13,8 @@ from transformers import TrainerCallback
 from lm.data.control_codes import ControlCodeConfig
 from lm.errors import CheckpointError, DivergedError, InvalidValueError, ModelFolderError, OutputExistsError
 from lm.models.bundle import load_bundle
-from lm.pretraining.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
+from lm.models.config import ModelConfig
+from lm.pretraining.config import DataConfig, PretrainConfig, TrainingConfig
 from lm.pretraining.muon import MuonWithAdamW
 from lm.pretraining.run import last_whole_checkpoint, pretrain
 from lm.tokenizers.tokenization import END_OF_TEXT

@@ -12,14 +12,15 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from lm.errors import CheckpointError, DivergedError, InvalidValueError, ModelFolderError, OutputExistsError
 from lm.models.bundle import load_bundle, load_model
-from lm.pretraining.config import ModelConfig
-from lm.pretraining.run import build_model
+from lm.models.config import ModelConfig
+from lm.models.new_model import build_model
 from lm.rlm.config import ExamplesConfig, GrammarConfig, OptimizationConfig, RLMConfig
 from lm.rlm.datasets import SentenceSet, SentenceStream
 from lm.rlm.dynamics import append_point, cut_dynamics, read_dynamics
 from lm.rlm.grammar import RandomGrammar
 from lm.rlm.measurement import Yardstick, divergence
 from lm.rlm.model_folder import load_grammar_of
+from lm.rlm.statistics import sentence_entropy
 from lm.rlm.sweep import SweepConfig, sweep
 from lm.rlm.symbols import symbol_tokenizer
 from lm.rlm.tasks import TASKS, make_task
@@ -78,7 +79,7 @@ def test_the_best_possible_model_has_no_excess():
     assert best.entropy == pytest.approx(floors.optimum, abs=1e-5)
     assert best.accuracy == pytest.approx(floors.best_accuracy, abs=0.02)
     assert floors.optimum < floors.bigram < floors.unigram < floors.uniform == pytest.approx(np.log(6))
-    exact = sum(place.value for place in grammar.entropy().by_position) / 4
+    exact = sum(place.value for place in sentence_entropy(grammar).by_position) / 4
     assert abs(floors.optimum - exact) < 4 * floors.optimum_standard_error
 
     guessing = yardstick.measure(Exact(grammar, 1.0))

@@ -5,7 +5,8 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from lm.errors import InvalidValueError
-from lm.models.gated_transformer import NEUTRAL_GATES, GatedTransformer
+from lm.models.gate_names import NEUTRAL_GATES
+from lm.models.gated_transformer import GatedTransformer
 from lm.models.gated_transformer_config import GatedTransformerConfig
 from lm.streams.open_stream import accepts_gates, open_stream
 

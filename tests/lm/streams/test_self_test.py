@@ -5,11 +5,12 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from lm.errors import ModelFolderError
-from lm.models.bundle import load_model, resolve
+from lm.model_names import resolve
+from lm.models.bundle import load_model
+from lm.models.self_test import require_causal
 from lm.models.text_config import context_length_of, vocab_size_of
 from lm.streams import self_test
 from lm.streams.open_stream import open_stream
-from lm.streams.self_test import require_causal
 
 SHAPE = {
     "vocab_size": 64,

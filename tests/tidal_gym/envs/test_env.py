@@ -19,7 +19,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import tidal_gym
 from lm.errors import InvalidValueError, ModelFolderError
-from lm.models.bundle import bundled_models
+from lm.model_names import bundled_models
 from tests.tidal_gym.conftest import OPENINGS
 from tidal_gym.envs import env as env_module
 from tidal_gym.envs.episode_limit import DEFAULT_EPISODE_STEPS

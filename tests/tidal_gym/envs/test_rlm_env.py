@@ -15,8 +15,8 @@ from gymnasium.utils.env_checker import check_env
 
 import tidal_gym
 from lm.errors import InvalidValueError, ModelFolderError
-from lm.models.bundle import bundled_models
-from lm.pretraining.config import ModelConfig
+from lm.model_names import bundled_models
+from lm.models.config import ModelConfig
 from lm.rlm.config import ExamplesConfig, GrammarConfig, OptimizationConfig, RLMConfig
 from lm.rlm.grammar import RandomGrammar
 from lm.rlm.training import train_on_grammar

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.models.bundle import bundled_models
+from lm.model_names import bundled_models
 from tidal_gym.dynamics.modulation import SamplingDistribution
 from tidal_gym.envs.vector_env import TidalGatingVectorEnv
 

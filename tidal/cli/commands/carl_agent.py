@@ -37,7 +37,8 @@ def run(options: Namespace) -> int:
     """Print the answer, or nothing; why stands on standard error."""
     from lm.carl.agent import agent_step
     from lm.errors import InvalidValueError
-    from lm.models.bundle import load_model, resolve
+    from lm.model_names import resolve
+    from lm.models.bundle import load_model
     from lm.tokenizers.tokenization import load_tokenizer
 
     if options.seed < 0:

@@ -36,7 +36,8 @@ def run(arguments: Sequence[str]) -> int:
 
     from lm.data.documents import tokenize_documents
     from lm.evaluation.scoring import score_tokens, summarize
-    from lm.models.bundle import load_model, resolve
+    from lm.model_names import resolve
+    from lm.models.bundle import load_model
     from lm.models.text_config import context_length_of, vocab_size_of
     from lm.tokenizers.tokenization import load_tokenizer
 

@@ -37,8 +37,10 @@ def run(arguments: Sequence[str]) -> int:
 
     from lm.data.documents import read_documents, tokenize_documents
     from lm.errors import InvalidValueError
-    from lm.models.bundle import load_model, resolve
-    from lm.models.reference_statistics import FILE_NAME, ReferenceStatistics
+    from lm.evaluation.reference_statistics import measure_reference_statistics
+    from lm.model_names import resolve
+    from lm.models.bundle import load_model
+    from lm.models.reference_statistics import FILE_NAME
     from lm.models.text_config import context_length_of
     from lm.paths import user_path
     from lm.runs.output_file import require_writable
@@ -62,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
         stream = tokenize_documents(documents, tokenizer)
     train, held_out = stream.split(options.held_out, "held_out")
     with errors.status(f"Measuring H* on {held_out.num_documents:,} documents"):
-        statistics = ReferenceStatistics.measure(model, train, held_out, context_length_of(model))
+        statistics = measure_reference_statistics(model, train, held_out, context_length_of(model))
     statistics.save(target)
 
     figures = {

@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
         config = replace(config, env=replace(config.env, model=options.model))
 
     from agents.training.run import CONTROLLER_FOLDER, train
-    from lm.models.bundle import bundled_models
+    from lm.model_names import bundled_models
     from tidal.cli.progress.training import training_note
 
     with progress("Training the controller") as update:
