@@ -71,7 +71,7 @@ def test_stop_string_ends_the_text(tidal: Tidal, model: str) -> None:
     [
         (["--gates", "0.5", "0", "2"], "`gates` must be finite and lie in [0, 1]. Received 2.0"),
         (["--gates", "0.5", "0", "0", "--controller", "x"], "must not be given together"),
-        (["--top_k", "0"], "`modulation.top_k` must be an integer of at least 1. Received 0."),
+        (["--top_k", "0"], "`modulation.top_k` must be at least 1. Received 0."),
         (["--max_tokens", "500"], "context"),
         (["--controller", "nowhere"], "nowhere holds no controller"),
     ],
