@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from lm.errors import InvalidValueError
 from lm.extras import require_extra
 from lm.model_names import resolve
 from lm.models.bundle import load_model
+from lm.passed_files import read_object, record_from
 from lm.pretraining.trainer_checkpoints import last_whole_checkpoint, train_to_the_end
 from lm.runs import run_folder
 from lm.runs.checksums import write_checksums
@@ -42,6 +42,17 @@ if TYPE_CHECKING:
 
 MODEL_FOLDER = "model"
 RESULT_FILE = "metrics.json"
+
+
+@dataclass(frozen=True)
+class _FineTuned:
+    """File of figures of a fine-tuning; :class:`CarlTrainResult` describes them."""
+
+    steps: int
+    opened_at: int | None
+    peak_entropy: float | None
+    peak_entropy_step: int | None
+    mean_token_accuracy: float | None
 
 
 @dataclass(frozen=True)
@@ -113,7 +124,7 @@ def _train_in(
             sft = _fine_tune(config, folder / "sft", model, tokenizer, dataset, callbacks)
             _save(folder / "sft" / MODEL_FOLDER, model, tokenizer)
             write_json(folder / "sft" / RESULT_FILE, sft)
-        sft = json.loads((folder / "sft" / RESULT_FILE).read_text(encoding="utf-8"))
+        sft = asdict(record_from(_FineTuned, read_object(folder / "sft" / RESULT_FILE), folder / "sft" / RESULT_FILE))
         model = load_model(str(folder / "sft" / MODEL_FOLDER))  # without what a trainer has put around it
     if config.has_grpo:
         grpo = _optimize(config, folder / "grpo", model, tokenizer, prompts, rewards, reward_weights, callbacks)

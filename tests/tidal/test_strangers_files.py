@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,13 +14,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from jsonargparse import ArgumentError
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
+import tidal.cli.commands as commands
 from agents.episodes.env_config import EnvConfig
 from agents.training.config import TrainConfig
 from lm.carl.training_config import CarlTrainConfig
-from lm.errors import InvalidValueError
+from lm.errors import InvalidValueError, TidalGymError
+from lm.models.bundle import BUNDLED_FOLDER
 from lm.passed_files import checked, hints_of
 from lm.pretraining.config import PretrainConfig
 from lm.rlm.config import RLMConfig
@@ -107,3 +116,83 @@ def test_every_text_field_that_names_something_has_a_rule() -> None:
         for canary in CANARIES:
             with pytest.raises(InvalidValueError, match="Give it on the command line"):
                 checked(hints_of(EnvConfig)[name], canary, name)
+
+
+KINDS = {
+    ("train",): TrainConfig, ("benchmark",): BenchmarkConfig, ("pretrain",): PretrainConfig,
+    ("rlm", "train"): RLMConfig, ("carl", "train"): CarlTrainConfig,
+}  # fmt: skip
+
+
+def all_parsers() -> Iterator[Any]:
+    """Parsers of all commands and subcommands that take options from files."""
+    for module in pkgutil.iter_modules(commands.__path__):
+        found = importlib.import_module(f"{commands.__name__}.{module.name}")
+        for name in ("make_parser", "train_parser", "sweep_parser", "_phi_parser", "_reward_parser"):
+            if hasattr(found, name):
+                yield getattr(found, name)()
+
+
+def test_tags_and_aliases_in_every_option_of_every_command(watched: Path) -> None:
+    path, ran = watched / "config.yaml", watched / "ran"
+    tag = f"!!python/object/apply:os.mkdir ['{ran}']"
+    bomb = "{a: &a [x, x], b: &b [*a, *a], c: [*b, *b]}"
+    tried = 0
+    for parser in all_parsers():
+        for name in getattr(parser, "types", {}):
+            path.write_text(f"{name}: {tag}", encoding="utf-8")
+            for arguments in (["--config", str(path)], [f"--{name}", bomb], [f"--{name}={bomb}"], [f"--{name}", tag]):
+                try:
+                    parser.parse_args(arguments)
+                except (TidalGymError, ArgumentError):
+                    tried += 1
+                assert not ran.exists(), (parser.prog, name)
+            with pytest.raises(InvalidValueError, match="without aliases"):
+                parser.parse_args([f"--{name}", bomb])
+    assert tried > 300
+
+
+@pytest.mark.parametrize("command", KINDS)
+def test_run_folders(tidal: Tidal, watched: Path, command: tuple[str, ...]) -> None:
+    content = asdict(KINDS[command]())
+    folder = watched / "run"
+    folder.mkdir()
+    for place in text_fields(content):
+        (folder / "config.json").write_text(json.dumps(planted(content, place, CANARIES[0])), encoding="utf-8")
+        result = tidal(*command, "--output", folder)
+        assert result.code == 2 and one_line(result), (place, result.err)
+
+
+def test_model_folders(tidal: Tidal, watched: Path) -> None:
+    folder = Path(shutil.copytree(BUNDLED_FOLDER / "tidal-tiny", watched / "model"))
+    code = {"AutoConfig": CANARIES[1], "AutoModelForCausalLM": "stranger/model--canary_module.Make"}
+    code["AutoTokenizer"] = [CANARIES[1], None]
+    for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
+        path = folder / name
+        whole = json.loads(path.read_text(encoding="utf-8"))
+        plants = [planted(whole, place, canary) for place in text_fields(whole) for canary in CANARIES[3:4]]
+        plants += [whole | {key: code} for key in ("auto_map", "custom_pipelines")]
+        plants += [whole | {key: canary} for canary in CANARIES[3:4]
+                   for key in ("attn_implementation", "tokenizer_class", "processor_class", "name_or_path",
+                               "experts_implementation", "chat_template")]  # fmt: skip
+        for plant in plants:
+            path.write_text(json.dumps(plant), encoding="utf-8")
+            result = tidal("evaluate", "--agent", "neutral", "--env.model", folder, "--episodes", 1,
+                           "--env.max_episode_steps", 1)  # fmt: skip
+            assert one_line(result), (name, plant, result.err)
+        path.write_text(json.dumps(whole), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["grammar", "reference_statistics", "model"])
+def test_metadata_of_tensors(tidal: Tidal, watched: Path, name: str) -> None:
+    folder = Path(shutil.copytree(BUNDLED_FOLDER / "rlm-tiny", watched / "model"))
+    (folder / "SHA256SUMS").unlink()
+    path = folder / f"{name}.safetensors"
+    with safe_open(path, "np") as file:
+        metadata = file.metadata() or {}
+        arrays = {key: np.array(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118 - no mapping
+    for key in {*metadata, "format", "depth"}:
+        for canary in CANARIES:
+            save_file(arrays, path, metadata | {key: canary})
+            result = tidal("score", "--model", folder, "--data", __file__)
+            assert one_line(result), (key, canary, result.err)

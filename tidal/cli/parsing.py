@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import os
 import types
 import typing
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_s
 from lm.checks import require
 from lm.errors import InvalidValueError, TidalGymError
 from lm.passed_files import InsideInFiles, UnsetInFiles, checked, hints_of, shown
-from tidal.cli.yaml_files import read_yaml
+from tidal.cli.yaml_files import read_yaml, require_no_aliases
 
 # A value that names a class is refused without importing it.
 set_parsing_settings(
@@ -59,6 +60,10 @@ class CommandParser(ArgumentParser):
     def parse_args(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Namespace:  # type: ignore[override]
         """The options. Raises ArgumentError, or InvalidValueError for a file that holds what it may not."""
         arguments, parser, read = list(args or ()), self, []
+        for name, argument in zip(["argument", *arguments], arguments, strict=False):
+            option, _, value = argument.partition("=")
+            require_no_aliases(name.lstrip("-"), argument)
+            require_no_aliases(option.lstrip("-"), value)
         while arguments:
             argument = arguments.pop(0)
             parser = parser.subcommands().get(argument, parser)
@@ -84,7 +89,7 @@ class CommandParser(ArgumentParser):
         """JSON of the file that an option's value names; the value itself if it is none."""
         if option == "config" and not value.lstrip().startswith("{"):
             return json.dumps(self.checked_options(read_yaml(value), Path(value)), ensure_ascii=False)
-        if option == "config" or not Path(value).is_file():
+        if option == "config" or not os.path.isfile(value):  # Path raises where a value is too long for a name
             return value
         return json.dumps(_checked_section(self._section(option), Path(value), option), ensure_ascii=False)
 

@@ -58,6 +58,22 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def require_no_aliases(option: str, value: str) -> None:
+    """Raises InvalidValueError for an option's value that repeats parts by aliases, as YAML can: a line may grow to
+    gigabytes.
+    """
+    if "&" not in value or "*" not in value:
+        return
+    anchors: set[str | None] = set()
+    try:
+        for event in yaml.parse(value, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent) and event.anchor in anchors:
+                raise InvalidValueError(option, "must hold YAML without aliases", f"the alias *{event.anchor}")
+            anchors.add(getattr(event, "anchor", None))
+    except yaml.YAMLError:
+        return  # no YAML, and so taken as it is
+
+
 def _refused(path: str | Path, reason: str) -> InvalidValueError:
     rule = "must be a YAML file of options, without aliases, tags and repeated keys"
     return InvalidValueError("config", rule, f"{path}: {' '.join(reason.split())}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from jsonargparse import ArgumentParser
 from agents.episodes.env_config import EnvConfig
 from lm.checks import COUNT, SEED, check_fields
 from lm.errors import CheckpointError
-from lm.passed_files import BundledInFiles
+from lm.passed_files import BundledInFiles, read_object
 from tidal.cli.console import print_figures, print_next, progress
 from tidal.cli.parsing import add_run_folder, instantiated, new_parser
 
@@ -99,7 +98,7 @@ def run(arguments: Sequence[str]) -> int:
 def _found(path: Path) -> str:
     """What a tuning found, by its file."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_object(path)
         settings = ", ".join(f"{name} {value:.4g}" for name, value in found["parameters"].items())
         return f"{found['mean_return']:.2f} at {settings}"
     except (ValueError, KeyError, TypeError, AttributeError) as error:
