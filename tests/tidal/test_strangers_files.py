@@ -26,7 +26,7 @@ from agents.episodes.env_config import EnvConfig
 from agents.training.config import TrainConfig
 from lm.carl.training_config import CarlTrainConfig
 from lm.errors import InvalidValueError, TidalGymError
-from lm.models.bundle import BUNDLED_FOLDER
+from lm.model_names import BUNDLED_FOLDER
 from lm.passed_files import checked, hints_of
 from lm.pretraining.config import PretrainConfig
 from lm.rlm.config import RLMConfig

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from lm.errors import CheckpointError, InvalidValueError, ModelFolderError
-from lm.models.bundle import BUNDLED_FOLDER, bundled_models, load_bundle
+from lm.model_names import BUNDLED_FOLDER, bundled_models
+from lm.models.bundle import load_bundle
 from lm.models.reference_statistics import ReferenceStatistics
 from lm.pretraining.trainer_checkpoints import last_whole_checkpoint
 from lm.rlm.grammar import RandomGrammar
