@@ -27,6 +27,10 @@ class InvalidValueError(TidalGymError, ValueError):
         super().__init__(f"{message} {hint}" if hint else message)
         self.arguments = (parameter, rule, received, hint)
 
+    def named(self, parameter: str) -> InvalidValueError:
+        """The same error under another name of the parameter: the one that the caller knows."""
+        return InvalidValueError(parameter, *self.arguments[1:])
+
     def __reduce__(self) -> tuple[type[InvalidValueError], tuple[str, str, object, str]]:
         # Vector environments and data workers send exceptions between processes, and the default rebuilds from `args`.
         return type(self), self.arguments

@@ -64,7 +64,12 @@ def generate_tokens(
         raise InvalidValueError("prompt", "must be a string", repr(prompt))
     whole_prompt = (1_000_000, 1_000_000)  # more tokens than any prompt has: all of them are used
     config = replace(env, prompts=[prompt], prompt_tokens=whole_prompt, max_episode_steps=max_tokens)
-    vector_env = config.make(1, autoreset_mode="Disabled")
+    try:
+        vector_env = config.make(1, autoreset_mode="Disabled")
+    except InvalidValueError as error:
+        if error.arguments[0] != "max_episode_steps":
+            raise
+        raise error.named("max_tokens") from error
     try:
         agent = agent.copy()  # another thread may run it on an episode of its own
         agent.start(vector_env, seed)

@@ -79,3 +79,8 @@ def test_stop_string_ends_the_text(tidal: Tidal, model: str) -> None:
 def test_bad_options(tidal: Tidal, model: str, options: list[str], says: str) -> None:
     code, out, err = tidal("generate", "The dog", "--model", model, *options)
     assert (code, out) == (2, "") and says in err and err.count("\n") == 1
+
+
+def test_more_tokens_than_the_context_holds_names_the_option(tidal: Tidal) -> None:
+    run = tidal("generate", "Once", "--max-tokens", 100_000)
+    assert run.code == 2 and "`max_tokens` must be at most 25" in run.err

@@ -11,10 +11,11 @@ import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from jsonargparse import ArgumentError
 
-from lm.errors import TidalGymError
+from lm.errors import InvalidValueError, TidalGymError
 from tidal.cli.console import errors, replace_unencodable
 
 COMMANDS = {
@@ -57,9 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"There is no command '{name}'. {f'Did you mean `{near[0]}`? ' if near else ''}See `tidal --help`."
         )
     try:
-        return import_module(f"tidal.cli.commands.{name}").run(rest)
+        command = import_module(f"tidal.cli.commands.{name}")
+        return command.run(rest)
     except ArgumentError as error:
         return _fail(f"{_in_plain_words(error)} See `tidal {name} --help`.")
+    except InvalidValueError as error:
+        return _fail(str(_naming_the_option(error, command.make_parser(), rest)))
     except TidalGymError as error:
         return _fail(str(error))
     except OSError as error:  # a disk that is full, a folder that may not be written
@@ -100,6 +104,19 @@ def _in_plain_words(error: ArgumentError) -> str:
     ):
         text = re.sub(pattern, words, text)
     return text if text.endswith(".") else f"{text}."
+
+
+def _naming_the_option(error: InvalidValueError, parser: Any, arguments: Sequence[str]) -> InvalidValueError:
+    """The error with the option's whole name, where a part of the program knows only the last part of it."""
+    for argument in arguments:
+        parser = parser.subcommands().get(argument, parser)
+    parameter = error.arguments[0]
+    given = [argument.partition("=")[0] for argument in arguments]
+    for options in (given, parser.options()):
+        names = {name.lstrip("-") for name in options if f".{name.lstrip('-')}".endswith(f".{parameter}")}
+        if names:
+            return error.named(names.pop()) if len(names) == 1 else error
+    return error
 
 
 def _interrupted(name: str, arguments: Sequence[str]) -> str:

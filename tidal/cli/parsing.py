@@ -81,6 +81,10 @@ class CommandParser(ArgumentParser):
         """Parsers of the subcommands, by name."""
         return next((dict(action.choices) for action in self._actions if isinstance(action.choices, dict)), {})
 
+    def options(self) -> tuple[str, ...]:
+        """Names of the options and positional arguments, as they are written."""
+        return tuple(name for action in self._actions for name in action.option_strings or (action.dest,))
+
     def is_file_option(self, option: str) -> bool:
         """Whether the value of an option may be a file of options."""
         return option.startswith("--") and (option == "--config" or self._section(option[2:]) is not None)

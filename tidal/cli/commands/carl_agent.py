@@ -36,13 +36,14 @@ def make_parser() -> ArgumentParser:
 def run(options: Namespace) -> int:
     """Print the answer, or nothing; why stands on standard error."""
     from lm.carl.agent import agent_step
-    from lm.errors import InvalidValueError
+    from lm.checks import COUNT, SEED, at_least, require_integer, require_number
     from lm.model_names import resolve
     from lm.models.bundle import load_model
     from lm.tokenizers.tokenization import load_tokenizer
 
-    if options.seed < 0:
-        raise InvalidValueError("seed", "must be at least 0", options.seed)
+    require_integer("seed", options.seed, SEED)
+    require_number("temperature", options.temperature, at_least(0, 1e4))
+    require_integer("max_tokens", options.max_tokens, COUNT)  # the function calls it `max_new_tokens`
     source = resolve(options.model)
     step = agent_step(
         load_model(source),
