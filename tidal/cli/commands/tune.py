@@ -101,5 +101,5 @@ def _found(path: Path) -> str:
         found = read_object(path)
         settings = ", ".join(f"{name} {value:.4g}" for name, value in found["parameters"].items())
         return f"{found['mean_return']:.2f} at {settings}"
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (CheckpointError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} holds no tuned decoder: {error!r}. Remove it to tune again.") from error
