@@ -1,6 +1,6 @@
 """Agents for Tidal Gym: Beta policies, PPO training, baselines, evaluation, and controllers for generation.
 
-Nothing heavy is imported here; a name is loaded from its module when it is first used.
+Names are imported lazily, when they are first used.
 """
 
 import lazy_loader

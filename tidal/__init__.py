@@ -1,1 +1,1 @@
-"""The application: the `tidal` command line. It alone prints; what it calls can be called without it."""
+"""The application: the `tidal` command line, its jobs and reports. Only this package prints."""

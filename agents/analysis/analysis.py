@@ -1,4 +1,4 @@
-"""What an agent does with the gates, from all sides: statistics, changes, tokens, prompts, extremes, stories."""
+"""Analysis of an agent's gates: statistics, phase changes, tokens, prompts, extreme settings and stories."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ from agents.episodes.stories import Story, story_of, token_name
 from agents.evaluation.intervals import Interval, bootstrap_mean
 
 WHOLE_PROMPT = (1_000_000, 1_000_000)
-"""More tokens than any prompt has: all of them are used."""
+"""`prompt_tokens` that use the whole prompt: more tokens than any prompt has."""
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """All that was found."""
+    """Result of an analysis of an agent."""
 
     agent: str
     """Name of the agent."""
     num_episodes: int
-    """Episodes looked at."""
+    """Number of analysed episodes."""
     num_tokens: int
-    """Tokens drawn in them."""
+    """Number of tokens drawn in the analysed episodes."""
     mean_return: Interval
-    """Sum of rewards of an episode, with its 95% bootstrap interval."""
+    """Mean sum of rewards of an episode, with 95% bootstrap interval."""
     gates: dict[str, GateSummary]
-    """By name of the gate."""
+    """Summary of each gate, by gate name."""
     quarters: tuple[Quarter, ...]
-    """Evolution in the quarters of the episodes."""
+    """Means in the four quarters of the episodes."""
     correlations: tuple[Correlation, ...]
-    """Of gates with each other and with entropies."""
+    """Correlations of gates with each other and with entropies."""
     phases: PhaseChanges
-    """Where gates take another level."""
+    """Places where a gate changes its level."""
     tokens: TokenGates
     """Tokens with the highest and lowest gates."""
     prompts: PromptVariance | None
-    """Differences between prompts; None if they were not asked for, or all episodes begin alike."""
+    """Differences between prompts; None if not requested, or if all episodes have the same prompt."""
     num_swept: int
-    """The first episodes, which the extreme settings were run on."""
+    """Number of episodes, the first ones, that the extreme settings were run on."""
     swept_return: Interval
-    """What the agent earned in those, or in all if there are none."""
+    """The agent's mean return in these episodes; in all episodes if there was no sweep."""
     sweep: tuple[SweptSetting, ...]
-    """What 15 extreme settings earned there; empty if they were not asked for."""
+    """Results of the 15 extreme settings in these episodes; empty if not requested."""
     stories: tuple[Story, ...] = field(repr=False)
-    """The first episodes."""
+    """Stories of the first episodes."""
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """The analysis as plain data."""
         return asdict(self)
 
 
@@ -69,16 +69,16 @@ def analyze(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Analysis:
-    """Watch an agent, in the episodes that ``agents.evaluate`` runs with the same seed and prompts.
+    """Analyse an agent in the episodes that ``agents.evaluate`` runs with the same seed and prompts.
 
     Args:
-        agent: whom to watch.
-        env: the environment, whose prompts are replaced.
-        config: what is looked at; None: the defaults.
-        progress: is told how many episodes are done, and how many there are, those of prompts and sweep included.
+        agent: agent to analyse.
+        env: environment; its prompts are replaced.
+        config: configuration of the analysis; None: the defaults.
+        progress: callback that receives the finished and the total episodes, including those of prompts and sweep.
 
     Raises:
-        InvalidValueError: the agent sets no gates, or the environment refuses its arguments.
+        InvalidValueError: the agent sets no gates, or an argument of the environment is invalid.
     """
     config = AnalysisConfig() if config is None else config
     env = replace(env, prompts=config.prompts)
@@ -135,13 +135,13 @@ def _compare_prompts(
     tokenizer: Any,
     progress: Callable[[int, int], None] | None,
 ) -> PromptVariance:
-    """Run as many episodes again, from the first few prompts alone, each of which so begins several."""
+    """Run the same number of episodes from the first few prompts only, so that each prompt has several episodes."""
     chosen = list(dict.fromkeys(episodes.prompts))[: config.repeated_prompts]
     texts = list(dict.fromkeys(tokenizer.decode(list(prompt), skip_special_tokens=True) for prompt in chosen))
     repeated = replace(env, prompts=texts, prompt_tokens=WHOLE_PROMPT)
     vector_env = repeated.make(min(config.num_envs, config.episodes))
     try:
-        # Another seed: the same would give these episodes the random numbers of those already looked at.
+        # A different seed, so that these episodes have random numbers of their own.
         series = run_series(agent, vector_env, config.episodes, config.seed + 1, progress)
     finally:
         vector_env.close()

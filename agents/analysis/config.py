@@ -1,4 +1,4 @@
-"""What an analysis of an agent looks at."""
+"""Configuration of an analysis."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from lm.passed_files import one_of
 
 @dataclass(frozen=True)
 class AnalysisConfig:
-    """What is looked at, and how closely."""
+    """Configuration of an analysis of an agent."""
 
     prompts: Annotated[str, one_of("train", "heldout")] | list[str] = "heldout"
-    """"heldout" or "train" (bundled openings), or a UTF-8 text file with an opening a line."""
+    """"heldout" or "train" (bundled openings), or a UTF-8 text file with one opening per line."""
     episodes: int = 256
-    """Episodes to look at, at least 1; as many again tell prompts apart."""
+    """Number of episodes, at least 1. The comparison of prompts runs as many additional episodes."""
     seed: int = 0
     """Seed of the episodes and of the bootstraps, at least 0."""
     num_envs: int = 64
-    """Episodes that run side by side, at least 1."""
+    """Number of parallel episodes, at least 1."""
     stories: int = 4
-    """The first episodes, at most as many as run side by side, are told token by token with their alternatives."""
+    """Number of stories: the first episodes token by token with alternatives; at most `num_envs`."""
     window: int = 8
-    """Tokens of the windows that phase changes are found with, at least 2."""
+    """Window of the detection of phase changes [tokens], at least 2."""
     min_occurrences: int = 20
-    """Fewest occurrences of a token in the lists of tokens with the highest and lowest gates, at least 1."""
+    """Minimum occurrences of a token to be listed among those with the highest and lowest gates, at least 1."""
     repeated_prompts: int = 32
-    """Prompts that begin several episodes each, to tell them apart; at least 2, or 0 to leave that out."""
+    """Number of prompts, each with several episodes, for the variance between prompts; at least 2, or 0 to skip it."""
     sweep_episodes: int = 64
-    """Episodes of each extreme setting, the first of those looked at; 0 leaves the sweep out."""
+    """Number of episodes, the first ones, to run each extreme setting on; 0 skips the sweep."""
 
     def __post_init__(self) -> None:
         none_or_more = dict.fromkeys(("stories", "repeated_prompts", "sweep_episodes"), at_least(0))

@@ -1,4 +1,4 @@
-"""What the gates do by themselves: constant settings at the ends of their range."""
+"""Effects of the gates: episodes with constant settings at the ends of their ranges."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ FACE_CENTRES = tuple(
 )
 EXTREME_SETTINGS: tuple[tuple[float, ...], ...] = (NEUTRAL_GATES, *CORNERS, *FACE_CENTRES)
 """15 settings: the neutral one to compare with; the 8 corners of the gate cube, all gates at an end at once; the 6
-centres of its faces, one gate at an end and the others in the middle. So the effect of a gate can be read off with the
+centres of its faces, one gate at an end and the others in the middle. They show the effect of a gate with the
 others closed, half open and open: corners and face centres are the outer points of a three-factor design."""
 
 
 @dataclass(frozen=True)
 class SweptSetting:
-    """What a constant setting earned, in the first episodes of the analysis."""
+    """Result of a constant setting in the first episodes of the analysis."""
 
     gates: tuple[float, ...]
-    """Creativity, focus, stability."""
+    """Gates of the setting: creativity, focus, stability."""
     kind: str
-    """neutral, corner or face."""
+    """Kind of setting: neutral, corner or face."""
     mean_return: Interval
-    """Sum of rewards of an episode."""
+    """Mean sum of rewards of an episode."""
     advantage: Interval
-    """What the analysed agent earned more in the same episode."""
+    """Paired difference of returns: analysed agent minus this setting."""
     term_sums: dict[str, float]
     """Mean over episodes of the sum of each unweighted reward term."""
     perplexity: float
@@ -46,7 +46,7 @@ class SweptSetting:
     entropy: float
     """Mean entropy of the distributions that tokens were drawn from [nats]."""
     distinct_2_per_text: float
-    """Share of bigrams that are new in their text."""
+    """Share of bigrams that do not occur earlier in their text."""
 
 
 def sweep_extremes(
@@ -60,11 +60,11 @@ def sweep_extremes(
     """Run every extreme setting on the same episodes.
 
     Args:
-        env: the environment, with the prompts to be used.
-        reference: the analysed agent's episodes of the same seed; as many are run.
-        seed: of the episodes.
-        num_envs: rows that run side by side.
-        progress: is told how many settings are done, and how many there are.
+        env: environment with the prompts to use.
+        reference: the analysed agent's episodes with the same seed; each setting runs as many.
+        seed: seed of the episodes.
+        num_envs: number of parallel rows.
+        progress: callback that receives the number of finished settings and of all settings.
     """
     count = len(reference.lengths)
     vector_env = env.make(min(num_envs, count))

@@ -1,4 +1,4 @@
-"""How gates are used in the course of an episode, and together with each other and with entropy."""
+"""Gates over the course of an episode, and their correlations with each other and with entropies."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ QUARTERS = 4
 
 @dataclass(frozen=True)
 class Quarter:
-    """A quarter of the episodes, each divided by its own length: means over episodes, with 95% bootstrap intervals."""
+    """Means over one quarter of each episode, relative to its length, with 95% bootstrap intervals."""
 
     number: int
-    """1 to 4."""
+    """Number of the quarter, 1 to 4."""
     num_episodes: int
-    """Episodes that have a token in it."""
+    """Number of episodes with a token in this quarter."""
     gates: dict[str, Interval]
-    """By name of the gate."""
+    """Mean of each gate, by gate name."""
     reward: Interval
-    """Of a token."""
+    """Mean reward per token."""
     entropy: Interval
-    """Of the distribution that a token is drawn from [nats]."""
+    """Mean entropy of the sampling distribution [nats]."""
 
 
 def quarters(episodes: Episodes, seed: int = 0) -> tuple[Quarter, ...]:
-    """The quarters that have tokens. Token t (from 0) of an episode of L lies in quarter ⌊4t/L⌋ + 1."""
+    """The quarters that have tokens. Token t (from 0) of an episode of L tokens is in quarter ⌊4t/L⌋ + 1."""
     places = np.arange(episodes.tokens.shape[1])
     number = QUARTERS * places // episodes.lengths[:, None]  # (E, T)
     found = []
@@ -64,19 +64,19 @@ class Correlation:
     """Pearson's r of two quantities over all tokens."""
 
     first: str
-    """A gate."""
+    """First quantity: a gate."""
     second: str
-    """Another gate, or an entropy."""
+    """Second quantity: another gate, or an entropy."""
     value: float | None
-    """r; None if one of the two does not vary."""
+    """Pearson's r; None if a quantity does not vary."""
     low: float | None
-    """Lower end of the 95% interval, from a bootstrap over episodes: tokens of one episode depend on each other."""
+    """Lower end of the 95% interval of a bootstrap over episodes, since tokens of an episode are dependent."""
     high: float | None
-    """Upper end."""
+    """Upper end of the 95% interval."""
 
 
 def correlations(episodes: Episodes, seed: int = 0) -> tuple[Correlation, ...]:
-    """Of each gate with each other, and with the entropies that the infos hold: `entropy` and `neutral_entropy`."""
+    """Correlations of the gates with each other and with the infos `entropy` and `neutral_entropy`, if available."""
     gates = {name: episodes.gates[:, :, gate].astype(np.float64) for gate, name in enumerate(GATE_NAMES)}
     entropies = {name: episodes.infos[name] for name in ("entropy", "neutral_entropy") if name in episodes.infos}
     pairs = [*itertools.combinations(gates.items(), 2), *itertools.product(gates.items(), entropies.items())]
@@ -94,7 +94,7 @@ def correlation(
 
     Whole episodes are resampled, 10,000 times. All three are None where one quantity does not vary.
     """
-    x, y = (np.where(is_alive, values - values[is_alive].mean(), 0.0) for values in (x, y))  # for the digits
+    x, y = (np.where(is_alive, values - values[is_alive].mean(), 0.0) for values in (x, y))  # for numerical accuracy
     moments = np.stack([part.sum(axis=1) for part in (is_alive, x, y, x * x, y * y, x * y)], axis=1)  # (E, 6)
     value = _pearson(moments.sum(axis=0))
     if np.isnan(value):

@@ -1,4 +1,4 @@
-"""Phase changes: places of an episode where a gate takes another level, by Welch's t between adjacent windows."""
+"""Phase changes: places of an episode where a gate changes its level, by Welch's t-test of adjacent windows."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from lm.errors import InvalidValueError
 from lm.models.gate_names import GATE_NAMES
 
 LEVEL = 0.01
-"""Significance that an episode's changes are held to, all its places and gates together."""
+"""Family-wise significance level over all places and gates of an episode."""
 
 
 @dataclass(frozen=True)
 class PhaseChange:
-    """One place where a gate takes another level."""
+    """A place where a gate changes its level."""
 
     episode: int
     """Number of the episode."""
     gate: str
     """Name of the gate."""
     place: int
-    """The first token of the new phase, counted from 0."""
+    """First token of the new phase, counted from 0."""
     before: float
-    """Mean of the window before it."""
+    """Mean of the gate in the window before the place."""
     after: float
-    """Mean of the window that begins with it."""
+    """Mean of the gate in the window that starts at the place."""
     t: float | None
     """Welch's t, positive for a rise; None if the gate is constant in both windows (t is infinite)."""
     p: float
-    """Two-sided p of this place alone."""
+    """Two-sided p-value of this place, not corrected for multiple tests."""
 
 
 @dataclass(frozen=True)
@@ -41,24 +41,24 @@ class PhaseChanges:
     """Phase changes of all episodes."""
 
     window: int
-    """Tokens of a window."""
+    """Length of a window [tokens]."""
     num_episodes: int
-    """Episodes with at least two windows of tokens: the others have no say."""
+    """Number of episodes with at least two windows of tokens; shorter ones are excluded."""
     per_episode: dict[str, float]
-    """Changes in an episode, on average, by gate."""
+    """Mean number of changes per episode, by gate."""
     shuffled: dict[str, float]
-    """The same once the tokens of each episode are shuffled: what is found where time has no structure."""
+    """Mean number of changes per episode after shuffling its tokens, by gate: the false positive rate."""
     changes: tuple[PhaseChange, ...]
-    """All of them."""
+    """All phase changes."""
 
 
 def phase_changes(episodes: Episodes, window: int = 8, seed: int = 0) -> PhaseChanges:
     """Find the phase changes of every episode.
 
-    Welch's t compares the gate in the `window` tokens before a place and the `window` tokens from it on. A place counts
-    where p, times the number of places and gates tested in the episode (Bonferroni), is below 0.01, and where no
-    place within a window of it has a larger |t|. The t-test takes tokens as independent, which neighbours are not:
-    read the numbers against those of shuffled episodes.
+    Welch's t-test compares the gate in the `window` tokens before a place and the `window` tokens from it on. A place
+    is a phase change if p, times the number of places and gates tested in the episode (Bonferroni), is below 0.01, and
+    if no place within a window has a larger |t|. The t-test assumes independent tokens, which adjacent tokens are not:
+    compare the numbers with those of shuffled episodes.
 
     Raises:
         InvalidValueError: `window` is below 2.
@@ -68,7 +68,7 @@ def phase_changes(episodes: Episodes, window: int = 8, seed: int = 0) -> PhaseCh
     gates = episodes.gates.astype(np.float64)
     changes = _find(gates, episodes.lengths, window)
     keys = np.random.default_rng(seed).random(episodes.tokens.shape)
-    order = np.where(episodes.is_alive, keys, 2.0).argsort(axis=1)  # what lies behind the end stays there
+    order = np.where(episodes.is_alive, keys, 2.0).argsort(axis=1)  # padding stays behind the end
     shuffled = _find(np.take_along_axis(gates, order[:, :, None], axis=1), episodes.lengths, window)
     num_episodes = int((episodes.lengths >= 2 * window).sum())
 

@@ -1,4 +1,4 @@
-"""How much of the variance between episodes comes from their prompts: one-way random effects."""
+"""Share of the variance between episodes that is due to their prompts, by a one-way random effects model."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ from lm.models.gate_names import GATE_NAMES
 
 @dataclass(frozen=True)
 class VarianceShare:
-    """The variance of a figure of an episode, taken apart."""
+    """Variance components of a figure of episodes: between and within prompts."""
 
     between: float
-    """Variance that the prompts cause."""
+    """Variance between prompts."""
     within: float
-    """Variance among episodes with the same prompt."""
+    """Variance between episodes with the same prompt."""
     share: float | None
     """between / (between + within), the intraclass correlation; None if nothing varies."""
     low: float | None
-    """Lower end of its 95% interval, from a bootstrap over prompts."""
+    """Lower end of the share's 95% interval, by a bootstrap over prompts."""
     high: float | None
-    """Upper end."""
+    """Upper end of the share's 95% interval."""
 
 
 @dataclass(frozen=True)
 class PromptFigures:
-    """The episodes that began with the same prompt."""
+    """Figures of the episodes with the same prompt."""
 
     text: str
-    """The prompt."""
+    """Text of the prompt."""
     num_episodes: int
-    """How many there were."""
+    """Number of episodes with this prompt."""
     mean_return: float
-    """Their mean return."""
+    """Mean return of these episodes."""
     gates: dict[str, float]
-    """Mean of each gate: of each episode first, then over episodes."""
+    """Mean over episodes of each gate's mean in an episode, by gate name."""
 
 
 @dataclass(frozen=True)
 class PromptVariance:
-    """Differences between prompts, each of which began several episodes."""
+    """Differences between prompts with several episodes each."""
 
     prompts: tuple[PromptFigures, ...]
-    """The best return first."""
+    """Figures of each prompt, the best return first."""
     shares: dict[str, VarianceShare | None]
-    """Of the ``return`` and of each gate's mean; None if there are fewer than two prompts, or none came twice."""
+    """Variance shares of ``return`` and of each gate's mean; None with fewer than two prompts, or without repeats."""
 
 
 def prompt_variance(episodes: Episodes, texts: dict[tuple[int, ...], str], seed: int = 0) -> PromptVariance:
     """Compare the prompts of episodes.
 
     Args:
-        episodes: with the same prompts more than once.
-        texts: what the prompts say, by their token ids.
-        seed: of the bootstrap.
+        episodes: episodes with repeated prompts.
+        texts: texts of the prompts by their token ids.
+        seed: seed of the bootstrap.
     """
     prompts = sorted(set(episodes.prompts))
     groups = np.array([prompts.index(prompt) for prompt in episodes.prompts])
@@ -90,7 +90,7 @@ def variance_share(values: NDArray[np.float64], groups: NDArray[np.int64], seed:
     counts = np.bincount(groups).astype(np.float64)
     if len(counts) < 2 or len(values) == len(counts):
         return None
-    values = values - values.mean()  # for the digits
+    values = values - values.mean()  # for numerical accuracy
     sums = np.bincount(groups, values)
     within = np.bincount(groups, (values - (sums / counts)[groups]) ** 2)
     moments: NDArray[np.float64] = np.stack((counts, counts**2, sums, sums**2 / counts, within), axis=1)  # (k, 5)
@@ -110,7 +110,7 @@ def variance_share(values: NDArray[np.float64], groups: NDArray[np.int64], seed:
 def _components(moments: NDArray[np.float64], num_groups: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Variance between and within groups, from sums (..., 5) over groups of n, n², Σx, (Σx)²/n and squares within."""
     count, squared_counts, total, group_squares, within = np.moveaxis(moments, -1, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):  # a resample may hold groups of one alone
+    with np.errstate(invalid="ignore", divide="ignore"):  # a resample may consist of groups of size one
         mean_within = within / (count - num_groups)
         mean_between = (group_squares - total**2 / count) / (num_groups - 1)
         even_count = (count - squared_counts / count) / (num_groups - 1)

@@ -1,4 +1,4 @@
-"""An agent that looks over another's shoulder: what could have been drawn, and how open the situation was."""
+"""Wraps an agent; records candidate tokens and the neutral entropy."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class Recorder(Agent):
-    """Does what another agent does, and asks the environment at every token what an info does not tell.
+    """Acts as the wrapped agent; records candidate tokens and the neutral entropy at each token.
 
-    Candidates cost a forward pass of the gated stream, so they are recorded for the first batch of episodes only, and
-    nothing of this is paid for by an environment that nobody looks at.
+    Candidates cost a forward pass of the gated stream, so they are recorded for the first batch of episodes only.
+    Environments without a recorder compute none of this.
 
     Args:
-        agent: whose gates are taken.
-        rows: the first rows of the first batch, whose candidates are recorded.
+        agent: agent that sets the gates.
+        rows: number of rows, the first ones of the first batch, whose candidates are recorded.
 
     Raises:
         InvalidValueError: the agent is a decoding method, which sets no gates.
@@ -37,19 +37,19 @@ class Recorder(Agent):
             raise InvalidValueError("agent", "must set gates, as a controller does", f"the decoder '{agent.name}'")
         self.name = agent.name
         self.candidates: list[Candidates] = []
-        """One a token of the first batch, for its first `rows` rows."""
+        """Candidates of each token of the first batch, for its first `rows` rows."""
         self._agent, self._rows = agent, rows
         self._neutral_entropy: list[list[NDArray[np.float64]]] = []
         self._vector_env: TidalGatingVectorEnv
 
     def start(self, vector_env: VectorEnv, seed: int) -> None:
-        """Begin a batch of episodes."""
+        """Starts a batch of episodes."""
         self._vector_env = cast("TidalGatingVectorEnv", vector_env.unwrapped)
         self._neutral_entropy.append([])
         self._agent.start(vector_env, seed)
 
     def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The other agent's gates (N, 3)."""
+        """The wrapped agent's gates (N, 3)."""
         gates = self._agent.act(observations)
         self._neutral_entropy[-1].append(self._vector_env.neutral_entropy())
         if self._rows and len(self._neutral_entropy) == 1:
@@ -59,7 +59,7 @@ class Recorder(Agent):
         return gates
 
     def neutral_entropy(self, episodes: Episodes) -> NDArray[np.float64]:
-        """(E, T) entropy [nats] of the neutral distribution p before each token of the episodes that were run."""
+        """(E, T) entropy [nats] of the neutral distribution p before each token of the episodes."""
         longest = episodes.tokens.shape[1]
         batches = [np.stack(steps, axis=1)[:, :longest] for steps in self._neutral_entropy]  # (N, T) each
         entropy = np.concatenate([np.pad(batch, ((0, 0), (0, longest - batch.shape[1]))) for batch in batches])

@@ -1,4 +1,4 @@
-"""Which tokens go with wide and with narrow gates."""
+"""Lists the tokens with the highest and the lowest mean gates."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from lm.models.gate_names import GATE_NAMES
 
 @dataclass(frozen=True)
 class TokenGate:
-    """A gate at one token, over all its occurrences."""
+    """Statistics of a gate over all occurrences of a token."""
 
     token_id: int
     """Id of the token."""
     text: str
-    """What it stands for."""
+    """Text of the token."""
     count: int
-    """Occurrences."""
+    """Number of occurrences."""
     mean: float
     """Mean of the gate."""
     std: float
@@ -31,24 +31,24 @@ class TokenGate:
 
 @dataclass(frozen=True)
 class Extremes:
-    """The tokens at both ends of a gate."""
+    """Tokens with the highest and the lowest means of one gate."""
 
     highest: tuple[TokenGate, ...]
-    """The widest first."""
+    """Tokens with the highest means, in descending order."""
     lowest: tuple[TokenGate, ...]
-    """The narrowest first."""
+    """Tokens with the lowest means, in ascending order."""
 
 
 @dataclass(frozen=True)
 class TokenGates:
-    """Tokens with the highest and the lowest gates."""
+    """Tokens with the highest and the lowest means of each gate."""
 
     min_occurrences: int
-    """Tokens that occur less often are left out."""
+    """Minimum number of occurrences of a listed token."""
     drawn: dict[str, Extremes]
-    """By gate: tokens by the gates that they were drawn under."""
+    """By gate name: tokens ranked by the gate that they were drawn under."""
     after: dict[str, Extremes]
-    """By gate: tokens by the gates that were set when they were the newest of the text, which the agent can know."""
+    """By gate name: tokens ranked by the gate after them, when they were the newest token of the observation."""
 
 
 def token_gates(
@@ -57,10 +57,10 @@ def token_gates(
     """The tokens with the highest and lowest mean gates.
 
     Args:
-        episodes: where to look.
-        name: what a token id stands for.
-        min_occurrences: fewest occurrences of a token that is listed, at least 1.
-        count: tokens at each end.
+        episodes: finished episodes.
+        name: maps a token id to its text.
+        min_occurrences: minimum occurrences of a listed token, at least 1.
+        count: number of tokens at each end.
 
     Raises:
         InvalidValueError: `min_occurrences` is below 1.
@@ -83,9 +83,9 @@ def token_gates(
 def extremes(
     ids: NDArray[np.int64], values: NDArray[np.float64], name: Callable[[int], str], *, min_occurrences: int, count: int
 ) -> Extremes:
-    """The tokens with the highest and lowest means of values (M,), given the token ids (M,) that they belong to.
+    """The tokens with the highest and lowest means of values (M,), grouped by token ids (M,).
 
-    A token is listed at one end only, its nearer one, however few there are.
+    Each token is listed at one end only, the nearer one.
     """
     tokens, group, counts = np.unique(ids, return_inverse=True, return_counts=True)
     means = np.bincount(group, values) / counts

@@ -1,4 +1,4 @@
-"""Agents that learn nothing: neutral, random and fixed gates, and the best fixed gates that tuning finds."""
+"""Baselines without learning: neutral, random and fixed gates, and tuning of fixed gates."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tidal_gym.dynamics.actions import require_gates
 
 
 class Fixed(Agent):
-    """The same gates at every token.
+    """Agent with constant gates.
 
     Args:
-        gates: (3,) for all rows, or (N, 3) for each row its own; in [0, 1].
-        name: what tables call it.
+        gates: (3,) for all rows, or (N, 3) for each row; in [0, 1].
+        name: agent name.
 
     Raises:
-        InvalidValueError: gates of another shape, or out of range.
+        InvalidValueError: gates have a wrong shape or are out of range.
     """
 
     def __init__(self, gates: Sequence[float] | NDArray[np.floating], name: str = "fixed") -> None:
@@ -41,14 +41,14 @@ class Fixed(Agent):
 
 
 class Neutral(Fixed):
-    """Plain sampling from the language model."""
+    """Agent with neutral gates: plain sampling from the language model."""
 
     def __init__(self) -> None:
         super().__init__(NEUTRAL_GATES, "neutral")
 
 
 class Random(Agent):
-    """Uniform gates, drawn anew at every token."""
+    """Agent with uniformly random gates at each token."""
 
     name = "random"
 
@@ -56,8 +56,8 @@ class Random(Agent):
         self._generator = np.random.default_rng(require_integer("seed", seed, SEED))
 
     def start(self, vector_env: VectorEnv, seed: int) -> None:
-        """Take up the episodes' seed, so that the same episodes get the same gates."""
-        self._generator = np.random.default_rng((1, seed))  # not the stream that the episodes draw from
+        """Seeds the gates with the episodes' seed, so that equal episodes get equal gates."""
+        self._generator = np.random.default_rng((1, seed))  # differs from the episodes' random stream
 
     def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """Gates (N, 3)."""
@@ -66,39 +66,39 @@ class Random(Agent):
 
 @dataclass(frozen=True)
 class TuningRound:
-    """One round of :func:`tune_static`."""
+    """A round of :func:`tune_static`."""
 
     num_settings: int
-    """Settings that took part."""
+    """Number of settings in this round."""
     episodes_per_setting: int
-    """Episodes of each in this round, the same ones for all."""
+    """Number of episodes of each setting in this round, the same episodes for all settings."""
     best_gates: tuple[float, ...]
-    """The best setting by all its episodes so far."""
+    """Setting with the best mean return over all its episodes so far."""
     best_return: float
-    """Its mean return over those episodes, which flatters it: it was chosen by them."""
+    """Mean return of the best setting; biased upwards, since the same episodes selected it."""
 
 
 @dataclass(frozen=True)
 class StaticTuning:
-    """The outcome of :func:`tune_static` and what it cost."""
+    """Result of :func:`tune_static`."""
 
     gates: tuple[float, ...]
-    """The best setting."""
+    """Gates of the best setting."""
     mean_return: float
-    """Its mean return over its tuning episodes, which flatters it: it was chosen by them."""
+    """Mean return of the best setting; biased upwards, since the same episodes selected it."""
     num_settings: int
-    """Settings tried."""
+    """Number of settings tried."""
     env_steps: int
-    """Env steps (tokens) spent, those of rows that waited for others included."""
+    """Env steps (tokens) used, including those of rows that waited for others."""
     rounds: tuple[TuningRound, ...]
-    """Round by round."""
+    """Rounds in order."""
 
     def agent(self) -> Fixed:
         """The best setting as an agent."""
         return Fixed(self.gates, "best static")
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """The result as plain data."""
         return asdict(self)
 
 
@@ -114,21 +114,21 @@ def tune_static(
 ) -> StaticTuning:
     """Find the best fixed gates by successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943).
 
-    Every round costs about the same: each setting left runs the same episodes, then the best quarter goes on and gets
-    four times as many. The settings are the neutral one and a scrambled Sobol sequence, stretched by 5% so that gates
-    of exactly 0 and 1 are among them.
+    All rounds cost about the same: each remaining setting runs the same episodes, then the best quarter continues with
+    four times as many. The settings are the neutral one and a scrambled Sobol sequence, stretched by 5% and clipped, so
+    that it includes gates of exactly 0 and 1.
 
     Args:
-        env: environment; its own prompts are the ones tuned on.
-        num_settings: settings tried, at least 1.
-        env_steps: env steps to spend in all; exceeded by less than a batch of episodes per round.
-        num_envs: rows that run side by side.
-        keep: fraction of the settings that goes on to the next round, in (0, 1).
-        seed: of settings and episodes.
-        progress: is told the env steps spent so far, and those to be spent in all.
+        env: environment to tune in, with its prompts.
+        num_settings: number of settings to try, at least 1.
+        env_steps: budget of env steps; exceeded by less than a batch of episodes per round.
+        num_envs: number of parallel rows.
+        keep: fraction of the settings that continues to the next round, in (0, 1).
+        seed: seed of settings and episodes.
+        progress: callback that receives the env steps used so far and the budget.
 
     Raises:
-        InvalidValueError: an argument out of its range.
+        InvalidValueError: an argument is out of its range.
     """
     require_integer("num_settings", num_settings, COUNT)
     require_integer("env_steps", env_steps, COUNT)
@@ -153,7 +153,7 @@ def tune_static(
             next_episode += episodes
             for first in range(0, len(pairs), num_envs):
                 batch = pairs[first : first + num_envs]
-                # A last batch that is not full is filled up with repeats, which are not looked at.
+                # The last batch is filled up with repeats, whose results are ignored.
                 chosen, numbers = np.array((batch * num_envs)[:num_envs]).T
                 seeds = [episode_seed(seed, int(episode)) for episode in numbers]
                 result = run_episodes(Fixed(settings[chosen]), vector_env, seeds)

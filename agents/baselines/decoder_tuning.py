@@ -1,4 +1,4 @@
-"""Tuning a decoding method: the best of its settings that a given number of environment steps can find."""
+"""Tuning of a decoding method's parameters with a given number of environment steps."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from lm.extras import require_extra
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting that was tried."""
+    """A tried setting of a decoding method, with its result."""
 
     parameters: Mapping[str, float]
-    """The setting."""
+    """Parameters of the setting."""
     mean_return: float
-    """Its mean return."""
+    """Mean return of the setting."""
     episodes: int
-    """Over so many episodes."""
+    """Number of episodes of the mean return."""
 
 
 @dataclass(frozen=True)
 class DecoderTuning:
-    """The outcome of :func:`tune_decoder` and what it cost."""
+    """Result of :func:`tune_decoder`."""
 
     family: str
-    """The decoding method."""
+    """Name of the decoding method."""
     parameters: Mapping[str, float]
-    """The best setting."""
+    """Best parameters."""
     mean_return: float
-    """Its mean return over the final's episodes, which flatters it by no more than being the best of a few does."""
+    """Mean return of the best parameters in the final round; biased only by the selection among the finalists."""
     env_steps: int
-    """Env steps (tokens) spent, those of rows that waited for others included."""
+    """Env steps (tokens) used, including those of rows that waited for others."""
     seed: int
-    """Of search and episodes."""
+    """Seed of search and episodes."""
     trials: tuple[Trial, ...]
-    """The search: settings in the order in which they were tried, all on the same episodes."""
+    """Trials of the search in their order, all on the same episodes."""
     finalists: tuple[Trial, ...]
-    """The final: the best settings of the search on episodes that the search has not seen."""
+    """Final round: the best settings of the search on fresh episodes."""
 
     def agent(self) -> Decoder:
-        """The best setting as an agent."""
+        """The best parameters as an agent."""
         decoder = DECODER_FAMILIES[self.family].agent(**self.parameters)
         decoder.name = f"best {self.family}"
         return decoder
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """The result as plain data."""
         return asdict(self)
 
 
@@ -69,38 +69,38 @@ def tune_decoder(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> DecoderTuning:
-    """Find the best parameters of a decoding method within a number of env steps, the same for every method.
+    """Find the best parameters of a decoding method within a budget of env steps.
 
-    Optuna's tree-structured Parzen estimator (Bergstra et al. 2011) searches from the method's defaults on; a trial
-    runs `num_envs` episodes, the same ones for all. The best of many noisy figures is better than the setting it
-    belongs to (the winner's curse), so the best few settings then run fresh episodes, and these alone decide.
+    Optuna's tree-structured Parzen estimator (Bergstra et al. 2011) searches, starting from the method's defaults; each
+    trial runs the same `num_envs` episodes. The maximum of noisy means is biased upwards (the winner's curse), so the
+    best few settings then run fresh episodes, which decide.
 
     Args:
         family: decoding method, one of ``DECODER_FAMILIES``.
-        env: environment; its own prompts are the ones tuned on.
-        env_steps: most env steps to spend, final included; enough for one trial at least.
-        num_envs: rows that run side by side, and episodes of a trial.
-        num_finalists: settings in the final, at least 1; fewer if there are not as many trials.
-        final_share: share of the steps that is kept for the final, at least 0 and below 1; too few for a batch of
-            episodes of every finalist and there is none, so that the search decides.
-        seed: of search and episodes; the same seed finds the same.
-        progress: is told the env steps spent so far, and those to be spent in all.
+        env: environment to tune in, with its prompts.
+        env_steps: budget of env steps, final round included; at least enough for one trial.
+        num_envs: number of parallel rows, and of episodes of a trial.
+        num_finalists: number of settings in the final round, at least 1; fewer if there are fewer trials.
+        final_share: share of the steps reserved for the final round, at least 0 and below 1. If it does not suffice for
+            a batch of episodes of each finalist, there is no final round and the search decides.
+        seed: seed of search and episodes; equal seeds give equal results.
+        progress: callback that receives the env steps used so far and the budget.
 
     Raises:
-        InvalidValueError: an argument out of its range.
+        InvalidValueError: an argument is out of its range.
         MissingExtraError: Optuna is not installed.
     """
     require_extra("optuna", "tune", "Tuning decoders")
     import optuna
 
     require_integer("num_envs", num_envs, COUNT)
-    batch = num_envs * env.max_episode_steps  # most steps that a batch of episodes takes
+    batch = num_envs * env.max_episode_steps  # upper bound of the steps of a batch of episodes
     if require_integer("env_steps", env_steps) < batch:
         raise InvalidValueError("env_steps", f"must be at least {batch}, enough for one trial", env_steps)
     require_integer("seed", seed, SEED)
     require_integer("num_finalists", num_finalists, COUNT)
     require_number("final_share", final_share, Bounds(0, 1, is_open_above=True))
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it writes a line for every study
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # otherwise it logs a line for each study
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed % 2**32))
     study.enqueue_trial({name: where.default for name, where in family.space.items()})
     distributions: dict[str, optuna.distributions.BaseDistribution] = {

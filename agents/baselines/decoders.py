@@ -1,4 +1,4 @@
-"""Decoding methods as agents: logits processors draw the tokens of the very episodes that gates are evaluated on."""
+"""Decoding methods as agents: logits processors sample the tokens, in the same episodes as for gates."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DecoderFamily:
-    """A decoding method, and the settings that it can be tuned over."""
+    """A decoding method and its tunable parameters."""
 
     name: str
-    """What it is called on the command line and in tables."""
+    """Name on the command line and in tables."""
     space: Mapping[str, Range]
-    """Its parameters: where the method's authors and users look for them, and what they are if nothing is said."""
+    """Search range and default of each parameter, by name."""
     make: Callable[[Mapping[str, Any]], list[LogitsProcessor]]
-    """The processors of given parameters, after the repetition penalty."""
+    """Makes the logits processors for given parameters, without the repetition penalty."""
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        """By name, which workers know as well: what makes the processors is no plain data."""
+        """Pickled by name, since `make` cannot be pickled."""
         if DECODER_FAMILIES.get(self.name) is self:
             return _family_named, (self.name,)
         return type(self), (self.name, dict(self.space), self.make)
 
     def agent(self, /, **parameters: float) -> Decoder:
-        """The method as an agent; parameters that are not given have their defaults.
+        """The method as an agent; omitted parameters have their defaults.
 
         Raises:
-            InvalidValueError: a parameter that the method does not have, or a value that it cannot use.
+            InvalidValueError: a parameter is unknown, or a value is invalid.
         """
         return Decoder(self, **parameters)
 
     def processors(self, /, **parameters: float) -> LogitsProcessorList:
-        """Fresh processors for ``model.generate(logits_processor=...)``, the repetition penalty first.
+        """New processors for ``model.generate(logits_processor=...)``, the repetition penalty first.
 
         Raises:
             InvalidValueError: as for :meth:`agent`.
@@ -79,37 +79,37 @@ class DecoderFamily:
 
 
 class Decoder(Agent):
-    """Draws tokens from what logits processors make of the model's logits. The gates stay neutral.
+    """Agent that samples tokens from logits modified by logits processors. The gates stay neutral.
 
-    The same prompts, random numbers, rewards and observations as for agents that set gates; what the environment's
-    modulation says of top-k or base temperature does not apply.
+    Prompts, random numbers, rewards and observations are the same as for agents that set gates. The environment's
+    modulation (top-k, base temperature) does not apply.
 
     Args:
         family: decoding method.
-        parameters: of the method, those that differ from its defaults.
+        parameters: parameters that differ from the method's defaults.
 
     Raises:
-        InvalidValueError: a parameter that the method does not have, or a value that it cannot use.
+        InvalidValueError: a parameter is unknown, or a value is invalid.
     """
 
     def __init__(self, family: DecoderFamily, /, **parameters: float) -> None:
         self.family = family
         self.parameters = settings_in(family.space, parameters, family.name)
-        """All of them."""
+        """All parameters by name."""
         self.name = family.name
         self._processors = family.processors(**self.parameters)
 
     def start(self, vector_env: VectorEnv, seed: int) -> None:
-        """Begin with fresh processors, which remember nothing of other episodes."""
+        """Starts with new processors, without state of other episodes."""
         self._processors = self.family.processors(**self.parameters)
 
     def step(self, vector_env: TidalGatingVectorEnv, observations: NDArray[np.float32]) -> TokenStep:
-        """Have every row draw a token from the processed logits; the gates (N, 3) are neutral."""
+        """Samples a token in each row from the processed logits; the gates (N, 3) are neutral."""
         gates = np.tile(np.array(NEUTRAL_GATES, np.float32), (len(observations), 1))
         return TokenStep(gates, *vector_env.step_with(self._processors))
 
     def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Not possible: no gates draw from the distribution that a decoder draws from.
+        """Not supported: a decoder samples from processed logits and sets no gates.
 
         Raises:
             TypeError: always.
@@ -120,11 +120,11 @@ class Decoder(Agent):
         )
 
 
-# Where to look. What all share is the same for all, so that none is favoured: the gates reach temperatures of 0.5 to
-# 1.5 and penalties of 1 to 2.5; hotter than that is what truncation is said to make possible (min-p and top-nσ were
-# published at up to 3), colder is nearly greedy.
+# Search ranges. Shared parameters have the same range in all methods, for a fair comparison. The gates reach
+# temperatures of 0.5 to 1.5 and penalties of 1 to 2.5. Truncation is claimed to allow higher temperatures (min-p and
+# top-nσ were published at up to 3); lower ones are nearly greedy.
 _TEMPERATURE = Range(0.3, 3.0, default=1.0, is_log=True)
-_PENALTY = Range(1.0, 2.5, default=1.0, step=0.025)  # steps, so that none at all is among the settings
+_PENALTY = Range(1.0, 2.5, default=1.0, step=0.025)  # steps, so that no penalty (1) is among the values
 
 
 def _family(name: str, make: Callable[[Mapping[str, Any]], list[LogitsProcessor]], **space: Range) -> DecoderFamily:
@@ -132,7 +132,7 @@ def _family(name: str, make: Callable[[Mapping[str, Any]], list[LogitsProcessor]
 
 
 def _tempered(*others: LogitsProcessor, at: Mapping[str, Any]) -> list[LogitsProcessor]:
-    """Temperature first, as transformers has it."""
+    """Processors with the temperature first, as in transformers."""
     return [TemperatureLogitsWarper(require_number("temperature", at["temperature"], TEMPERATURE)), *others]
 
 
@@ -141,13 +141,13 @@ _ALL = (
     _family(
         "top-k",
         lambda at: _tempered(TopKLogitsWarper(at["top_k"]), at=at),
-        top_k=Range(1, 1000, default=40, is_log=True),  # greedy, to what truncates next to nothing
+        top_k=Range(1, 1000, default=40, is_log=True),  # from greedy to almost no truncation
         temperature=_TEMPERATURE,
     ),
     _family(
         "top-p",
         lambda at: _tempered(TopPLogitsWarper(at["top_p"]), at=at),
-        top_p=Range(0.1, 1.0, default=0.9, step=0.01),  # arXiv:1904.09751 has its best at 0.95
+        top_p=Range(0.1, 1.0, default=0.9, step=0.01),  # best at 0.95 in arXiv:1904.09751
         temperature=_TEMPERATURE,
     ),
     _family(
@@ -185,7 +185,7 @@ _ALL = (
         ],
         challenging_temperature=_TEMPERATURE,
         confident_temperature=_TEMPERATURE,
-        entropy_threshold=Range(0.0, 5.0, default=2.0, step=0.05),  # all of what a model of text is unsure by [nats]
+        entropy_threshold=Range(0.0, 5.0, default=2.0, step=0.05),  # range of a language model's entropy [nats]
     ),
     _family(
         "mirostat",
@@ -208,7 +208,7 @@ def decoder(name: str, /, **parameters: float) -> Decoder:
     """A decoding method by name, as an agent: ``decoder("min-p", min_p=0.05, temperature=1.2)``.
 
     Raises:
-        InvalidValueError: there is no such method or parameter, or a value that it cannot use.
+        InvalidValueError: the method or a parameter is unknown, or a value is invalid.
     """
     if name not in DECODER_FAMILIES:
         raise InvalidValueError("decoder", f"must be one of {', '.join(DECODER_FAMILIES)}", repr(name))

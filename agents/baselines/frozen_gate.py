@@ -1,4 +1,4 @@
-"""What a controller loses when one of its gates no longer moves."""
+"""Wraps an agent; holds one gate at a constant value."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lm.models.gate_names import GATE_NAMES
 
 
 class FrozenGate(Agent):
-    """Another agent with one gate held at a value.
+    """The wrapped agent with one gate held at a constant value.
 
     Args:
-        agent: sets the other gates. It sees what its frozen gate does, as it sees its own previous gates.
+        agent: agent that sets the other gates. It observes the frozen gate among the previous gates.
         gate: "creativity", "focus" or "stability".
-        value: where that gate is held, in [0, 1].
+        value: value of the frozen gate, in [0, 1].
 
     Raises:
         InvalidValueError: there is no such gate, or the value is out of range.
@@ -34,11 +34,11 @@ class FrozenGate(Agent):
         self.name = f"{agent.name}, {gate} frozen"
 
     def start(self, vector_env: VectorEnv, seed: int) -> None:
-        """Let the agent get ready."""
+        """Starts the wrapped agent."""
         self.agent.start(vector_env, seed)
 
     def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The agent's gates (N, 3), one of them overruled."""
+        """The wrapped agent's gates (N, 3), with the frozen one replaced."""
         gates = np.array(self.agent.act(observations))
         gates[:, GATE_NAMES.index(self.gate)] = self.value
         return gates

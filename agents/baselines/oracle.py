@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class OneStepOracle(Agent):
-    """Tries every action of a grid in its head and takes the one that promises most for the next token.
+    """Agent that takes the action of a grid with the highest exact expected reward of the next token.
 
-    It sees the model's whole distribution and the reward, so it is no competitor but a yardstick: what gating could
-    earn without looking ahead. It asks the environment for the exact expectation, which costs a forward pass of the
-    gated stream per action.
+    It uses the model's full distribution and the reward function, so it is not a competing method but a reference: the
+    best return of gating without looking ahead. The environment computes the expectations, at the cost of a forward
+    pass of the gated stream per action.
 
     Args:
-        levels: values tried for each gate, evenly spaced over [0, 1]; at least 2 each.
+        levels: number of values of each gate in the grid, evenly spaced over [0, 1]; at least 2 each.
     """
 
     name = "one-step oracle"
@@ -38,11 +38,11 @@ class OneStepOracle(Agent):
         self._vector_env: TidalGatingVectorEnv | None = None
 
     def start(self, vector_env: VectorEnv, seed: int) -> None:
-        """Keep the environment, which is asked for expected rewards."""
+        """Keeps the environment, which computes expected rewards."""
         self._vector_env = cast("TidalGatingVectorEnv", vector_env.unwrapped)
 
     def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The best gates (N, 3) of the grid in the environment's present state."""
+        """The best gates (N, 3) of the grid in the environment's current state."""
         expected = self._environment.expected_rewards(self.grid)  # (N, A)
         return self.grid[np.argmax(expected, axis=1)]
 

@@ -1,4 +1,4 @@
-"""A planner: what gating could earn by looking several tokens ahead."""
+"""A planner: rolls out actions several tokens ahead, as a reference for gating with look-ahead."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 
 class Planner(OneStepOracle):
-    """Tries the most promising actions on copies of the present state, a few tokens far, and takes the best one.
+    """Agent that rolls out the best actions of the one-step oracle on copies of the state, and takes the best one.
 
-    An action is worth its exact expected reward and what the tokens that follow are expected to earn under the
-    continuation, as a mean over rollouts:
+    The value of an action is its exact expected reward plus the expected rewards of the following tokens under the
+    continuation agent, as a mean over rollouts:
 
         value(a) = E[r | s, a] + mean over rollouts of Σ_{i=1}^{depth-1} E[r | s_i, continuation(s_i)]
 
-    With depth 1 it is the one-step oracle. The copies draw with random numbers of their own, the same ones for all
-    actions of a state, and the episode itself is left as it is. As the oracle it is a yardstick: it sees the model.
+    With depth 1 it is the one-step oracle. The copies use random numbers of their own, the same ones for all actions of
+    a state, and the episode itself does not change. Like the oracle it uses the model, so it is a reference.
 
     Args:
-        depth: tokens that count, the next one included; at least 1.
-        continuation: who acts on the copies after the first token. The better it acts, the more looking ahead is worth.
-        candidates: actions that are rolled out, the best of the grid for the next token; at least 1.
-        rollouts: of each action; at least 1.
-        levels: of the grid, as for the one-step oracle.
+        depth: number of tokens in the value, including the next one; at least 1.
+        continuation: agent that acts on the copies after the first token. Better agents give better values.
+        candidates: number of actions to roll out, the best of the grid for the next token; at least 1.
+        rollouts: number of rollouts of each action; at least 1.
+        levels: number of values of each gate in the grid, as for the one-step oracle.
 
     Raises:
-        InvalidValueError: an argument breaks its rule.
+        InvalidValueError: an argument is out of its range.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Planner(OneStepOracle):
         self.candidates = min(candidates, len(self.grid))
         self.rollouts = rollouts
         self._copies: TidalGatingVectorEnv | None = None
-        self._generator = np.random.default_rng(2)  # until `start` gives the seed
+        self._generator = np.random.default_rng(2)  # replaced by `start`
 
     def start(self, vector_env: VectorEnv, seed: int) -> None:
-        """Make room for the copies of the environment's states."""
+        """Creates the environment for the copies of states."""
         known = self._vector_env
         super().start(vector_env, seed)
-        self._generator = np.random.default_rng((2, seed))  # not the stream that the episodes draw from
+        self._generator = np.random.default_rng((2, seed))  # differs from the episodes' random stream
         if self.depth == 1:
             return
         if self._copies is None or self._environment is not known:
@@ -75,7 +75,7 @@ class Planner(OneStepOracle):
         self.continuation.start(self._copies, seed)
 
     def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The best gates (N, 3) in the environment's present state."""
+        """The best gates (N, 3) in the environment's current state."""
         expected = self._environment.expected_rewards(self.grid)  # (N, A)
         best = np.argsort(-expected, axis=1, kind="stable")[:, : self.candidates]  # (N, K)
         values = np.take_along_axis(expected, best, axis=1)
@@ -84,7 +84,7 @@ class Planner(OneStepOracle):
         return self.grid[np.take_along_axis(best, values.argmax(axis=1)[:, None], axis=1)[:, 0]]
 
     def _roll_out(self, actions: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(N, K) what is expected to follow the actions (N, K, 3), up to the planner's depth."""
+        """(N, K) expected rewards after the actions (N, K, 3), up to the planner's depth."""
         assert self._copies is not None
         num_rows, num_actions = actions.shape[:2]
         shape = (num_rows, num_actions, self.rollouts)

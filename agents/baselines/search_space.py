@@ -1,4 +1,4 @@
-"""Parameters that can be tuned: where to look for each, and what it is if nothing is said."""
+"""Search ranges and defaults of tunable parameters."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Range:
-    """Where tuning looks for a parameter; a whole number if `low` is one. Values beyond may be given by hand."""
+    """Search range of a parameter; an integer parameter if `low` is an int. Users may set values outside of it."""
 
     low: float
-    """Least value that is tried."""
+    """Smallest value in the search."""
     high: float
-    """Largest value that is tried."""
+    """Largest value in the search."""
     default: float
-    """Value if none is given, and the first that is tried."""
+    """Default value, and the first value in the search."""
     is_log: bool = False
-    """Whether equal ratios count as equal distances."""
+    """Whether the search scale is logarithmic."""
     step: float | None = None
-    """Distance of the values that are tried, the least and the largest among them; None tries any in between."""
+    """Distance between searched values; None: the range is continuous."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether the parameter is a whole number."""
+        """Whether the parameter is an integer."""
         return isinstance(self.low, int)
 
     def distribution(self) -> BaseDistribution:
-        """As Optuna knows it."""
+        """The range as an Optuna distribution."""
         from optuna.distributions import FloatDistribution, IntDistribution
 
         if self.is_whole:
@@ -44,11 +44,11 @@ class Range:
 
 
 def settings_in(space: Mapping[str, Range], values: Mapping[str, Any], owner: str) -> dict[str, float]:
-    """All parameters of a space: those in `values`, the others at their defaults.
+    """All parameters of a space: given values, and defaults for the others.
 
     Raises:
-        InvalidValueError: a name that `owner` does not have, or a value that is no finite number, or not whole where it
-            must be.
+        InvalidValueError: a name is not in the space, or a value is not a finite number, or not an integer where one is
+            required.
     """
     for name in values:
         if name not in space:

@@ -1,1 +1,1 @@
-"""Agents and the episodes that they run: protocol, environment config, SB3 adapter."""
+"""Agents and episodes: agent protocol, environment configuration, episode records, SB3 adapter."""

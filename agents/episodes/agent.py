@@ -1,4 +1,4 @@
-"""What controllers and baselines have in common."""
+"""The base class of agents: controllers, baselines and decoders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TokenStep(NamedTuple):
-    """One token in every row: the gates (N, 3) that it was drawn under, and what the vector env returned."""
+    """Result of one token in each row: the gates (N, 3) and the vector env's return values."""
 
     gates: NDArray[np.float32]
     observations: NDArray[np.float32]
@@ -26,31 +26,31 @@ class TokenStep(NamedTuple):
 
 
 class Agent(ABC):
-    """Chooses the gates of every row of a vector env.
+    """Base class of agents: maps observations of a vector env to gates.
 
-    :meth:`start` binds an agent to one run of episodes. Callers that run side by side, in threads for instance, each
-    need an agent of their own, which :meth:`copy` gives; :func:`agents.generate_tokens` copies the agent by itself.
+    :meth:`start` binds an agent to one run of episodes. Concurrent callers, such as threads, need one agent each
+    (:meth:`copy`); :func:`agents.generate_tokens` copies the agent itself.
     """
 
     name: str
-    """What tables call it."""
+    """Agent name in tables."""
 
     def start(self, vector_env: VectorEnv, seed: int) -> None:  # noqa: B027 - a hook that most agents leave empty
-        """Get ready for new episodes of `vector_env`, which is about to be stepped with this agent's actions.
+        """Prepare for new episodes of `vector_env`, which will be stepped with this agent's actions.
 
-        Only agents that draw random numbers or look at more than the observation need it.
+        Only agents that use random numbers or more than the observation override it.
         """
 
     def step(self, vector_env: TidalGatingVectorEnv, observations: NDArray[np.float32]) -> TokenStep:
-        """Have every row draw a token, under the gates that :meth:`act` gives for observations (N, 64).
+        """Draw a token in each row, under the gates of :meth:`act` for observations (N, 64).
 
-        Only agents that draw tokens in another way than under gates need their own.
+        Only agents that do not draw tokens by gates override it.
         """
         gates = self.act(observations)
         return TokenStep(np.asarray(gates), *vector_env.step(gates))
 
     def copy(self) -> Self:
-        """An agent with the same settings for other episodes. Policy and weights are shared; threads may share them."""
+        """An agent with the same settings for other episodes. Copies share policy and weights, also between threads."""
         twin = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, Agent):

@@ -1,4 +1,4 @@
-"""The one record of a drawn token, with all that can be said of it."""
+"""Record of a drawn token: gates, sampling, reward and alternatives."""
 
 from __future__ import annotations
 
@@ -12,65 +12,65 @@ from agents.episodes.episodes import REWARD_PREFIX
 
 @dataclass(frozen=True)
 class Alternative:
-    """A token that could have been drawn."""
+    """A token of the sampling distribution."""
 
     token_id: int
-    """Its id."""
+    """Token id."""
     text: str
-    """What it stands for."""
+    """Text of the token."""
     q: float
-    """Its probability under q, the distribution that was drawn from."""
+    """Probability under q, the sampling distribution."""
     p: float
-    """Its probability under p, the neutral distribution."""
+    """Probability under p, the neutral distribution."""
 
 
 @dataclass(frozen=True)
 class DrawnToken:
-    """One drawn token."""
+    """Record of one drawn token."""
 
     token_id: int
-    """Its id."""
+    """Token id."""
     text: str
-    """What it adds to the text; empty for the end of text, and while the bytes of a character are incomplete."""
+    """Text that the token adds; empty for the end of text, and while the bytes of a character are incomplete."""
     gates: tuple[float, ...]
-    """Creativity, focus and stability that it was drawn under."""
+    """Gates: creativity, focus and stability."""
     entropy: float
-    """Entropy of the distribution that it was drawn from [nats]."""
+    """Entropy of the sampling distribution [nats]."""
     surprisal: float
     """−log p under the neutral model [nats]."""
     reward: float
-    """Its reward."""
+    """Reward of the token."""
     terms: dict[str, float] = field(default_factory=dict)
-    """The unweighted terms of the reward."""
+    """Unweighted terms of the reward by name."""
     temperature: float | None = None
-    """Temperature that it was drawn at; None where a decoder drew it."""
+    """Sampling temperature; None for tokens of a decoder."""
     penalty: float | None = None
-    """Repetition penalty that it was drawn under; None where a decoder drew it."""
+    """Repetition penalty; None for tokens of a decoder."""
     drawn: Alternative | None = None
-    """The token itself, beside its alternatives; None if they were not recorded."""
+    """Probabilities of the drawn token; None if alternatives were not recorded."""
     rank: int | None = None
-    """Its place among the tokens that could be drawn, 1 for the most probable one under q; None if not recorded."""
+    """Rank of the token under q, 1 for the most probable one; None if not recorded."""
     alternatives: tuple[Alternative, ...] = ()
-    """The five most probable other tokens under q, or as many as there are; none if they were not recorded."""
+    """The five most probable other tokens under q, or fewer; empty if not recorded."""
 
     @property
     def log_prob(self) -> float:
-        """Its log probability under the neutral model [nats]."""
+        """Log-probability under the neutral model [nats]."""
         return -self.surprisal
 
 
 def drawn_token(
     token_id: int, text: str, gates: Sequence[float], reward: float, infos: Mapping[str, Any], **recorded: Any
 ) -> DrawnToken:
-    """The record of a token.
+    """Makes the record of a token.
 
     Args:
-        token_id: its id.
-        text: what it adds.
-        gates: that it was drawn under.
-        reward: that it earned.
-        infos: the environment's figures of its step, in its row.
-        **recorded: `drawn`, `rank` and `alternatives`, if they are known.
+        token_id: token id.
+        text: text that the token adds.
+        gates: gates of the step.
+        reward: reward of the step.
+        infos: the environment's infos of the step, for the token's row.
+        **recorded: `drawn`, `rank` and `alternatives`, if recorded.
     """
     return DrawnToken(
         token_id=token_id,

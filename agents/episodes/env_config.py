@@ -1,4 +1,4 @@
-"""Which environment an agent is trained or evaluated in, as plain data."""
+"""Environment configuration as plain data."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _is_device(name: str) -> bool:
 
 
 RewardInFiles = Annotated[str, InFiles("must be a registered reward where a file names it", _is_registered_reward)]
-"""A reward: in files a registered one, as ``module:attribute`` comes from the command line or Python."""
+"""Name of a reward. Files may name registered rewards only; ``module:attribute`` is for command line and Python."""
 
 _COST = InFiles("must be a registered cost where a file names it", _is_registered_cost)
 _MODULATION = InFiles("must hold fields of the modulation", _is_modulation)
@@ -51,41 +51,41 @@ _DEVICE = InFiles("must be cpu, cuda or mps where a file names it", _is_device)
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """A registered environment, and its arguments that do not depend on who acts in it."""
+    """Configuration of an environment: id and arguments."""
 
     id: Annotated[str, one_of("TidalGating-v0", "TidalRLM-v0")] = "TidalGating-v0"
-    """Name of the environment, as Gymnasium knows it: TidalGating-v0 or TidalRLM-v0."""
+    """Gymnasium id of the environment: TidalGating-v0 or TidalRLM-v0."""
     model: BundledInFiles = "tidal-tiny"
     """Language model: a bundled name, a folder, or a hub id."""
     statistics: NotInFiles | None = None
-    """File of the reference statistics; None: those in the model's folder."""
+    """File of the model's reference statistics. None: the file in the model's folder."""
     prompts: Annotated[str, one_of("train", "heldout")] | list[str] = "train"
-    """"train" or "heldout" (bundled openings), a text file with one prompt a line, or a list of prompts."""
+    """"train" or "heldout" (bundled openings), a text file with one prompt per line, or a list of prompts."""
     prompt_tokens: tuple[int, int] = (3, 10)
-    """Fewest and most tokens of a prompt that an episode begins with."""
+    """Minimum and maximum length of an episode's prompt [tokens]."""
     modulation: Annotated[dict[str, Any], _MODULATION] | None = None
-    """Fields of the modulation that differ from its defaults."""
+    """Fields of `tidal_gym.ModulationConfig` that differ from their defaults."""
     reward: RewardInFiles = "tidal"
     """Name of the reward."""
     reward_weights: dict[str, float] | None = None
-    """Weights of the reward terms that differ from their defaults."""
+    """Weights of reward terms that differ from their defaults, by term."""
     judge: BundledInFiles | None = None
-    """Language model that judges, for rewards that ask one: a bundled name, a folder, or a hub id with the same
-    vocabulary; None: for the reward `judge` the bundled tidal-judge, in TidalRLM-v0 the grammar."""
+    """Judge model of the reward `judge`, with the vocabulary of `model`: a bundled name, a folder, or a hub id. None:
+    the bundled tidal-judge; in TidalRLM-v0 the grammar."""
     entropy_target: float | None = None
-    """Entropy that sampling should have [nats], above 0; None: the model's mean entropy on human text."""
+    """Target of the sampling entropy [nats], above 0. None: the model's mean entropy on human text."""
     cost: Annotated[str, _COST] | None = None
-    """Name of the cost in ``info["cost"]``, for learning under a constraint; None: there is none."""
+    """Name of the cost in ``info["cost"]``, for constrained training. None: no cost."""
     cost_bound: float | None = None
-    """Bound that the cost is counted from, in [0, 1]; None: the cost's own."""
+    """Bound of the cost, in [0, 1]. None: the cost's default bound."""
     max_episode_steps: int = 50
-    """Length at which an episode is truncated [tokens], at least 1."""
+    """Episode length at which an episode is truncated [tokens], at least 1."""
     carl: CarlRewardConfig | None = None
-    """How an episode's coherence is paid besides or in place of this reward; None: it is not."""
+    """CARL reward, added to the reward or replacing it. None: no CARL reward."""
     dtype: Annotated[str, one_of("auto", "float32", "bfloat16", "float64")] = "auto"
-    """Number format of the language model: "auto", "float32", "bfloat16" or "float64"."""
+    """Data type of the language model: "auto", "float32", "bfloat16" or "float64"."""
     device: Annotated[str, _DEVICE] = "cpu"
-    """Device of the language model."""
+    """Device of the language model: "cpu", "mps", "cuda" or "cuda:N"."""
 
     def __post_init__(self) -> None:
         if self.carl is not None:
@@ -101,17 +101,17 @@ class EnvConfig:
 
     @classmethod
     def from_file(cls, content: object, given: Mapping[str, Any]) -> EnvConfig:
-        """The environment that a file describes, where it is not given otherwise.
+        """Reads an environment configuration from the content of an untrusted file.
 
-        A file may name bundled models, openings, registered rewards and costs; all else that leads out of the file
-        (other models, paths, ``module:attribute``) must be given.
+        A file may name bundled models, bundled openings, registered rewards and registered costs. Everything else that
+        refers outside the file (other models, paths, ``module:attribute``) must be given.
 
         Args:
-            content: what stands in the file, fields by name.
-            given: fields that replace what stands there, which is then not looked at.
+            content: fields by name, as in the file.
+            given: fields that replace those of the file, which are then not checked.
 
         Raises:
-            InvalidValueError: a field is unknown, of another type, breaks a rule, or may not be chosen by a file.
+            InvalidValueError: a field is unknown, has a wrong type, is out of range, or may not be set by a file.
         """
         if isinstance(content, Mapping):
             content = {name: value for name, value in content.items() if name not in given}
@@ -120,15 +120,15 @@ class EnvConfig:
     def make(
         self, num_envs: int, autoreset_mode: str = "SameStep", *, expected_reward: bool = False
     ) -> TidalGatingVectorEnv:
-        """Vector env of `num_envs` rows, which by default start again within the step, as SB3 wants it.
+        """Makes a vector env; by default with the same-step autoreset that SB3 needs.
 
         Args:
-            num_envs: N.
-            autoreset_mode: how episodes begin anew.
-            expected_reward: whether ``info`` tells what the reward was expected to be before the draw.
+            num_envs: number of rows N.
+            autoreset_mode: Gymnasium autoreset mode.
+            expected_reward: whether ``info`` contains the exact expectation of the reward before the draw.
 
         Raises:
-            InvalidValueError: there is no such environment, or an argument breaks its rule.
+            InvalidValueError: the id is unknown, or an argument is out of range.
         """
         import tidal_gym
 
@@ -145,4 +145,4 @@ class EnvConfig:
             return env
         from tidal_gym.wrappers.carl_reward import VectorCarlReward
 
-        return cast("TidalGatingVectorEnv", VectorCarlReward(env, **vars(self.carl)))  # it offers what the env does
+        return cast("TidalGatingVectorEnv", VectorCarlReward(env, **vars(self.carl)))  # it forwards the env's interface

@@ -1,4 +1,4 @@
-"""Running an agent over given episodes, one per row, and keeping everything that happened."""
+"""Runs an agent over seeded episodes, one per row, and records tokens, gates, rewards and infos."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from tidal_gym.envs.vector_env import TidalGatingVectorEnv
 
 REWARD_PREFIX = "reward_"
-"""Of the infos that hold the unweighted terms of a reward."""
+"""Prefix of the infos with the unweighted terms of a reward."""
 
 
 @dataclass(frozen=True)
 class Episodes:
-    """E episodes of at most T tokens. What lies behind an episode's end is 0 (see :attr:`is_alive`)."""
+    """Record of E episodes of at most T tokens. Entries after an episode's end are 0 (see :attr:`is_alive`)."""
 
     prompts: tuple[tuple[int, ...], ...]
-    """E prompts, as token ids."""
+    """Token ids of the E prompts."""
     tokens: NDArray[np.int64]
-    """(E, T) ids drawn."""
+    """(E, T) ids of the drawn tokens."""
     gates: NDArray[np.float32]
     """(E, T, 3) actions."""
     rewards: NDArray[np.float64]
-    """(E, T)."""
+    """(E, T) rewards."""
     infos: Mapping[str, NDArray[Any]]
-    """(E, T) each: the other figures that the environment gives for every token."""
+    """(E, T) each: the environment's infos of each token."""
     lengths: NDArray[np.int64]
-    """(E,) tokens drawn, the end of text included."""
+    """(E,) numbers of drawn tokens, end of text included."""
 
     @property
     def is_alive(self) -> NDArray[np.bool_]:
@@ -86,17 +86,17 @@ class Episodes:
 
 
 def episode_seed(seed: int, episode: int) -> int:
-    """Seed of one episode of many; hashing keeps series with neighbouring seeds apart."""
+    """Seed of an episode of a series; hashed, so that series with adjacent seeds share no episodes."""
     return int(np.random.SeedSequence((seed, episode)).generate_state(1)[0])
 
 
 def run_episodes(agent: Agent, vector_env: TidalGatingVectorEnv, seeds: Sequence[int]) -> Episodes:
-    """Run one episode per row, whose prompt and draws depend on the row's seed alone.
+    """Run one episode per row; its prompt and random numbers depend on the row's seed only.
 
     Args:
-        agent: has the tokens drawn.
-        vector_env: with SAME_STEP autoreset; a row that is done before the others starts again and is not looked at.
-        seeds: of the N rows.
+        agent: agent to run.
+        vector_env: vector env with SAME_STEP autoreset; rows that finish early start again and are ignored.
+        seeds: seeds of the N rows.
     """
     agent.start(vector_env, seeds[0])
     observations, _ = vector_env.reset(seed=list(seeds))
@@ -129,7 +129,7 @@ def run_episodes(agent: Agent, vector_env: TidalGatingVectorEnv, seeds: Sequence
 
 
 def require_series(episodes: int, seed: int) -> None:
-    """Refuses a series of episodes that cannot be run.
+    """Checks the number of episodes and the seed of a series.
 
     Raises:
         InvalidValueError: `episodes` is below 1, or `seed` below 0.
@@ -145,19 +145,19 @@ def run_series(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Episodes:
-    """Run as many episodes as asked for, in batches; episode i is seeded with (seed, i): the same for every agent.
+    """Run a series of episodes in batches; episode i is seeded with (seed, i), the same for all agents.
 
     Args:
-        agent: chooses the gates.
-        vector_env: as :func:`run_episodes` takes it; its N rows run side by side.
-        episodes: how many, at least 1.
-        seed: of the series, at least 0.
-        progress: is told how many episodes are done, and how many there are.
+        agent: agent to run.
+        vector_env: vector env as for :func:`run_episodes`; its N rows run in parallel.
+        episodes: number of episodes, at least 1.
+        seed: seed of the series, at least 0.
+        progress: callback that receives the number of finished episodes and of all episodes.
     """
     num_envs = vector_env.num_envs
     parts = []
     for first in range(0, episodes, num_envs):
-        # The last batch runs full as well: float32's last digits depend on the shape of the batch.
+        # The last batch is full as well: float32 rounding depends on the shape of the batch.
         parts.append(run_episodes(agent, vector_env, [episode_seed(seed, first + row) for row in range(num_envs)]))
         if progress is not None:
             progress(min(first + num_envs, episodes), episodes)
@@ -165,7 +165,7 @@ def run_series(
 
 
 def _step_infos(infos: dict[str, Any], is_done: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
-    """The infos (N,) of the step itself that are figures."""
+    """The numeric infos (N,) of the step."""
     keys = [key for key in {**infos, **infos.get("final_info", {})} if not key.startswith(("_", "final_"))]
     found = {key: of_step(infos, key, is_done) for key in keys}
     return {

@@ -1,4 +1,4 @@
-"""Learning from what a reward was expected to be, in place of what the drawn token happened to earn."""
+"""Replaces rewards by their exact expectations before the token is drawn."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ INFO_KEY = "expected_reward"
 
 
 class ExpectedReward(VecEnvWrapper):
-    """Pays E[r | state, action], summed exactly over the tokens that the action could have drawn.
+    """Wrapper whose reward is E[r | state, action], summed exactly over the sampling distribution.
 
-    The draw adds variance to a reward and says nothing about the action. The expectation has the same mean, so that the
-    policy gradient has the same direction, and less noise (Rao-Blackwell).
+    Token sampling adds variance to the reward and no information about the action. The expectation has the same mean
+    and less variance, so the policy gradient estimate stays unbiased with less noise (Rao-Blackwell).
 
     Args:
-        venv: wrappers around `adapter`, which keep the rewards they saw.
-        adapter: of a vector env that was made with ``expected_reward=True``.
+        venv: wrapped `adapter`; wrappers below this one see the rewards of the drawn tokens.
+        adapter: adapter of a vector env that was made with ``expected_reward=True``.
     """
 
     def __init__(self, venv: VecEnv, adapter: VectorEnvToSB3) -> None:
@@ -31,16 +31,16 @@ class ExpectedReward(VecEnvWrapper):
         self._adapter = adapter
 
     def reset(self) -> VecEnvObs:
-        """Start every episode."""
+        """Resets all rows."""
         return self.venv.reset()
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Step every row, and replace the rewards (N,)."""
+        """Steps all rows, and replaces the rewards (N,)."""
         observations, _, dones, infos = self.venv.step_wait()
         expected = expected_reward_of(self._adapter.vector_infos, dones)
         return observations, expected.astype(np.float32), dones, infos
 
 
 def expected_reward_of(infos: dict[str, Any], is_over: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(N,) what each row's reward was expected to be, by the infos of an env made with ``expected_reward=True``."""
+    """(N,) expected reward of each row, from the infos of an env made with ``expected_reward=True``."""
     return of_step(infos, INFO_KEY, is_over)

@@ -1,4 +1,4 @@
-"""How each gate was set in finished episodes: over all tokens, and at each place of an episode."""
+"""Summary statistics of each gate over finished episodes: over all tokens, and by step."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from lm.models.gate_names import GATE_NAMES
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 HISTOGRAM_BINS = 20
 EDGE = 0.05
-"""How near 0 or 1 a gate counts as closed or open."""
+"""Distance from 0 or 1 within which a gate counts as closed or open."""
 BAND = (0.1, 0.9)
-"""Quantiles between which four of five episodes lie."""
+"""Quantiles of the central 80% of episodes."""
 
 
 @dataclass(frozen=True)
 class GateSummary:
-    """One gate in all episodes."""
+    """Summary statistics of one gate over all episodes."""
 
     mean: float
-    """Mean over tokens."""
+    """Mean of the gate over tokens."""
     std: float
-    """Standard deviation over tokens."""
+    """Standard deviation of the gate over tokens."""
     least: float
-    """Smallest value."""
+    """Smallest value of the gate."""
     largest: float
-    """Largest value."""
+    """Largest value of the gate."""
     quantiles: dict[str, float]
-    """Over tokens, by percentage: 5, 25, 50, 75 and 95."""
+    """Quantiles over tokens by percentage: 5, 25, 50, 75 and 95."""
     histogram: tuple[int, ...]
-    """Tokens in each of 20 equal parts of [0, 1]."""
+    """Number of tokens in each of 20 equal bins of [0, 1]."""
     share_closed: float
     """Share of tokens with the gate at 0.05 or below."""
     share_open: float
     """Share of tokens with the gate at 0.95 or above."""
     mean_change: float | None
-    """Mean of |g(t) − g(t−1)| from one token of an episode to the next; None if no episode has two."""
+    """Mean of |g(t) − g(t−1)| over adjacent tokens; None if no episode has two tokens."""
     by_step: tuple[float, ...]
-    """(T,) mean at each place of an episode, over the episodes that reach it."""
+    """(T,) mean at each step, over the episodes that reach it."""
     low_by_step: tuple[float, ...]
-    """(T,) 10% quantile at each place."""
+    """(T,) 10% quantile at each step."""
     high_by_step: tuple[float, ...]
-    """(T,) 90% quantile at each place."""
+    """(T,) 90% quantile at each step."""
 
 
 def summarize_gates(episodes: Episodes) -> dict[str, GateSummary]:
-    """The summary of each gate, by its name."""
+    """Summary of each gate, by gate name."""
     is_alive = episodes.is_alive
     gates = episodes.gates.astype(np.float64)
     used = gates[is_alive]  # (M, 3)

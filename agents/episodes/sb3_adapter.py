@@ -1,8 +1,8 @@
-"""Any Gymnasium ``VectorEnv`` as a Stable-Baselines3 ``VecEnv``.
+"""Adapts a Gymnasium ``VectorEnv`` to a Stable-Baselines3 ``VecEnv``.
 
-The two differ in when an episode starts again and in where its last observation lies. SB3 resets within the step and
-looks for ``infos[row]["terminal_observation"]``, so the vector env must run with ``AutoresetMode.SAME_STEP``, which
-leaves it in ``infos["final_obs"]``.
+The two differ in when they reset an episode and in where they store its last observation. SB3 resets within the step
+and reads ``infos[row]["terminal_observation"]``, so the vector env must run with ``AutoresetMode.SAME_STEP``, which
+stores it in ``infos["final_obs"]``.
 """
 
 from __future__ import annotations
@@ -24,22 +24,21 @@ from lm.errors import InvalidValueError
 class VectorEnvToSB3(VecEnv):
     """Adapter to SB3's ``VecEnv``; works under ``VecMonitor`` and ``VecNormalize``.
 
-    What SB3 keeps or changes in place is copied: observations, terminal observations, rewards (SB3 adds the bootstrap
-    value of a truncated episode to them). ``infos`` holds a fresh dictionary per row; that of a row whose episode ended
-    has the entries of its ``final_info`` and what vector wrappers wrote beside it (``episode``),
-    ``terminal_observation`` and ``TimeLimit.truncated``; the others have no more than the ``cost``, where the env gives
-    one: constrained algorithms look for it after every step. The infos of every row lie in :attr:`vector_infos` as the
-    env's arrays, which costs nothing.
+    Arrays that SB3 keeps or changes in place are copied: observations, terminal observations, and rewards (SB3 adds the
+    bootstrap value of truncated episodes). ``infos`` holds a new dictionary per row. For a row whose episode ended it
+    has the entries of ``final_info``, those of vector wrappers (``episode``), ``terminal_observation`` and
+    ``TimeLimit.truncated``. For other rows it has only ``cost``, if the env has one, which constrained algorithms need
+    after each step. :attr:`vector_infos` holds the infos of all rows as the env's arrays, without copying.
 
     Args:
-        vector_env: env with SAME_STEP autoreset.
+        vector_env: vector env with SAME_STEP autoreset.
 
     Raises:
-        InvalidValueError: another autoreset mode.
+        InvalidValueError: the autoreset mode is not SAME_STEP.
     """
 
     vector_infos: dict[str, Any]
-    """Infos of the newest reset or step, as the vector env gave them."""
+    """The vector env's infos of the last reset or step."""
 
     def __init__(self, vector_env: VectorEnv) -> None:
         mode = vector_env.metadata.get("autoreset_mode")
@@ -52,11 +51,11 @@ class VectorEnvToSB3(VecEnv):
         super().__init__(vector_env.num_envs, vector_env.single_observation_space, vector_env.single_action_space)
 
     def reset(self) -> VecEnvObs:
-        """Start every episode, with the seed and options last given to :meth:`seed` and :meth:`set_options`."""
+        """Resets all rows, with the seed and options last given to :meth:`seed` and :meth:`set_options`."""
         options = self._options[0]
         if any(other != options for other in self._options):
             raise InvalidValueError("options", "must be the same for every row of a vector env", self._options)
-        # SB3's seeds are seed, seed + 1, ...: what Gymnasium makes of the first one.
+        # SB3's seeds are seed, seed + 1, ..., as Gymnasium derives them from the first one.
         observations, self.vector_infos = self.vector_env.reset(seed=self._seeds[0], options=options or None)
         self.reset_infos = [_row_infos(self.vector_infos, row) for row in range(self.num_envs)]
         self._reset_seeds()
@@ -68,7 +67,7 @@ class VectorEnvToSB3(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Step every row. Returns observations (N, ...), rewards (N,), dones (N,), infos (N dictionaries)."""
+        """Steps all rows. Returns observations (N, ...), rewards (N,), dones (N,), infos (N dictionaries)."""
         observations, rewards, terminations, truncations, infos = self.vector_env.step(self._actions)
         dones = np.logical_or(terminations, truncations)
         row_infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
@@ -76,7 +75,7 @@ class VectorEnvToSB3(VecEnv):
             for row in np.flatnonzero(infos.get("_cost", ~dones)).tolist():
                 row_infos[row]["cost"] = infos["cost"][row]
         for row in np.flatnonzero(dones).tolist():
-            # Vector wrappers, such as RecordEpisodeStatistics, write beside the final info and not into it.
+            # Vector wrappers, such as RecordEpisodeStatistics, write to the infos, not to the final info.
             beside = {key: value for key, value in infos.items() if not key.startswith(("final_", "_final_"))}
             row_infos[row] = _row_infos(beside, row) | _row_infos(infos.get("final_info", {}), row)
             row_infos[row]["terminal_observation"] = deepcopy(_row(infos["final_obs"], row))
@@ -89,7 +88,7 @@ class VectorEnvToSB3(VecEnv):
         self.vector_env.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Values of an attribute: of the sub-environments where there are some, else the vector env's for every row."""
+        """Values of an attribute: of the sub-environments if there are any, else the vector env's for each row."""
         values = self._attribute_rows(attr_name)
         return [values[row] for row in self._get_indices(indices)]
 
@@ -123,7 +122,7 @@ class VectorEnvToSB3(VecEnv):
         return list(result) if is_per_row else [result] * self.num_envs
 
     def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
-        """Whether the rows are wrapped, each by itself or all together by a vector wrapper."""
+        """Whether each row is wrapped, itself or by a vector wrapper."""
         rows = list(self._get_indices(indices))
         if any(isinstance(layer, wrapper_class) for layer in self._layers()):
             return [True] * len(rows)
@@ -131,7 +130,7 @@ class VectorEnvToSB3(VecEnv):
         return [environments is not None and is_wrapped(environments[row], wrapper_class) for row in rows]
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """Frames of the rows; an env that draws all rows into one frame gives that one."""
+        """Frames of the rows; a single frame if the env renders all rows into one."""
         frames: Any = self.vector_env.render()
         return list(frames) if isinstance(frames, (list, tuple)) else [frames]
 
@@ -163,7 +162,7 @@ class VectorEnvToSB3(VecEnv):
 
 
 def _row(batch: Any, row: int) -> Any:
-    """Row of a batch that may be an array, an object array, or a nest of dictionaries and tuples of them."""
+    """A row of a batch: an array, an object array, or nested dictionaries and tuples of them."""
     if isinstance(batch, dict):
         return {key: _row(value, row) for key, value in batch.items()}
     if isinstance(batch, tuple):
@@ -172,7 +171,7 @@ def _row(batch: Any, row: int) -> Any:
 
 
 def _row_infos(infos: dict[str, Any], row: int) -> dict[str, Any]:
-    """The entries that a row has in Gymnasium's vector infos, where the mask ``_key`` tells which rows have ``key``."""
+    """A row's entries in Gymnasium's vector infos, whose mask ``_key`` marks the rows that have ``key``."""
     selected: dict[str, Any] = {}
     for key, values in infos.items():
         mask = infos.get(f"_{key}")

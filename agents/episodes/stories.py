@@ -1,4 +1,4 @@
-"""Stories: episodes told token by token, with all that can be said of each token."""
+"""Stories: episodes as records of their tokens."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ NUM_ALTERNATIVES = 5
 
 @dataclass(frozen=True)
 class Story:
-    """A prompt and its continuation."""
+    """A prompt with the record of each token of its continuation."""
 
     agent: str
-    """Who set the gates."""
+    """Name of the agent that set the gates."""
     prompt: str
-    """What it began with."""
+    """Text of the prompt."""
     tokens: tuple[DrawnToken, ...]
-    """What was drawn."""
+    """Records of the drawn tokens."""
 
     @property
     def text(self) -> str:
-        """Prompt and drawn tokens together."""
+        """Text of prompt and continuation."""
         return self.prompt + "".join(token.text for token in self.tokens)
 
     @property
@@ -45,10 +45,10 @@ def tell_story(agent: Agent, env: EnvConfig, *, seed: int, episode: int = 0) -> 
     """Run one of the episodes that ``agents.evaluation.evaluation.evaluate`` runs: same prompt, same random numbers.
 
     Args:
-        agent: who sets the gates.
-        env: the environment, with the prompts to be used.
-        seed: of the evaluation.
-        episode: number of the episode.
+        agent: agent that sets the gates.
+        env: environment with the prompts to use.
+        seed: seed of the evaluation.
+        episode: index of the episode in the evaluation.
     """
     vector_env = env.make(1)
     try:
@@ -65,14 +65,14 @@ def story_of(
     agent: str,
     candidates: Sequence[Candidates] | None = None,
 ) -> Story:
-    """The story of a finished episode.
+    """Makes the story of a finished episode.
 
     Args:
-        episodes: one of which is told.
-        row: which.
-        tokenizer: of the model.
-        agent: name of who set the gates.
-        candidates: what could have been drawn at each token, in the same row; None if it was not recorded.
+        episodes: finished episodes.
+        row: index of the episode.
+        tokenizer: tokenizer of the model.
+        agent: name of the agent that set the gates.
+        candidates: candidate tokens at each token, in the same row; None if not recorded.
     """
     prompt, drawn = list(episodes.prompts[row]), episodes.tokens[row, : episodes.lengths[row]].tolist()
     infos = {name: values[row] for name, values in episodes.infos.items()}
@@ -103,7 +103,7 @@ def _recorded(candidates: Candidates, row: int, drawn: int, tokenizer: PreTraine
 
 
 def token_name(tokenizer: PreTrainedTokenizerBase, token_id: int) -> str:
-    """What a token stands for by itself: its text, or its bytes as <0xE2><0x80> if they are part of a character."""
+    """Text of a single token, or its bytes as <0xE2><0x80> if they are part of a character."""
     text = tokenizer.decode([token_id])
     if "\ufffd" not in text:
         return text

@@ -1,4 +1,4 @@
-"""Learned controllers against everybody else on the same episodes: who earns what, and how sure that is."""
+"""Comparison of learned controllers with baselines and references on the same episodes, with intervals."""
 
 from __future__ import annotations
 
@@ -13,94 +13,94 @@ from agents.evaluation import rl_statistics as statistics
 from agents.evaluation.intervals import Interval
 
 Kind = Literal["learned", "baseline", "reference"]
-"""What is claimed to win, who it has to beat, and who is looked at for orientation."""
+"""Role in a comparison: the learned controllers, a baseline to beat, or a reference."""
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who took part, and the returns."""
+    """A contestant of a comparison with its returns."""
 
     name: str
-    """What tables call it."""
+    """Contestant name."""
     kind: Kind
-    """Its part in the comparison."""
+    """Role in the comparison."""
     returns: NDArray[np.float64]
-    """(R, E) of R training runs, 1 for who does not learn, in the same E episodes for all; the oracle's may be the
-    first few of them."""
+    """(R, E) returns of R training runs (1 without training) in E episodes, the same for all contestants. The oracle
+    may have the first episodes only."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A contestant's figures."""
+    """Scores of a contestant."""
 
     name: str
-    """Of the contestant."""
+    """Contestant name."""
     kind: Kind
-    """Its part in the comparison."""
+    """Role in the comparison."""
     mean_return: Interval
-    """Over all runs and episodes, which are both resampled."""
+    """Mean return over runs and episodes; the interval resamples both."""
     interquartile_mean: Interval
-    """Of rliable: the mean of the middle half of all returns, stratified bootstrap."""
+    """rliable's interquartile mean of all returns, with stratified bootstrap interval."""
     runs: tuple[float, ...]
     """Mean return of each run."""
     episodes: int
-    """Episodes of each run."""
+    """Number of episodes of each run."""
 
 
 @dataclass(frozen=True)
 class Advantage:
-    """What the learned controllers earn more than somebody else in the same episodes."""
+    """Advantage of the learned controllers over a baseline in the same episodes."""
 
     over: str
-    """Who."""
+    """Baseline name."""
     difference: Interval
-    """Of the mean returns, paired by episode, over runs and episodes."""
+    """Difference of mean returns, paired by episode; the interval resamples runs and episodes."""
     probability_of_improvement: Interval
-    """Of rliable: chance that a learned controller earns more in the same episode."""
+    """rliable's probability of improvement: probability that a controller has the higher return in the same episode."""
     is_apart: bool
-    """Whether the lower end of the learned return's interval lies above the upper end of the other's."""
+    """Whether the controllers' interval of the mean return lies above the baseline's."""
 
 
 @dataclass(frozen=True)
 class GapClosed:
-    """How far the learned controllers get from somebody (0) to the oracle (1), on the oracle's episodes."""
+    """Share of the gap from a baseline (0) to the oracle (1) that the controllers close, on the oracle's episodes."""
 
     over: str
-    """From whom."""
+    """Starting baseline."""
     fraction: Interval
-    """Over runs and episodes."""
+    """Share of the gap; the interval resamples runs and episodes."""
     runs: tuple[float, ...]
-    """Of each run."""
+    """Share of the gap that each run closes."""
     floor: float
-    """Mean return of whom it starts from, in the oracle's episodes."""
+    """Mean return of the starting baseline in the oracle's episodes."""
     ceiling: float
-    """The oracle's mean return."""
+    """Mean return of the oracle."""
     episodes: int
-    """Episodes of the oracle."""
+    """Number of the oracle's episodes."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came out."""
+    """Result of a comparison."""
 
     scores: tuple[Score, ...]
-    """Of everybody, the highest mean return first."""
+    """Scores of all contestants, the highest mean return first."""
     advantages: tuple[Advantage, ...]
-    """Over every baseline, the strongest first; empty without learned controllers."""
+    """Advantages over each baseline, the strongest baseline first; empty without learned controllers."""
     gap_closed: tuple[GapClosed, ...]
-    """From the best static gates and, where another baseline is stronger, from that one; empty without an oracle."""
+    """Gap closed from the best static gates and from a stronger baseline, if there is one; empty without an oracle."""
 
 
 def compare(
     contestants: Sequence[Contestant], *, static: str = "best static", oracle: str = "one-step oracle", seed: int = 0
 ) -> Comparison:
-    """Compare contestants, at most one of them learned.
+    """Compares contestants, at most one of them learned.
 
     Args:
-        contestants: as many as there are results of.
-        static: name of the baseline that gaps are measured from.
-        oracle: name of the reference that gaps are measured to.
-        seed: of the resampling.
+        contestants: contestants with results.
+        static: name of the baseline at the lower end of gaps.
+        oracle: name of the reference at the upper end of gaps.
+        seed: seed of the resampling.
     """
     scores = sorted((_score(one, seed) for one in contestants), key=lambda score: -score.mean_return.mean)
     by_name = {one.name: one for one in contestants}
@@ -120,7 +120,7 @@ def compare(
         )
         for theirs in baselines
     )
-    starts = dict.fromkeys([static, baselines[0].name])  # each once, in this order
+    starts = dict.fromkeys([static, baselines[0].name])  # unique, in this order
     gaps = [_gap_closed(learned, by_name[name], by_name[oracle], seed)
             for name in starts if name in by_name and oracle in by_name]  # fmt: skip
     return Comparison(tuple(scores), advantages, tuple(gap for gap in gaps if gap is not None))
@@ -128,32 +128,32 @@ def compare(
 
 @dataclass(frozen=True)
 class FrozenGateCost:
-    """What freezing one gate of every controller at its own mean costs."""
+    """Loss of return when one gate of each controller is frozen at its mean."""
 
     gate: str
-    """Which."""
+    """Gate name."""
     cost: Interval
-    """Return with the moving gate minus that with the frozen one, paired by run and episode, over both."""
+    """Return with the free gate minus return with the frozen gate, paired; the interval resamples runs and episodes."""
     runs: tuple[float, ...]
-    """Of each run."""
+    """Loss of return of each run."""
     episodes: int
-    """Episodes of each run."""
+    """Number of episodes of each run."""
 
     @property
     def is_alive(self) -> bool:
-        """Whether the controllers need the gate to move: the interval lies above 0."""
+        """Whether freezing the gate costs return: the interval lies above 0."""
         return self.cost.low > 0
 
 
 def frozen_gate_costs(
     learned: NDArray[np.float64], frozen: Mapping[str, NDArray[np.float64]], *, seed: int = 0
 ) -> tuple[FrozenGateCost, ...]:
-    """What each gate is worth.
+    """Loss of return by freezing each gate.
 
     Args:
         learned: (R, E) returns of the controllers.
-        frozen: (R, E) of the same with one gate frozen, by gate.
-        seed: of the resampling.
+        frozen: (R, E) returns of the same controllers with one gate frozen, by gate.
+        seed: seed of the resampling.
     """
     return tuple(
         FrozenGateCost(

@@ -1,4 +1,4 @@
-"""Evaluation: the same episodes for every agent, returns with intervals, how the gates were used, and what came out."""
+"""Evaluation of an agent on reproducible episodes: returns with intervals, gates, texts and text measures."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ from lm.errors import InvalidValueError
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an agent did in the evaluated episodes."""
+    """Result of the evaluation of an agent."""
 
     agent: str
     """Name of the agent."""
     seed: int
-    """Of the episodes."""
+    """Seed of the episodes."""
     episodes_fingerprint: str
-    """Of seed and prompts: evaluations with the same one can be compared episode by episode."""
+    """Hash of seed and prompts; evaluations with equal fingerprints can be paired by episode."""
     mean_return: Interval
-    """Sum of rewards of an episode."""
+    """Mean sum of rewards of an episode, with 95% interval."""
     returns: tuple[float, ...]
     """Sum of rewards of each episode, in the order of the episodes."""
     term_sums: dict[str, float]
     """Mean over episodes of the sum of each unweighted reward term."""
     gates: dict[str, GateSummary]
-    """By name of the gate."""
+    """Summary of each gate, by gate name."""
     perplexity: float
     """exp of the mean surprisal of the drawn tokens under the neutral model."""
     sampling_entropy: float
     """Mean entropy of the distributions that tokens were drawn from [nats]."""
     text: TextStatistics
-    """Of the drawn tokens."""
+    """Statistics of the generated texts."""
     samples: tuple[Story, ...] = field(repr=False)
-    """The first few episodes."""
+    """Stories of the first episodes."""
     measures: TextMeasures | None = None
-    """Measures of text beside those of human text, if they were asked for."""
+    """Text measures compared with human text; None if not requested."""
     mean_cost: Interval | None = None
-    """Sum of costs of an episode; None if the environment has none."""
+    """Mean sum of costs of an episode, with 95% interval; None if the environment has no cost."""
 
     def to_json(self) -> str:
-        """As JSON text."""
+        """The evaluation as JSON text."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False)
 
 
@@ -72,21 +72,21 @@ def evaluate(
     measures: TextMeasuresConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Run an agent over episodes that depend on `prompts`, `seed` and their number alone, not on the agent.
+    """Evaluate an agent on episodes that depend on `prompts`, `seed` and their number only, not on the agent.
 
-    Episode i draws its prompt and its tokens from a generator of its own, seeded with (seed, i): every agent meets the
-    same prompt and the same random numbers. How many rows run side by side changes nothing but float32's last digits.
+    Episode i has a generator of its own for prompt and tokens, seeded with (seed, i): all agents get the same prompts
+    and random numbers. The number of parallel rows affects float32 rounding only.
 
     Args:
-        agent: whom to evaluate.
-        env: the environment, whose prompts are replaced.
-        prompts: as ``TidalGatingVectorEnv`` takes them.
-        episodes: how many, at least 1.
-        seed: of the episodes and of the bootstrap.
-        num_envs: rows that run side by side.
-        num_samples: episodes whose texts are kept.
-        measures: how the texts are compared with human text; None: not at all.
-        progress: is told how many episodes are done, and how many there are.
+        agent: agent to evaluate.
+        env: environment; its prompts are replaced.
+        prompts: prompts as for ``TidalGatingVectorEnv``.
+        episodes: number of episodes, at least 1.
+        seed: seed of the episodes and of the bootstrap.
+        num_envs: number of parallel rows.
+        num_samples: number of episodes whose stories are kept.
+        measures: configuration of the text measures; None: no text measures.
+        progress: callback that receives the number of finished episodes and of all episodes.
 
     Raises:
         InvalidValueError: `episodes` is below 1, or below 64 with `measures`, or `seed` below 0.
@@ -96,7 +96,7 @@ def evaluate(
     require_integer("num_samples", num_samples, at_least(0))
     if measures is not None and episodes < FEWEST_TEXTS:
         raise InvalidValueError("episodes", f"must be at least {FEWEST_TEXTS} for measures of text", episodes)
-    if measures is not None and measures.human is not None:  # before episodes are run
+    if measures is not None and measures.human is not None:  # checked before the episodes run
         require_documents(measures.human, parameters=("human", "text"))
     vector_env = replace(env, prompts=prompts).make(min(num_envs, episodes))
     try:
@@ -111,7 +111,7 @@ def evaluate(
 
 
 def summarize(name: str, episodes: Episodes, seed: int, num_samples: int, vector_env: Any) -> Evaluation:
-    """The figures of finished episodes; `vector_env` is asked for its tokenizer only."""
+    """Evaluation of finished episodes; only the tokenizer of `vector_env` is used."""
     terms = [key for key in episodes.infos if key.startswith(REWARD_PREFIX)]
     texts = [ids[:length].tolist() for ids, length in zip(episodes.tokens, episodes.lengths, strict=True)]
     return Evaluation(
@@ -134,7 +134,7 @@ def summarize(name: str, episodes: Episodes, seed: int, num_samples: int, vector
 
 
 def paired_difference(first: Evaluation, second: Evaluation) -> Interval:
-    """Mean of what `first` earns more than `second` in the same episode, with its 95% bootstrap interval.
+    """Mean paired difference of returns, `first` minus `second`, with its 95% bootstrap interval.
 
     Raises:
         InvalidValueError: the two were evaluated on different episodes.

@@ -1,4 +1,4 @@
-"""Intervals of figures: by drawing again, and by leaving out."""
+"""Bootstrap and jackknife confidence intervals."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean, or another figure, and its 95% interval."""
+    """A mean or another statistic with its 95% interval."""
 
     mean: float
-    """The figure itself."""
+    """Value of the statistic."""
     low: float
-    """Lower end."""
+    """Lower end of the 95% interval."""
     high: float
-    """Upper end."""
+    """Upper end of the 95% interval."""
 
     def __str__(self) -> str:
         return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 def bootstrap_mean(values: NDArray[np.floating], seed: int = 0) -> Interval:
-    """Mean of values (E,) with the 95% percentile bootstrap interval (Efron 1979), 10,000 resamples."""
+    """Mean of values (E,) with its 95% percentile bootstrap interval (Efron 1979), 10,000 resamples."""
     generator = np.random.default_rng(seed)
     means = [
-        # In blocks: all resamples at once would be 10,000 E numbers.
+        # In blocks, since all resamples at once would need 10,000 E numbers.
         values[generator.integers(len(values), size=(500, len(values)))].mean(axis=1)
         for _ in range(RESAMPLES // 500)
     ]
@@ -39,24 +39,24 @@ def bootstrap_mean(values: NDArray[np.floating], seed: int = 0) -> Interval:
 
 
 def jackknife_interval(value: float, left_out: NDArray[np.floating]) -> Interval:
-    """The 95% interval of a figure of observations that fall into G groups: the grouped jackknife.
+    """95% interval of a statistic of observations in G groups, by the grouped jackknife.
 
-    Its variance is (G − 1)/G Σ_g (θ_g − mean θ)², and Student's t has G − 1 degrees (Efron and Tibshirani 1993, chapter
-    11). Unlike a bootstrap it never takes an observation twice.
+    The variance is (G − 1)/G Σ_g (θ_g − mean θ)², and Student's t has G − 1 degrees of freedom (Efron and Tibshirani
+    1993, chapter 11). Unlike a bootstrap, it never repeats an observation.
 
     Args:
-        value: θ, of all observations.
-        left_out: (G,) θ_g, without each group.
+        value: θ, statistic of all observations.
+        left_out: (G,) θ_g, statistic without group g.
     """
     return _student_interval(value, _jackknife_variance(left_out), len(left_out) - 1)
 
 
 def jackknife_interval_over_runs(values: NDArray[np.floating], left_out: NDArray[np.floating]) -> Interval:
-    """The same of a mean over runs, whose variance is added to the jackknife's.
+    """95% interval of a mean over runs: adds the variance over runs to the jackknife's variance.
 
     Args:
-        values: (R,) θ of each run; of a single one nothing is known about the others.
-        left_out: (G,) the mean over runs, without each group.
+        values: (R,) θ of each run; for a single run the variance over runs is unknown and omitted.
+        left_out: (G,) mean over runs without group g.
     """
     variance = _jackknife_variance(left_out)
     if len(values) > 1:

@@ -1,7 +1,7 @@
-"""MAUVE: how near the distribution of generated texts is to that of human texts, from features of both.
+"""MAUVE: similarity of the distributions of generated and human texts, from features of both.
 
-Source: Pillutla et al. 2021 (arXiv:2102.01454). The choices are those of the authors' package `mauve-text`, which
-brings two libraries for these few lines and gives no histograms, from which texts could be left out again.
+Source: Pillutla et al. 2021 (arXiv:2102.01454). Details follow the authors' package `mauve-text`, which is not used
+because it needs two more libraries and does not return the histograms, which the jackknife needs.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from scipy.cluster.vq import kmeans2, vq
 from scipy.special import rel_entr
 
 SCALE = 5.0
-"""c of the curve, by which divergences [nats] count."""
+"""Scaling c of the divergences [nats] in the curve."""
 EXPLAINED_VARIANCE = 0.9
-"""Share of the features' variance that the clustering sees."""
+"""Share of the features' variance that the principal components keep for the clustering."""
 ATTEMPTS = 5
-"""Starts of the clustering, of which the tightest is taken."""
+"""Number of k-means starts; the one with the lowest inertia is used."""
 
 
 def quantize(
     first: NDArray[np.floating], second: NDArray[np.floating], num_clusters: int, seed: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Clusters of two sets of features, found together: unit length, principal components, k-means.
+    """Joint clustering of two sets of features: normalisation to unit length, principal components, k-means.
 
     Args:
-        first: (M, D).
-        second: (N, D).
-        num_clusters: K; the paper takes a tenth of the texts of a set.
-        seed: of the k-means++ starts.
+        first: (M, D) features.
+        second: (N, D) features.
+        num_clusters: K; the paper uses a tenth of the texts of a set.
+        seed: seed of the k-means++ starts.
 
     Returns:
-        (M,) and (N,) clusters, from 0.
+        (M,) and (N,) cluster indices, from 0.
     """
     features = np.concatenate((first, second)).astype(np.float64)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
@@ -44,7 +44,7 @@ def quantize(
     generator = np.random.default_rng(seed)
     attempts = []
     for _ in range(ATTEMPTS):
-        with warnings.catch_warnings():  # of a cluster that runs empty, which is no harm: both histograms have 0 there
+        with warnings.catch_warnings():  # warnings of empty clusters, which are harmless: both histograms are 0 there
             warnings.simplefilter("ignore", UserWarning)
             centres, _ = kmeans2(points, num_clusters, iter=50, minit="++", rng=generator)
         labels, distances = vq(points, centres)
@@ -56,8 +56,8 @@ def quantize(
 def mauve(p: NDArray[np.floating], q: NDArray[np.floating]) -> float:
     """Area under the divergence curve of two histograms (K,) that sum to 1; in (0, 1], 1 where they are equal.
 
-    The curve holds exp(−c KL(q ‖ r)) and exp(−c KL(p ‖ r)) for the mixtures r = w p + (1 − w) q, 25 weights w between 0
-    and 1, and ends on the axes. It is integrated by trapezoids along both axes, and the mean taken.
+    The curve consists of exp(−c KL(q ‖ r)) and exp(−c KL(p ‖ r)) for the mixtures r = w p + (1 − w) q with 25 weights w
+    between 0 and 1, and ends on the axes. The area is the mean of the trapezoidal integrals along both axes.
     """
     weights = np.linspace(1e-6, 1 - 1e-6, 25)[:, None]
     mixtures = weights * p + (1 - weights) * q  # (25, K)

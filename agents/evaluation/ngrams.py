@@ -1,6 +1,6 @@
-"""The n-grams of a set of texts: how many are different, and how much the texts share (self-BLEU).
+"""N-gram statistics of a set of texts: distinct n-grams and self-BLEU.
 
-Every figure can be asked of some of the texts, since intervals leave texts out again and again.
+All statistics can be computed for a subset of the texts, as the jackknife needs.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SMOOTHING = 0.1
-"""Matches that count where there is none (method 1 of Chen and Cherry 2014)."""
+"""Number of matches used in place of 0 (method 1 of Chen and Cherry 2014)."""
 
 
 class NgramTable:
-    """Which of T texts holds which n-gram how often.
+    """Table of the n-grams of T texts with their counts.
 
     Args:
         texts: token ids; a text shorter than n has no n-gram.
-        n: at least 1.
+        n: order of the n-grams, at least 1.
     """
 
     def __init__(self, texts: Sequence[Sequence[int]], n: int) -> None:
@@ -38,27 +38,27 @@ class NgramTable:
         order = np.lexsort((-counts, grams))
         self.num_texts = len(texts)
         self.grams = grams[order]
-        """(E,) rank of an n-gram, ascending; within one the most frequent first."""
+        """(E,) rank of the n-gram of each entry, ascending; entries of an n-gram by descending count."""
         self.owners: NDArray[np.int64] = owners[order]
-        """(E,) text that holds it."""
+        """(E,) text of each entry."""
         self.counts: NDArray[np.int64] = counts[order]
-        """(E,) how often."""
+        """(E,) count of the n-gram in the text."""
 
     def occurrences(self, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """How often each n-gram occurs in the kept (T,) of the texts; 0 for one that only others hold."""
+        """Number of occurrences of each n-gram in the kept (T,) texts, 0 included."""
         return np.bincount(self.grams, weights=self.counts * kept[self.owners]).astype(np.int64)
 
     def distinct(self, kept: NDArray[np.bool_]) -> float:
-        """Different n-grams / n-grams of the kept (T,) texts together (Li et al. 2016, arXiv:1510.03055)."""
+        """Distinct n-grams / n-grams of all kept (T,) texts together (Li et al. 2016, arXiv:1510.03055)."""
         occurrences = self.occurrences(kept)
         return float(np.count_nonzero(occurrences) / max(1, occurrences.sum()))
 
     def precisions(self, kept: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """(T,) BLEU's share of a text's n-grams that another kept text has, each at most as often as that other."""
+        """(T,) BLEU's clipped n-gram precision of each text against the other kept texts."""
         is_kept = kept[self.owners]
         grams, owners, counts = self.grams[is_kept], self.owners[is_kept], self.counts[is_kept]
         is_first = np.diff(grams, prepend=-1) > 0
-        firsts = np.flatnonzero(is_first)[np.cumsum(is_first) - 1]  # (E,) where the n-gram's entries begin
+        firsts = np.flatnonzero(is_first)[np.cumsum(is_first) - 1]  # (E,) first entry of the n-gram
         seconds = np.minimum(firsts + 1, len(grams) - 1)
         runner_up = np.where(grams[seconds] == grams, counts[seconds], 0) * (seconds > firsts)
         most_elsewhere = np.where(is_first, runner_up, counts[firsts])
@@ -68,15 +68,15 @@ class NgramTable:
 
 
 def self_bleu(tables: Sequence[NgramTable], lengths: NDArray[np.int64], kept: NDArray[np.bool_] | None = None) -> float:
-    """Mean BLEU of each text against all others, in [0, 1]: how alike the texts are.
+    """Self-BLEU: mean BLEU of each text against all others, in [0, 1]; higher for more similar texts.
 
-    Source: Zhu et al. 2018 (arXiv:1802.01886); BLEU of Papineni et al. 2002 for sentences, smoothed by method 1 of Chen
-    and Cherry 2014, as nltk's `sentence_bleu` has it. Texts shorter than the longest n-gram have no say.
+    Source: Zhu et al. 2018 (arXiv:1802.01886); sentence BLEU of Papineni et al. 2002, smoothed by method 1 of Chen and
+    Cherry 2014, equal to nltk's `sentence_bleu`. Texts shorter than the longest n-gram are excluded.
 
     Args:
-        tables: of the n-grams of every order that counts, from 1 up, each with the same weight.
-        lengths: (T,) tokens of each text.
-        kept: (T,) which texts there are; None: all.
+        tables: n-gram tables of the orders 1, 2, ..., with equal weights.
+        lengths: (T,) lengths of the texts [tokens].
+        kept: (T,) mask of the texts to use; None: all.
     """
     kept = (np.ones(len(lengths), bool) if kept is None else kept) & (lengths >= len(tables))
     if kept.sum() < 2:
@@ -87,7 +87,7 @@ def self_bleu(tables: Sequence[NgramTable], lengths: NDArray[np.int64], kept: ND
 
 
 def _brevity(lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-    """BLEU's brevity penalty (K,) of each text, from the nearest length of another; the shorter of two as near."""
+    """BLEU's brevity penalty (K,) of each text, for the closest length of another text, the shorter one in ties."""
     penalties = {}
     for length in np.unique(lengths):
         others = np.delete(lengths, np.flatnonzero(lengths == length)[0])

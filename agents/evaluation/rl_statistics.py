@@ -1,12 +1,12 @@
-"""How sure a figure is that was measured over training runs and episodes.
+"""Confidence intervals of scores over training runs and episodes.
 
-Scores are matrices (R, E): R runs (training seeds) by E episodes, the same for everyone. A baseline is one run.
+Scores are matrices (R, E): R runs (training seeds) by E episodes, the same for all agents. A baseline has one run.
 
 There are two kinds of interval. :func:`mean_interval` and its siblings resample runs and episodes, each as a whole row
-or column (the pigeonhole bootstrap, Owen 2007, Annals of Applied Statistics 1:386). A good seed is good in all its
-episodes and an easy prompt is easy for all seeds, and these intervals know it. :func:`interquartile_mean` is rliable's
-(Agarwal et al. 2021, arXiv:2108.13264), whose stratified bootstrap draws anew for each episode from which run its score
-comes. It takes what a run shares over episodes for chance, and so is narrower.
+or column (the pigeonhole bootstrap, Owen 2007, Annals of Applied Statistics 1:386). So they account for the correlation
+of scores of the same seed and of the same prompt. :func:`interquartile_mean` is rliable's (Agarwal et al. 2021,
+arXiv:2108.13264), whose stratified bootstrap resamples runs independently for each episode. It ignores the correlation
+of a run's scores over episodes, and so is narrower.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from agents.evaluation.intervals import RESAMPLES, Interval
 from lm.errors import InvalidValueError
 
 RLIABLE_RESAMPLES = 2000
-"""rliable resamples one at a time, some 0.8 ms each; the ends then stand to a few percent of the width."""
+"""Number of rliable's resamples, about 0.8 ms each; the ends are accurate to a few percent of the width."""
 
 Scores = NDArray[np.floating]
 
@@ -33,10 +33,10 @@ def mean_interval(scores: Scores, *, seed: int = 0) -> Interval:
 
 
 def difference_interval(first: Scores, second: Scores, *, seed: int = 0) -> Interval:
-    """Mean of first (R, E) minus mean of second (Q, E), and its 95% interval.
+    """Mean of `first` (R, E) minus mean of `second` (Q, E), and its 95% interval.
 
-    Both keep to the same resampled episodes. Where R = Q the runs are pairs too, as an agent and a change to it are;
-    otherwise each side's are resampled by themselves.
+    Both use the same resampled episodes. If R = Q, the runs are paired too, such as an agent and its variant; otherwise
+    each side's runs are resampled independently.
     """
     _require_same_episodes(first, second)
     if len(first) == len(second):
@@ -47,15 +47,15 @@ def difference_interval(first: Scores, second: Scores, *, seed: int = 0) -> Inte
 
 
 def gap_closed(learned: Scores, floor: Scores, ceiling: Scores) -> Scores | None:
-    """(R,) how far each run of learned (R, E) gets from the floor (0) to the ceiling (1), by mean scores.
+    """(R,) share of the gap from floor (0) to ceiling (1) that each run of `learned` closes, by mean scores.
 
     Args:
-        learned: (R, E).
-        floor: (1, E), of who is to be beaten.
-        ceiling: (1, F), of the yardstick, in the first F of the E episodes: the others have no say.
+        learned: (R, E) scores of the learned runs.
+        floor: (1, E) scores of the baseline.
+        ceiling: (1, F) scores of the reference in the first F of the E episodes; the other episodes are excluded.
 
     Returns:
-        None where the ceiling does not lie above the floor.
+        The shares; None if the ceiling is not above the floor.
     """
     count = ceiling.shape[1]
     start = floor[:, :count].mean()
@@ -67,10 +67,10 @@ def gap_closed_interval(learned: Scores, floor: Scores, ceiling: Scores, *, seed
     """(learned − floor) / (ceiling − floor) of the means, and its 95% interval over runs and episodes.
 
     Args:
-        learned: (R, E).
-        floor: (1, E), of who is to be beaten.
-        ceiling: (1, E), of the yardstick.
-        seed: of the resampling.
+        learned: (R, E) scores of the learned runs.
+        floor: (1, E) scores of the baseline.
+        ceiling: (1, E) scores of the reference.
+        seed: seed of the resampling.
     """
     _require_same_episodes(learned, floor)
     _require_same_episodes(learned, ceiling)
@@ -96,10 +96,10 @@ def interquartile_mean(scores: Scores, *, seed: int = 0) -> Interval:
 
 
 def probability_of_improvement(first: Scores, second: Scores, *, seed: int = 0) -> Interval:
-    """Chance that a run of first (R, E) earns more than one of second (Q, E) in the same episode; ties count half.
+    """Probability that a run of `first` (R, E) scores higher than one of `second` (Q, E) in the same episode.
 
-    Mean over episodes, with rliable's stratified bootstrap over runs; rliable does not resample episodes here. The
-    figure is that of ``rliable.metrics.probability_of_improvement``, which takes seconds a resample at this size.
+    Ties count half. It is a mean over episodes, with rliable's stratified bootstrap over runs, which does not resample
+    episodes. The value equals ``rliable.metrics.probability_of_improvement``, which takes seconds per resample.
     """
     from rliable import library
 
@@ -117,7 +117,7 @@ def probability_of_improvement(first: Scores, second: Scores, *, seed: int = 0) 
 
 
 def _weights(scores: Scores, seed: int) -> tuple[Scores, Scores]:
-    """How often each run (B, R) and each episode (B, E) is drawn in B resamples, as shares."""
+    """Weights of each run (B, R) and each episode (B, E) in B resamples."""
     generator = np.random.default_rng(seed)
     num_runs, num_episodes = scores.shape
     # Episodes first: two score matrices of different numbers of runs resample the same episodes under the same seed.
@@ -138,7 +138,7 @@ def _require_same_episodes(first: Scores, second: Scores) -> None:
 
 @contextmanager
 def _global_generator(seed: int) -> Iterator[None]:
-    """rliable 1.2 draws from numpy's global generator, whatever it is given; it gets a seed and is put back."""
+    """Seeds numpy's global generator, which rliable 1.2 always uses, and restores it at the end."""
     state = np.random.get_state()  # noqa: NPY002
     np.random.seed(seed)  # noqa: NPY002
     try:

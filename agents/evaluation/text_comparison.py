@@ -1,4 +1,4 @@
-"""Is what learned controllers write nearer to human text than what somebody else writes?"""
+"""Compares the distances to human text of controllers' texts and a baseline's texts."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from agents.evaluation.intervals import Interval, jackknife_interval_over_runs
 
 @dataclass(frozen=True)
 class Gap:
-    """How far one run's texts are from human ones by one measure."""
+    """Distance of one run's texts from human texts by one measure."""
 
     value: float
-    """The measure of the texts."""
+    """Measure of the texts."""
     human: float
-    """The measure of human texts of the same lengths."""
+    """Measure of human texts of the same lengths."""
     left_out: NDArray[np.float64]
-    """(G,) value − human without each group of texts, as :class:`agents.evaluation.text_measures.Measure` has it."""
+    """(G,) value − human without each group of texts; see :class:`agents.evaluation.text_measures.Measure`."""
 
 
 @dataclass(frozen=True)
 class TextAdvantage:
-    """One measure of both sides' texts, and whose distance to human text is smaller."""
+    """Comparison of the controllers' and a baseline's texts by one measure."""
 
     measure: str
-    """Which."""
+    """Measure name."""
     human: float
-    """Of human text."""
+    """Measure of human text."""
     learned: float
-    """Of the controllers' texts, mean over runs."""
+    """Measure of the controllers' texts, mean over runs."""
     baseline: float
-    """Of the baseline's texts."""
+    """Measure of the baseline's texts."""
     learned_distance: float
     """|value − human| of the controllers, mean over runs."""
     baseline_distance: float
     """|value − human| of the baseline."""
     difference: Interval
-    """The controllers' distance minus the baseline's, over runs and texts; below 0 the controllers are nearer."""
+    """Controllers' distance minus the baseline's, with interval; below 0 the controllers are nearer to human text."""
 
     @property
     def is_nearer(self) -> bool:
@@ -49,20 +49,20 @@ class TextAdvantage:
 
     @property
     def is_significantly_farther(self) -> bool:
-        """Whether the controllers are farther, and the interval leaves out 0."""
+        """Whether the controllers are farther from human text, and the interval excludes 0."""
         return self.difference.low > 0
 
 
 def compare_texts(measure: str, learned: Sequence[Gap], baseline: Gap) -> TextAdvantage:
-    """Compare the runs' mean distance to human text with a baseline's.
+    """Compares the mean distance to human text over runs with a baseline's distance.
 
-    The variance is the grouped jackknife's over texts (the same groups left out on both sides and in all runs) plus
-    that of the mean over runs; Student's t has as many degrees as there are groups, less one.
+    The variance is the grouped jackknife's over texts (with the same groups on both sides and in all runs) plus that of
+    the mean over runs; Student's t has G − 1 degrees of freedom.
 
     Args:
         measure: name of the measure.
-        learned: of each run.
-        baseline: of the other side, whose text i had the same prompt and random numbers.
+        learned: gap of each run.
+        baseline: gap of the baseline, whose text i has the same prompt and random numbers.
     """
     distances = np.array([abs(gap.value - gap.human) for gap in learned])
     theirs = abs(baseline.value - baseline.human)
@@ -79,5 +79,5 @@ def compare_texts(measure: str, learned: Sequence[Gap], baseline: Gap) -> TextAd
 
 
 def towards_human(gap: Gap) -> NDArray[np.float64]:
-    """(G,) the distances without each group, on the side of human text that the whole is on."""
+    """(G,) distances without each group, with the sign for all texts."""
     return np.sign(gap.value - gap.human) * gap.left_out

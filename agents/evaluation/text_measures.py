@@ -1,7 +1,7 @@
-"""Measures of text that no reward pays for, and how far they are from human text of the same length.
+"""Text measures that are not rewards, and their distances to human text of the same lengths.
 
-Intervals leave groups of texts out (:func:`agents.evaluation.intervals.jackknife_interval`). A bootstrap would draw
-texts twice, and most of these measures (distinct-n, self-BLEU, Zipf, MAUVE) read copies as repetition.
+Intervals are the jackknife's (:func:`agents.evaluation.intervals.jackknife_interval`). A bootstrap would repeat texts,
+which most of these measures (distinct-n, self-BLEU, Zipf, MAUVE) would count as repetition.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from tidal_gym.rewards.judge import DEFAULT_JUDGE
 from tidal_gym.rewards.language_model_judge import load_judge
 
 MEASURES = ("judge_loss", "distinct_1", "distinct_2", "distinct_4", "repetition_4", "self_bleu", "zipf", "mauve")
-"""In the order in which they are reported; :class:`TextMeasures` says what they are."""
+"""Names of the measures in the order of reports; see :class:`TextMeasures`."""
 
 GROUPS = 32
-"""G of the jackknife."""
+"""Number of groups G of the jackknife."""
 FEWEST_TEXTS = 2 * GROUPS
 
 
 @dataclass(frozen=True)
 class TextMeasuresConfig:
-    """What texts are compared with."""
+    """Configuration of text measures: judge model and human text."""
 
     judge: BundledInFiles = DEFAULT_JUDGE
-    """Model that reads the texts: a bundled name, a folder or a hub id, with their vocabulary. What it finds says most
-    where it neither wrote them nor was the reward."""
+    """Judge model with the texts' vocabulary: a bundled name, a folder or a hub id. For an unbiased result, use neither
+    the model that generated the texts nor the reward's judge."""
     human: TextInFiles | None = None
-    """Human text: a .txt, .jsonl or .parquet file, or a data set on the hub; None: bundled beginnings of stories."""
+    """Human text: a .txt, .jsonl or .parquet file, or a dataset id on the hub. None: bundled beginnings of stories."""
 
     def __post_init__(self) -> None:
         check_fields(self, "text")
@@ -53,14 +53,14 @@ class TextMeasuresConfig:
 
 @dataclass(frozen=True)
 class Measure:
-    """One measure of a set of texts."""
+    """A measure of a set of texts, compared with human text."""
 
     value: Interval
-    """Of the texts."""
+    """Measure of the texts."""
     human: float
-    """Of the human texts."""
+    """Measure of the human texts."""
     distance: Interval
-    """|value − human|."""
+    """Distance to human text: |value − human|."""
     left_out: tuple[float, ...] = field(repr=False)
     """(G,) value − human without each group of texts, for :func:`compare_distances`."""
 
@@ -72,44 +72,45 @@ class Measure:
 
 @dataclass(frozen=True)
 class TextMeasures:
-    """Eight measures of a set of texts beside those of human texts of the same lengths."""
+    """Eight measures of a set of texts, compared with human texts of the same lengths."""
 
     num_texts: int
-    """T."""
+    """Number of texts T."""
     judge_loss: Measure
-    """Mean surprisal of the continuations' tokens under the judge, given all before [nats per token]."""
+    """Mean surprisal of the continuations' tokens under the judge [nats per token]."""
     distinct_1: Measure
-    """Different tokens / tokens of the whole set (Li et al. 2016, arXiv:1510.03055)."""
+    """Distinct tokens / tokens of the whole set (Li et al. 2016, arXiv:1510.03055)."""
     distinct_2: Measure
-    """The same of bigrams."""
+    """Distinct bigrams / bigrams of the whole set."""
     distinct_4: Measure
-    """The same of 4-grams."""
+    """Distinct 4-grams / 4-grams of the whole set."""
     repetition_4: Measure
-    """Mean share of a text's 4-grams that repeat one of its own (seq-rep-4, Welleck et al. 2020, arXiv:1908.04319)."""
+    """Mean share of a text's 4-grams that are repeated in it (seq-rep-4, Welleck et al. 2020, arXiv:1908.04319)."""
     self_bleu: Measure
-    """Mean BLEU-4 of each text against all others (Zhu et al. 2018, arXiv:1802.01886)."""
+    """Self-BLEU-4: mean BLEU-4 of each text against all others (Zhu et al. 2018, arXiv:1802.01886)."""
     zipf: Measure
-    """Minus the slope of log frequency over log rank of the set's tokens (Holtzman et al. 2020, arXiv:1904.09751)."""
+    """Zipf coefficient: minus the slope of log frequency over log rank of tokens (arXiv:1904.09751)."""
     mauve: Measure
-    """Of the judge's final hidden states at the last token (Pillutla et al. 2021, arXiv:2102.01454); 1 for humans."""
+    """MAUVE of the judge's final hidden states at the last token (arXiv:2102.01454); 1 for human text."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a judge made of T texts."""
+    """Outputs of a judge model for T texts."""
 
     surprisal: NDArray[np.float64]
-    """(T,) sum of −log P over the continuation's tokens [nats]."""
+    """(T,) surprisal of each continuation: sum of −log P over its tokens [nats]."""
     features: NDArray[np.float32]
-    """(T, D) final hidden state after the last token."""
+    """(T, D) final hidden state at each text's last token."""
 
 
 def measure_episodes(episodes: Episodes, bundle: Bundle, config: TextMeasuresConfig, *, seed: int = 0) -> TextMeasures:
-    """All measures of what was written in episodes, at least 64, by a bundle's model.
+    """All measures of the texts of at least 64 episodes of a bundle's model.
 
     Raises:
-        ModelFolderError: there is no such judge.
-        InvalidValueError: too few episodes, a judge of another vocabulary, or too little human text.
+        ModelFolderError: the judge does not exist.
+        InvalidValueError: there are too few episodes, the judge has another vocabulary, or there is too little human
+            text.
     """
     texts = TextSet.of_episodes(episodes, bundle.eos_token_id)
     human = human_texts(texts, bundle.tokenizer, config.human)
@@ -117,16 +118,16 @@ def measure_episodes(episodes: Episodes, bundle: Bundle, config: TextMeasuresCon
 
 
 def measure_texts(texts: TextSet, human: TextSet, judge: PreTrainedModel, *, seed: int = 0) -> TextMeasures:
-    """All measures, with 95% intervals over texts.
+    """All measures of a set of texts, with 95% intervals over texts.
 
     Args:
-        texts: at least 64.
-        human: as many, of the same lengths (:func:`agents.evaluation.text_sets.human_texts`).
-        judge: causal LM of the texts' vocabulary, which had no part in writing them.
-        seed: of MAUVE's clustering.
+        texts: at least 64 texts.
+        human: human texts of the same number and lengths (:func:`agents.evaluation.text_sets.human_texts`).
+        judge: causal LM with the texts' vocabulary; not the model that generated them.
+        seed: seed of MAUVE's clustering.
 
     Raises:
-        InvalidValueError: too few texts, or human texts of other lengths.
+        InvalidValueError: there are too few texts, or the human texts have other lengths.
     """
     lengths = texts.lengths
     if len(lengths) < FEWEST_TEXTS:
@@ -160,12 +161,12 @@ def measure_texts(texts: TextSet, human: TextSet, judge: PreTrainedModel, *, see
 
 
 def compare_distances(first: TextMeasures, second: TextMeasures) -> dict[str, Interval]:
-    """How much farther from human text `first` is than `second`, by measure; below 0 it is nearer.
+    """Difference of the distances to human text, `first` minus `second`, by measure.
 
-    The texts are paired: text i of both has the same prompt and random numbers, and is left out of both at once.
+    The texts are paired: text i of both has the same prompt and random numbers.
 
     Raises:
-        InvalidValueError: the two are of different numbers of texts.
+        InvalidValueError: the numbers of texts differ.
     """
     if first.num_texts != second.num_texts:
         raise InvalidValueError("second", f"must be of {first.num_texts} texts, as `first`", second.num_texts)
@@ -178,14 +179,14 @@ def compare_distances(first: TextMeasures, second: TextMeasures) -> dict[str, In
 
 
 def _distance(gap: float, left_out: NDArray[np.floating]) -> Interval:
-    """The interval of |gap|, which does not go below 0."""
+    """Interval of |gap|, limited to values of at least 0."""
     interval = jackknife_interval(abs(gap), left_out)
     return Interval(interval.mean, max(0.0, interval.low), interval.high)
 
 
 @torch.inference_mode()
 def read_texts(judge: PreTrainedModel, texts: TextSet, batch_size: int = 64) -> Reading:
-    """One forward of the judge over every text, prompt and continuation.
+    """Forward passes of the judge over all texts, prompts and continuations.
 
     Raises:
         InvalidValueError: a text does not fit into the judge's context.
@@ -200,7 +201,7 @@ def read_texts(judge: PreTrainedModel, texts: TextSet, batch_size: int = 64) -> 
         batch = whole[first : first + batch_size]
         lengths = torch.tensor([len(ids) for ids in batch])
         starts = torch.tensor([len(prompt) for prompt in texts.prompts[first : first + batch_size]])
-        # Right padding needs no mask under causal attention: no token of a text can see it.
+        # Right padding needs no mask under causal attention: no token attends to it.
         ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(text) for text in batch], batch_first=True)
         output = judge(input_ids=ids.to(judge.device), use_cache=False, output_hidden_states=True)
         log_probs = output.logits[:, :-1].float().log_softmax(dim=-1).cpu()  # (B, L - 1, V)
@@ -214,7 +215,7 @@ def read_texts(judge: PreTrainedModel, texts: TextSet, batch_size: int = 64) -> 
 
 
 class _Measured:
-    """Texts with what their measures are made of, for all of them or without some."""
+    """Precomputed statistics of texts, for the measures of all texts or of a subset."""
 
     def __init__(self, texts: TextSet, reading: Reading) -> None:
         self.reading = reading
@@ -226,7 +227,7 @@ class _Measured:
         self._repetition[self._is_long] = repetition
 
     def figures(self, kept: NDArray[np.bool_]) -> Sequence[float]:
-        """The measures in their order, but for MAUVE, of the kept (T,) texts."""
+        """Measures of the kept (T,) texts in the order of `MEASURES`, without MAUVE."""
         unigrams, bigrams, _, fourgrams = self._tables
         return (
             float(self.reading.surprisal[kept].sum() / max(1, self._lengths[kept].sum())),
@@ -240,7 +241,7 @@ class _Measured:
 
 
 def zipf_coefficient(occurrences: NDArray[np.int64]) -> float:
-    """Minus the least-squares slope of log frequency over log rank, of the tokens that occur; 0 for fewer than two."""
+    """Minus the least-squares slope of log frequency over log rank, of tokens that occur; 0 for fewer than two."""
     frequencies = np.sort(occurrences[occurrences > 0])[::-1]
     if len(frequencies) < 2:
         return 0.0

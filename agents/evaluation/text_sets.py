@@ -1,4 +1,4 @@
-"""Sets of texts to compare: prompts with their continuations, written in episodes or by people."""
+"""Sets of texts to compare: prompts with continuations, from episodes or human documents."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from lm.errors import InvalidValueError
 from lm.tokenizers.tokenization import beginning_of_text_id, plain_ids
 
 BUNDLED_HUMAN_TEXT = Path(__file__).parent / "human_text" / "tinystories.txt"
-"""Beginnings of stories that neither tidal-tiny nor tidal-judge was trained on."""
+"""Bundled human text: beginnings of stories that are not in the training data of tidal-tiny and tidal-judge."""
 
 
 @dataclass(frozen=True)
 class TextSet:
-    """T texts, each in two parts."""
+    """A set of T texts, each a prompt and a continuation."""
 
     prompts: tuple[tuple[int, ...], ...]
-    """Token ids that each text begins with, special prefix included; at least one."""
+    """Token ids of each prompt, special prefix included; at least one."""
     continuations: tuple[tuple[int, ...], ...]
-    """Token ids that follow them, without an end of text: what is measured."""
+    """Token ids of each continuation, without end of text; the measured part."""
 
     @classmethod
     def of_episodes(cls, episodes: Episodes, eos_token_id: int | None) -> TextSet:
-        """What was written in episodes; an end of text at their end is left out."""
+        """Texts of episodes, without a final end-of-text token."""
         texts = [ids[:length].tolist() for ids, length in zip(episodes.tokens, episodes.lengths, strict=True)]
         return cls(episodes.prompts, tuple(tuple(ids[:-1] if ids[-1] == eos_token_id else ids) for ids in texts))
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """(T,) tokens of each continuation."""
+        """(T,) length of each continuation [tokens]."""
         return np.array([len(text) for text in self.continuations], np.int64)
 
 
 def human_texts(like: TextSet, tokenizer: PreTrainedTokenizerBase, source: str | None = None) -> TextSet:
-    """Human texts of the same lengths as others: text i is the beginning of document i, cut where text i is cut.
+    """Human texts with the lengths of given texts: text i is the beginning of document i, split as text i.
 
     Args:
-        like: the texts that are to be compared with them.
-        tokenizer: of both.
-        source: as in :func:`lm.data.documents.read_documents`; None: the bundled beginnings of stories. Documents
-            that are shorter than the longest text are passed over.
+        like: texts that give the lengths.
+        tokenizer: tokenizer of both sets.
+        source: source as for :func:`lm.data.documents.read_documents`; None: bundled beginnings of stories. Documents
+            shorter than the longest text are skipped.
 
     Raises:
-        InvalidValueError: there are too few documents that are long enough.
+        InvalidValueError: there are too few documents of sufficient length.
     """
     beginning = beginning_of_text_id(tokenizer)
     sizes = [

@@ -1,4 +1,4 @@
-"""How varied generated text is: distinct-n and repetition."""
+"""Diversity statistics of generated text: distinct-n and repetition."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TextStatistics:
-    """Means over texts; a text shorter than n tokens has no say in a figure about n-grams."""
+    """Mean statistics over texts; texts shorter than n tokens are excluded from n-gram statistics."""
 
     distinct_1_per_text: float
-    """Share of tokens that are new in their text, in (0, 1] (Li et al. 2016, arXiv:1510.03055)."""
+    """Mean distinct-1 of a text: distinct tokens / tokens, in (0, 1] (Li et al. 2016, arXiv:1510.03055)."""
     distinct_2_per_text: float
-    """Share of bigrams that are new in their text, in (0, 1]."""
+    """Mean distinct-2 of a text: distinct bigrams / bigrams, in (0, 1]."""
     repetition_4: float
-    """Share of 4-grams that repeat an earlier one, in [0, 1) (seq-rep-4, Welleck et al. 2020, arXiv:1908.04319)."""
+    """Mean share of 4-grams that repeat an earlier one of the text, in [0, 1) (seq-rep-4, arXiv:1908.04319)."""
     length: float
-    """Tokens of a text."""
+    """Mean length of a text [tokens]."""
 
 
 def text_statistics(texts: Sequence[Sequence[int]]) -> TextStatistics:
@@ -31,7 +31,7 @@ def text_statistics(texts: Sequence[Sequence[int]]) -> TextStatistics:
 
 
 def distinct(text: Sequence[int], n: int) -> float:
-    """Different n-grams / n-grams of a text with at least n tokens."""
+    """Distinct n-grams / n-grams of a text with at least n tokens."""
     grams = [tuple(text[start : start + n]) for start in range(len(text) - n + 1)]
     return len(set(grams)) / len(grams)
 

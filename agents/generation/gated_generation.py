@@ -1,4 +1,4 @@
-"""Text from a language model whose gates an agent sets: token by token, or inside ``model.generate``."""
+"""Text generation with an agent that sets the gates: token by token, or inside ``model.generate``."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def generate_tokens(
     agent: Agent, env: EnvConfig, prompt: str, *, max_tokens: int = 50, seed: int = 0,
     stop: str | Sequence[str] = (),
 ) -> Iterator[DrawnToken]:
-    """Continue a prompt, and yield each token as it is drawn. The environment itself does it, with a single row.
+    """Continues a prompt with the environment's single-row vector env; yields each token as it is drawn.
 
     Args:
-        agent: sets the gates.
-        env: model and modulation; its prompts and episode length are replaced.
-        prompt: text to continue, all of it.
-        max_tokens: most tokens to draw, at least 1. It is also what an agent takes for the length of the episode.
-        seed: of the draws.
-        stop: a string, or several, that end the text; the token that completes one is the last.
+        agent: agent that sets the gates.
+        env: environment with model and modulation; its prompts and episode length are replaced.
+        prompt: text to continue; the whole text is used.
+        max_tokens: maximum number of tokens to draw, at least 1; also the episode length in the agent's observations.
+        seed: seed of the sampling.
+        stop: stop string or strings; the token that completes one is the last.
 
     Raises:
-        InvalidValueError: the prompt or a stop string is empty, no token is asked for, or prompt and new tokens
-            do not fit into the model's context.
+        InvalidValueError: the prompt or a stop string is empty, `max_tokens` is below 1, or prompt and new tokens do
+            not fit into the model's context.
     """
     require_integer("seed", seed, SEED)
     require_integer("max_tokens", max_tokens, COUNT)
@@ -62,7 +62,7 @@ def generate_tokens(
         raise InvalidValueError("stop", "must hold strings that are not empty", stop)
     if not isinstance(prompt, str):
         raise InvalidValueError("prompt", "must be a string", repr(prompt))
-    whole_prompt = (1_000_000, 1_000_000)  # more tokens than any prompt has: all of them are used
+    whole_prompt = (1_000_000, 1_000_000)  # more tokens than any prompt has: the whole prompt is used
     config = replace(env, prompts=[prompt], prompt_tokens=whole_prompt, max_episode_steps=max_tokens)
     try:
         vector_env = config.make(1, autoreset_mode="Disabled")
@@ -71,7 +71,7 @@ def generate_tokens(
             raise
         raise error.named("max_tokens") from error
     try:
-        agent = agent.copy()  # another thread may run it on an episode of its own
+        agent = agent.copy()  # another thread may use the agent in another episode
         agent.start(vector_env, seed)
         observations, _ = vector_env.reset(seed=seed)
         growing = GrowingText(vector_env.bundle.tokenizer, vector_env.token_ids()[0], skip_special_tokens=True)
@@ -92,22 +92,21 @@ def generate_tokens(
 class GatedGeneration:
     """A decoding method for transformers: ``model.generate(**inputs, custom_generate=GatedGeneration(controller, H))``.
 
-    The agent sees the observations, and the model the gates, that the environment would give; every row of the batch
-    is a generation of its own. Length, end, streamers, stop strings, stopping criteria, logits processors (applied to
-    the gated logits before the modulation) and the other options of :data:`agents.generation.options.HONOURED` mean
-    what they mean elsewhere in ``generate``. How tokens are drawn is the modulation's business: ``temperature``,
-    ``top_k``, ``num_beams`` and all other options are refused, and what the model's own generation config says of
-    them does not apply. Returns the token ids (N, P + T), prompts included, or a record of them
-    (``return_dict_in_generate``).
+    Observations and gates are the same as in the environment; the rows of a batch are independent. Length, end of text,
+    streamers, stop strings, stopping criteria, logits processors (applied to the gated logits before the modulation)
+    and the other options of :data:`agents.generation.options.HONOURED` have their usual meaning in ``generate``. The
+    modulation defines the sampling: ``temperature``, ``top_k``, ``num_beams`` and all other options raise an error, and
+    those of the model's generation config are ignored. Returns token ids (N, P + T), prompts included, or a record of
+    them (``return_dict_in_generate``).
 
-    ``generate`` also takes ``uniforms`` (N, T in [0, 1)), the random numbers to draw with; by default they come from
-    torch's global generator, as for ordinary sampling.
+    ``generate`` also takes ``uniforms`` (N, T) in [0, 1), the random numbers of the sampling; by default they come from
+    torch's global generator.
 
     Args:
-        agent: sets the gates from observations alone.
+        agent: agent that sets the gates from observations only.
         human_entropy: H*, the model's mean entropy on human text [nats], above 0:
             ``ReferenceStatistics.load(path).human_entropy``.
-        modulation: what the gates do, or the fields that differ from the defaults.
+        modulation: modulation, or its fields that differ from the defaults.
     """
 
     def __init__(
@@ -119,7 +118,7 @@ class GatedGeneration:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        """Of the call; ``generate`` asks for it while it sorts its options."""
+        """Signature of the call, which ``generate`` inspects when it sorts its options."""
         give_back_tokenizer()
         return inspect.signature(self.__call__)
 
@@ -136,24 +135,24 @@ class GatedGeneration:
         tokenizer: object = None,
         **kwargs: Any,
     ) -> Tensor | GenerateDecoderOnlyOutput:
-        """Continue prompts (N, P), left-padded where the attention mask (N, P) is 0. Called by ``generate``.
+        """Continues prompts (N, P), left-padded where the attention mask (N, P) is 0. Called by ``generate``.
 
         Raises:
-            InvalidValueError: an option that is not honoured, or text that does not fit into the model's context.
+            InvalidValueError: an option is not supported, or the text does not fit into the model's context.
         """
         call = call_of_generate()
         streamer = call.get("streamer")
         try:
             require_honoured(model, generation_config, call)
             processors = kept_processors(logits_processor or LogitsProcessorList(), call)
-            mask = kwargs.get("attention_mask")  # no argument of its own: `generate` would then pass it twice
+            mask = kwargs.get("attention_mask")  # not a parameter, since `generate` would then pass it twice
             for input_ids in self._draw(  # noqa: B020 - the text so far
                 model, input_ids, mask, processors, stopping_criteria, generation_config, uniforms
             ):
                 if streamer is not None:
                     streamer.put(input_ids[:, -1].cpu())
         finally:
-            if streamer is not None:  # its reader would wait for ever
+            if streamer is not None:  # otherwise the streamer's reader would wait forever
                 streamer.end()
         if generation_config.return_dict_in_generate:
             return GenerateDecoderOnlyOutput(sequences=input_ids)
@@ -169,7 +168,7 @@ class GatedGeneration:
         generation_config: GenerationConfig,
         uniforms: Tensor | None,
     ) -> Iterator[Tensor]:
-        """The texts (N, P + 1), (N, P + 2), ... as they grow."""
+        """Yields the growing token ids (N, P + 1), (N, P + 2), ..."""
         num_rows, prompt_length = input_ids.shape
         context_length = context_length_of(model)
         if generation_config.max_length > context_length:
@@ -212,7 +211,7 @@ class GatedGeneration:
         # Left-padded to right-padded: a stable sort by "is padding".
         order = mask.bool().logical_not().to(torch.int8).argsort(dim=1, stable=True)
         prompts = input_ids.gather(1, order)  # (N, P)
-        # What the tokenizer puts before a text is no part of it.
+        # The tokenizer's special prefix is not part of the text.
         prefix_lengths = ((prompts[:, 0] == text_config(model).bos_token_id) & (lengths > 1)).long()
         generation.begin(torch.arange(num_rows, device=input_ids.device), prompts, lengths, prefix_lengths)
         return generation

@@ -1,7 +1,7 @@
-"""Options of transformers' ``generate`` under :class:`agents.GatedGeneration`: honoured, or refused.
+"""Checks the options of transformers' ``generate`` under :class:`agents.GatedGeneration`.
 
-``generate`` passes a decoding method only some of its options, and fills in defaults for those that were not given. So
-the call that is under way is asked what it was given.
+``generate`` passes a decoding method only some of its options, and fills in defaults for omitted ones. So the arguments
+are read from the local variables of the running call.
 """
 
 from __future__ import annotations
@@ -38,28 +38,27 @@ HONOURED = frozenset({
     "no_repeat_ngram_size", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens", "sequence_bias",
     "forced_bos_token_id", "forced_eos_token_id", "exponential_decay_length_penalty", "remove_invalid_values",
 })  # fmt: skip
-"""Fields of a generation config that mean what they say. All others are refused, those of later releases too."""
+"""Supported fields of a generation config. All others raise an error, including those of later releases."""
 
 _ARGUMENTS = ("assistant_model", "negative_prompt_ids", "negative_prompt_attention_mask", "synced_gpus")
-"""Parameters of ``generate`` that are refused; its others are honoured."""
+"""Unsupported parameters of ``generate``; its other parameters are supported."""
 _INPUTS = frozenset({"input_ids", "attention_mask"})
 _SAMPLING = (
     TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper, MinPLogitsWarper, TopHLogitsWarper,
     TypicalLogitsWarper, EpsilonLogitsWarper, EtaLogitsWarper, RepetitionPenaltyLogitsProcessor, LogitNormalization,
 )  # fmt: skip
-"""Processors that ``generate`` makes of what the gates decide, as of the defaults of a model."""
+"""Processors that ``generate`` makes from a model's sampling defaults; the gates replace them."""
 
 
 def call_of_generate() -> Mapping[str, Any]:
-    """Local variables of the ``generate`` call that is under way; empty where there is none."""
+    """Local variables of the running ``generate`` call; empty if there is none."""
     return _locals_of(GenerationMixin.generate)
 
 
 def give_back_tokenizer() -> None:
-    """Puts the tokenizer back among the options of the ``generate`` call that is sorting these.
+    """Restores the tokenizer in the options of the running ``generate`` call.
 
-    For callables transformers removes it before it looks which options they take, and then asks for it where there are
-    stop strings.
+    For callables, transformers removes it before it inspects their signature, and later needs it for stop strings.
     """
     sorting = _locals_of(GenerationMixin._extract_generation_mode_kwargs)
     if "tokenizer" in sorting.get("generation_mode_kwargs", {}):
@@ -67,12 +66,12 @@ def give_back_tokenizer() -> None:
 
 
 def require_honoured(model: PreTrainedModel, config: GenerationConfig, call: Mapping[str, Any]) -> None:
-    """Refuses options that would have no effect.
+    """Raises an error for options that would have no effect.
 
-    What the model's own generation config says of sampling counts as not given: gates decide it.
+    Sampling options of the model's own generation config count as not given, since the gates replace them.
 
     Raises:
-        InvalidValueError: names the option.
+        InvalidValueError: an option is not supported; names the option.
     """
     given = {name: value for name, value in call.get("kwargs", {}).items() if value is not None}
     for name in _ARGUMENTS:
@@ -97,7 +96,7 @@ def require_honoured(model: PreTrainedModel, config: GenerationConfig, call: Map
 
 
 def kept_processors(prepared: LogitsProcessorList, call: Mapping[str, Any]) -> LogitsProcessorList:
-    """The processors of a call without those of temperature, top-k and their like, which are not what a user gave."""
+    """The processors of a call without those of sampling defaults (temperature, top-k and others)."""
     own = list(call.get("logits_processor") or ())
     return LogitsProcessorList(
         processor
@@ -110,7 +109,7 @@ def require_uniforms(uniforms: Tensor, num_rows: int, num_tokens: int) -> None:
     """Requires random numbers in [0, 1) for every token of every row.
 
     Raises:
-        InvalidValueError: too few, or others.
+        InvalidValueError: the shape is too small, or values are out of range.
     """
     is_enough = isinstance(uniforms, Tensor) and uniforms.dim() == 2 and len(uniforms) == num_rows
     if not is_enough or uniforms.shape[1] < num_tokens or not ((uniforms >= 0) & (uniforms < 1)).all():
@@ -126,7 +125,7 @@ def _refused(name: str, value: object) -> InvalidValueError:
 
 
 def _neutral(value: object) -> object:
-    """What a flag without a default is when it is off."""
+    """The off value of a flag without default."""
     return False if isinstance(value, bool) else None
 
 

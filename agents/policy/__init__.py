@@ -1,1 +1,1 @@
-"""The Beta policy, and the controller folder that holds a trained one."""
+"""Policies, and the controller folder with a trained policy."""

@@ -1,4 +1,4 @@
-"""A Beta policy for Stable-Baselines3: actions that live inside their bounds, with no clipping.
+"""A Beta policy for Stable-Baselines3: actions lie within their bounds, without clipping.
 
 A Gaussian policy on a bounded box puts mass outside it; clipping that mass biases the policy gradient towards the
 bounds. A Beta distribution has the box as its support (Chou, Maturana and Scherer, "Improving Stochastic Policy
@@ -60,11 +60,11 @@ class BetaDistribution(Distribution):
         self.max_concentration = max_concentration
 
     def proba_distribution_net(self, latent_dim: int) -> nn.Module:
-        """The head: `latent_dim` features to (B, 2 A) raw concentrations, those of α first."""
+        """The policy head: maps `latent_dim` features to (B, 2 A) raw concentrations, those of α first."""
         return nn.Linear(latent_dim, 2 * self.low.numel())
 
     def proba_distribution(self, raw_concentrations: Tensor) -> BetaDistribution:
-        """Set α, β = 1 + softplus(raw), kept within the floor and the cap, from raw (B, 2 A)."""
+        """Set α, β = 1 + softplus(raw), limited by floor and cap, from raw (B, 2 A)."""
         self.low, self.width = self.low.to(raw_concentrations.device), self.width.to(raw_concentrations.device)
         concentrations = 1.0 + F.softplus(raw_concentrations.double())
         concentrations = concentrations.clamp(self.min_concentration, self.max_concentration)
@@ -82,7 +82,7 @@ class BetaDistribution(Distribution):
         return (self.distribution.entropy() + self.width.log()).sum(dim=1).float()
 
     def kl_divergence(self, other: BetaDistribution) -> Tensor:
-        """KL(self || other) (B,) [nats], in closed form; rescaling both to the same box leaves it as it is."""
+        """KL(self || other) (B,) [nats], in closed form; it does not depend on the box."""
         return kl_divergence(self.distribution, other.distribution).sum(dim=1).float()
 
     def sample(self) -> Tensor:
@@ -90,7 +90,7 @@ class BetaDistribution(Distribution):
         return self._to_box(self.distribution.rsample().clamp(BOUNDARY, 1.0 - BOUNDARY))
 
     def mode(self) -> Tensor:
-        """The mean action (B, A), which is the deterministic action: unlike the mode it never sits on the bounds."""
+        """The deterministic action: the mean (B, A), which unlike the mode never lies on the bounds."""
         return self._to_box(self.distribution.mean)
 
     def actions_from_params(self, raw_concentrations: Tensor, deterministic: bool = False) -> Tensor:
@@ -112,10 +112,10 @@ class BetaPolicy(ActorCriticPolicy):
     Args:
         min_concentration: floor of the concentrations, above 1.
         max_concentration: cap of the concentrations.
-        Others: as for SB3's ``ActorCriticPolicy``; `use_sde` and `squash_output` have no meaning here.
+        Others: as for SB3's ``ActorCriticPolicy``; `use_sde` and `squash_output` do not apply.
 
     Raises:
-        InvalidValueError: an action space that is not a bounded Box, bad limits, or gSDE asked for.
+        InvalidValueError: the action space is not a bounded Box, limits are invalid, or `use_sde` is True.
     """
 
     action_dist: BetaDistribution
@@ -163,7 +163,7 @@ class BetaPolicy(ActorCriticPolicy):
         self.optimizer = self.optimizer_class(self.parameters(), lr=learning_rate, **self.optimizer_kwargs)
 
     def _get_action_dist_from_latent(self, latent_pi: Tensor) -> BetaDistribution:
-        # SB3 puts each state's distribution into the policy itself, where another thread would put its own.
+        # SB3 stores each state's distribution in the policy, where threads would overwrite each other's.
         return copy.copy(self.action_dist).proba_distribution(self.action_net(latent_pi))
 
     def _get_constructor_parameters(self) -> dict[str, Any]:

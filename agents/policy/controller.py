@@ -1,4 +1,4 @@
-"""A trained controller: a folder without pickles, and the policy read from it."""
+"""A trained controller: its folder, which contains no pickles, and its policy."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ POLICIES: dict[str, type[ActorCriticPolicy]] = {"beta": BetaPolicy, "gaussian": 
 
 @dataclass(frozen=True)
 class ControllerConfig:
-    """What a controller's folder says of it, beside the numbers."""
+    """Description of a controller in its folder: form of the policy, training configuration and versions."""
 
     policy: Literal["beta", "gaussian"]
-    """Action distribution."""
+    """Action distribution of the policy."""
     hidden_sizes: tuple[int, ...]
-    """Widths of the hidden layers."""
+    """Widths of the hidden layers of policy and value network."""
     observation_size: int
-    """Entries of an observation."""
+    """Size of an observation."""
     action_low: tuple[float, ...]
-    """Lower bounds of the action."""
+    """Lower bounds of the action, per gate."""
     action_high: tuple[float, ...]
-    """Upper bounds of the action."""
+    """Upper bounds of the action, per gate."""
     normalizes_observations: bool
     """Whether the policy was trained on normalised observations."""
     training: Mapping[str, Any]
-    """The training run's configuration, for the record."""
+    """Configuration of the training run, as a record."""
     versions: Mapping[str, str]
-    """Versions of the libraries it was trained with, for the record."""
+    """Library versions of the training run, as a record."""
 
     def __post_init__(self) -> None:
         if not self.hidden_sizes or min(self.hidden_sizes) < 1:
@@ -70,7 +70,7 @@ class ControllerConfig:
 
 @float32_by_default()
 def make_policy(config: ControllerConfig) -> ActorCriticPolicy:
-    """An untrained policy of this form."""
+    """Makes an untrained policy from a controller's description."""
     observation_space = spaces.Box(-np.inf, np.inf, (config.observation_size,), np.float32)
     action_space = spaces.Box(np.array(config.action_low, np.float32), np.array(config.action_high, np.float32))
     policy_class = POLICIES[config.policy]
@@ -80,16 +80,16 @@ def make_policy(config: ControllerConfig) -> ActorCriticPolicy:
 
 
 class Controller(Agent):
-    """A policy with the statistics that its observations are normalised with.
+    """Agent with a trained policy and the normalisation of its observations.
 
-    The folder holds ``policy.safetensors``, ``observation_statistics.json`` (unless observations are taken as they
-    are), ``controller.json`` and ``metrics.json``.
+    The folder contains ``policy.safetensors``, ``observation_statistics.json`` (if observations are normalised),
+    ``controller.json`` and ``metrics.json``.
 
     Args:
-        config: form of the policy.
-        policy: SB3 policy of that form.
-        normalizer: of the observations, or None.
-        metrics: figures of the training run.
+        config: description of the controller.
+        policy: SB3 policy that matches the description.
+        normalizer: normaliser of the observations, or None.
+        metrics: metrics of the training run.
     """
 
     name = "controller"
@@ -110,11 +110,11 @@ class Controller(Agent):
         """Gates (N, 3) for raw observations (N, 64).
 
         Args:
-            observations: as the environment gives them; normalised here.
-            deterministic: the mean action; else one drawn with torch's global generator.
+            observations: observations of the environment, before normalisation.
+            deterministic: whether to return the mean action; else samples with torch's global generator.
 
         Raises:
-            InvalidValueError: another shape.
+            InvalidValueError: the observations have a wrong shape.
         """
         batch = np.asarray(observations, dtype=np.float32)
         if batch.ndim != 2 or batch.shape[1] != self.config.observation_size:
@@ -125,10 +125,10 @@ class Controller(Agent):
         return actions
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Write the folder, whole or not at all.
+        """Writes the controller's folder atomically.
 
         Raises:
-            OutputExistsError: it holds a controller already, and `overwrite` is False.
+            OutputExistsError: the folder contains a controller, and `overwrite` is False.
         """
         folder = user_path(folder)
         if folder.exists() and not overwrite:
@@ -145,10 +145,10 @@ class Controller(Agent):
 
     @classmethod
     def load(cls, folder: str | Path) -> Controller:
-        """Read a controller's folder, or the one in a training run's folder.
+        """Reads a controller's folder, or the controller in a training run's folder.
 
         Raises:
-            CheckpointError: there is none, it is damaged, or of a later format; says which file and why.
+            CheckpointError: there is no controller, it is damaged, or has a later format; names file and reason.
         """
         folder = user_path(folder)
         if not (folder / CONFIG_FILE).is_file() and (folder / "controller" / CONFIG_FILE).is_file():
@@ -178,7 +178,7 @@ def _read_config(path: Path) -> ControllerConfig:
 
 
 def _read_policy(path: Path, config: ControllerConfig) -> ActorCriticPolicy:
-    """The policy with its weights. The file tells their sizes, so that nothing is built that it does not hold."""
+    """The policy with its weights; shapes in the file are checked before the policy is built."""
     require_unchanged(path)
     try:
         with safe_open(path, "pt") as file:
@@ -197,7 +197,7 @@ def _read_policy(path: Path, config: ControllerConfig) -> ActorCriticPolicy:
 
 
 def _misfit(config: ControllerConfig, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """What of the described sizes the weights do not have; empty if they have them."""
+    """Difference between the described shapes and those of the weights; empty if they agree."""
     width = config.observation_size
     for layer, size in enumerate(config.hidden_sizes):
         for network in ("policy_net", "value_net"):

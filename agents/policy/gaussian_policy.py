@@ -1,4 +1,4 @@
-"""SB3's Gaussian policy, safe to share between threads."""
+"""SB3's Gaussian policy, thread-safe."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ class GaussianPolicy(ActorCriticPolicy):
     """SB3's policy with a diagonal Gaussian over the actions. Use it as ``PPO(GaussianPolicy, env)``."""
 
     def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
-        # SB3 puts each state's distribution into the policy itself, where another thread would put its own.
+        # SB3 stores each state's distribution in the policy, where threads would overwrite each other's.
         return copy.copy(self.action_dist).proba_distribution(self.action_net(latent_pi), self.log_std)

@@ -1,4 +1,4 @@
-"""The running statistics that observations are normalised with, as plain JSON."""
+"""Running statistics for the normalisation of observations, stored as JSON."""
 
 from __future__ import annotations
 
@@ -13,65 +13,65 @@ from lm.errors import InvalidValueError
 
 @dataclass(frozen=True)
 class RunningStatistics:
-    """Mean and variance of what was seen so far, of an observation or of a scalar."""
+    """Running mean and variance of an observation or a scalar."""
 
     mean: NDArray[np.float64]
     """Mean of each entry."""
     variance: NDArray[np.float64]
     """Population variance of each entry."""
     count: float
-    """How many were seen."""
+    """Number of samples."""
 
     @classmethod
     def of(cls, running: Any) -> RunningStatistics:
-        """From SB3's ``RunningMeanStd``."""
+        """Statistics of an SB3 ``RunningMeanStd``."""
         return cls(np.array(running.mean, float), np.array(running.var, float), float(running.count))
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> RunningStatistics:
-        """From what :meth:`to_json` gave. Raises KeyError or ValueError if it is something else."""
+        """Statistics from the result of :meth:`to_json`. Raises KeyError or ValueError for other content."""
         return cls(np.array(content["mean"], float), np.array(content["variance"], float), float(content["count"]))
 
     def to_json(self) -> dict[str, Any]:
-        """As numbers and lists; 64-bit floats survive JSON exactly."""
+        """The statistics as numbers and lists; JSON preserves 64-bit floats exactly."""
         return {"mean": self.mean.tolist(), "variance": self.variance.tolist(), "count": self.count}
 
     def restore(self, running: Any) -> None:
-        """Put these statistics into SB3's ``RunningMeanStd``."""
+        """Copies these statistics into an SB3 ``RunningMeanStd``."""
         running.mean, running.var, running.count = self.mean.copy(), self.variance.copy(), self.count
 
 
 @dataclass(frozen=True)
 class ObservationNormalizer:
-    """What ``VecNormalize`` does to observations: clip((x - mean) / sqrt(variance + epsilon), ±clip)."""
+    """Normalises observations as ``VecNormalize``: clip((x - mean) / sqrt(variance + epsilon), ±clip)."""
 
     statistics: RunningStatistics
-    """Of each entry of the observation."""
+    """Running statistics of each entry of the observation."""
     epsilon: float
-    """Added to the variance."""
+    """Constant added to the variance."""
     clip: float
-    """Largest absolute value that comes out."""
+    """Maximum absolute value after normalisation."""
 
     def normalize(self, observations: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Normalise observations (N, size)."""
+        """Normalises observations (N, size)."""
         scale = np.sqrt(self.statistics.variance + self.epsilon)
         return np.clip((observations - self.statistics.mean) / scale, -self.clip, self.clip).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class StatisticsFile:
-    """Content of a controller's file of statistics."""
+    """Content of a controller's ``observation_statistics.json``."""
 
     mean: tuple[float, ...]
     """Mean of each entry."""
     variance: tuple[float, ...]
     """Population variance of each entry, at least 0."""
     count: float
-    """How many observations were seen, at least 0."""
+    """Number of observations, at least 0."""
     epsilon: float
-    """Added to the variance, above 0."""
+    """Constant added to the variance, above 0."""
     clip: float
-    """Largest absolute value that comes out, above 0."""
+    """Maximum absolute value after normalisation, above 0."""
 
     def __post_init__(self) -> None:
         if min((*self.variance, self.count)) < 0:
@@ -81,6 +81,6 @@ class StatisticsFile:
                 raise InvalidValueError(name, "must be above 0", getattr(self, name))
 
     def normalizer(self) -> ObservationNormalizer:
-        """What the statistics are for."""
+        """The normaliser with these statistics."""
         statistics = RunningStatistics(np.array(self.mean), np.array(self.variance), self.count)
         return ObservationNormalizer(statistics, self.epsilon, self.clip)

@@ -1,1 +1,1 @@
-"""Training of controllers: configuration, the run, checkpoints, algorithms."""
+"""Training of controllers: configuration, training run, checkpoints and algorithms."""

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: each appears whole or not at all, and the newest one is kept."""
+"""Checkpoints of a training run: written atomically; only the newest one is kept."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from lm.runs.whole_file import write_json
 from lm.runs.whole_folder import write_whole_folder
 
 MODEL_FILE = "ppo.zip"
-"""SB3's own file; ``PPO.load`` reads it, that of a constrained run ``PPOLagrangian.load``."""
+"""SB3's file of the algorithm; ``PPO.load`` reads it, or ``PPOLagrangian.load`` for a constrained run."""
 STATISTICS_FILE = "normalization.json"
 PROGRESS_FILE = "progress.json"
 FORMAT = 2
-"""Number of the kind of checkpoint that is written and read; those before 2 lack the episodes under way."""
+"""Format version of checkpoints. Versions before 2 lack the running episodes."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come, and which language model it runs on."""
+    """Progress of a training run, and the identity of its language model."""
 
     step: int
     """Env steps so far."""
@@ -42,13 +42,13 @@ class Progress:
     model: str
     """Name of the language model."""
     fingerprint: str
-    """Of the language model's weights: see :func:`fingerprint_of`."""
+    """Fingerprint of the language model's weights; see :func:`fingerprint_of`."""
     format: int = FORMAT
-    """Of the checkpoint."""
+    """Format version of the checkpoint."""
 
 
 def fingerprint_of(model: torch.nn.Module) -> str:
-    """Twelve hexadecimal digits that tell one model's weights from another's, whatever type they are loaded in."""
+    """Fingerprint of a model's weights: twelve hexadecimal digits that do not depend on the data type."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
@@ -59,7 +59,7 @@ def fingerprint_of(model: torch.nn.Module) -> str:
 def save_checkpoint(
     folder: Path, ppo: PPO, normalization: VecNormalize, progress: Progress, state: SavedState
 ) -> None:
-    """Write a checkpoint named for its step into `folder`, then remove the older ones."""
+    """Writes a checkpoint named for its step into `folder`, then removes older ones."""
     target = folder / f"{progress.step:010d}"
     with write_whole_folder(target) as partial:
         ppo.save(partial / MODEL_FILE)
@@ -76,15 +76,15 @@ def save_checkpoint(
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint in `folder`, if there is one."""
+    """The newest complete checkpoint in `folder`; None if there is none."""
     return max(_checkpoints_in(folder), default=None)
 
 
 def read_progress(checkpoint: Path, *, model: str, fingerprint: str) -> Progress:
-    """How far the checkpoint's run had come.
+    """Reads the progress of a checkpoint.
 
     Raises:
-        CheckpointError: it is damaged, of another version, or of another language model than the one named here.
+        CheckpointError: the checkpoint is damaged, has another format, or belongs to another language model.
     """
     with damage_named(checkpoint):
         path = checkpoint / PROGRESS_FILE
@@ -105,9 +105,9 @@ def read_progress(checkpoint: Path, *, model: str, fingerprint: str) -> Progress
 
 
 def restore_checkpoint(checkpoint: Path, ppo: PPO, normalization: VecNormalize, progress: Progress) -> None:
-    """Put weights, optimizer state, statistics and step count back, into a PPO of the same configuration.
+    """Restores weights, optimizer state, statistics and step count into a PPO of the same configuration.
 
-    Only tensors and JSON are read, nothing is unpickled. Raises what :func:`damage_named` names.
+    Reads only tensors and JSON, no pickles. Raises the errors of :func:`damage_named`.
     """
     ppo.set_parameters(str(checkpoint / MODEL_FILE), device=ppo.device)
     statistics = read_object(checkpoint / STATISTICS_FILE)
@@ -119,17 +119,17 @@ def restore_checkpoint(checkpoint: Path, ppo: PPO, normalization: VecNormalize, 
 
 @contextmanager
 def damage_named(checkpoint: Path) -> Iterator[None]:
-    """Turn what reading a checkpoint raises into an error that names it.
+    """Converts errors of reading a checkpoint into an error that names it.
 
     Raises:
-        CheckpointError: it is damaged, or of another policy.
+        CheckpointError: the checkpoint is damaged, or belongs to another policy.
     """
     try:
         yield
     except _DAMAGES as error:
         raise CheckpointError(
             f"The checkpoint {checkpoint} is damaged or of another policy: {error}. It is the only one of its run: "
-            "begin anew with `--overwrite`, or train into another folder."
+            "start again with `--overwrite`, or train into another folder."
         ) from error
 
 

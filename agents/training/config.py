@@ -1,4 +1,4 @@
-"""What a training run is: environment, PPO and bookkeeping."""
+"""Configuration of training runs: environment, warm start, PPO, constraint and checkpoints."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lm.settings import settings_from
 
 @dataclass(frozen=True)
 class ConstraintConfig:
-    """What an episode may cost, and how λ, the weight of the costs, is learned (:class:`agents.PPOLagrangian`)."""
+    """Configuration of PPO-Lagrangian (:class:`agents.PPOLagrangian`): cost limit and learning of its multiplier λ."""
 
     limit: float = 0.0
-    """Most that the costs of an episode may sum to, in the mean; 0 for the costs that are counted from a bound."""
+    """Limit of the mean sum of costs of an episode; 0 for costs that are relative to a bound."""
     initial_multiplier: float = 0.0
-    """λ at the beginning, at least 0."""
+    """Initial value of the multiplier λ, at least 0."""
     multiplier_learning_rate: float = 0.05
     """Adam's learning rate for λ, above 0."""
     multiplier_gain: float = 0.0
-    """What λ gets besides for a unit of mean cost above the limit, at least 0: it keeps λ from swinging."""
+    """Proportional gain: added to λ per unit of mean cost above the limit, at least 0; damps oscillations of λ."""
     gamma: float | None = None
-    """Discount of costs per token, in [0, 1]; None: that of rewards."""
+    """Discount of costs per token, in [0, 1]. None: that of rewards."""
     gae_lambda: float | None = None
-    """λ of generalised advantage estimation for costs, in [0, 1]; None: that of rewards."""
+    """λ of generalised advantage estimation for costs, in [0, 1]. None: that of rewards."""
 
     def __post_init__(self) -> None:
         check_fields(
@@ -44,45 +44,45 @@ class ConstraintConfig:
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """Proximal policy optimisation (arXiv:1707.06347). The defaults are those of the preset `plain`."""
+    """Configuration of proximal policy optimisation (arXiv:1707.06347). The defaults are the preset `plain`."""
 
     policy: Literal["beta", "gaussian"] = "beta"
-    """Action distribution: Beta on the box itself, or a Gaussian clipped to it (for comparison)."""
+    """Action distribution: Beta on the action box, or Gaussian clipped to it (for comparison)."""
     reward: Literal["drawn", "expected"] = "drawn"
-    """What is learned from: the reward of the token drawn, or its exact expectation before the draw, which has the same
-    mean and less noise."""
+    """Reward to learn from: that of the drawn token, or its exact expectation before the draw (same mean, less
+    variance)."""
     num_envs: int = 64
-    """Episodes that run side by side, at least 1."""
+    """Number of parallel episodes, at least 1."""
     rollout_steps: int = 25
-    """Steps of each env between updates, at least 2; one update sees num_envs * rollout_steps of them."""
+    """Steps of each env per rollout, at least 2; an update learns from num_envs * rollout_steps steps."""
     batch_size: int = 400
-    """Steps in a minibatch, at least 2 and at most those of one update."""
+    """Minibatch size [steps], at least 2 and at most num_envs * rollout_steps."""
     epochs: int = 10
-    """Passes over the steps of an update, at least 1."""
+    """Passes over the steps of a rollout per update, at least 1."""
     learning_rate: float = 1e-3
     """Adam's learning rate at the first update, above 0."""
     learning_rate_schedule: Literal["linear", "constant"] = "linear"
-    """Whether the learning rate falls towards 0 over the run."""
+    """Learning rate schedule: linear decay towards 0 over the run, or constant."""
     gamma: float = 0.3
-    """Discount per token, in [0, 1]."""
+    """Discount of rewards per token, in [0, 1]."""
     gae_lambda: float = 0.9
-    """λ of generalised advantage estimation (arXiv:1506.02438), in [0, 1]."""
+    """λ of generalised advantage estimation for rewards (arXiv:1506.02438), in [0, 1]."""
     clip_range: float = 0.2
-    """Clipping of the probability ratio, above 0."""
+    """Clip range of the probability ratio, above 0."""
     entropy_coefficient: float = 0.0
-    """Weight of the policy's entropy in the loss, at least 0."""
+    """Weight of the policy's entropy in PPO's loss, at least 0."""
     value_coefficient: float = 0.5
-    """Weight of the value loss, at least 0."""
+    """Weight of the value loss in PPO's loss, at least 0."""
     max_gradient_norm: float = 0.5
-    """Norm to which gradients are clipped, above 0."""
+    """Maximum norm of gradients, above 0."""
     hidden_sizes: tuple[int, ...] = (128, 128)
-    """Widths of the hidden layers, of the policy and of the value network each."""
+    """Widths of the hidden layers of policy and value network, which are separate."""
     normalize_observations: bool = True
-    """Whether observations are shifted and scaled by their running mean and standard deviation."""
+    """Whether to normalise observations by their running mean and standard deviation."""
     normalize_rewards: bool = True
-    """Whether rewards are divided by the running standard deviation of the discounted return."""
+    """Whether to divide rewards by the running standard deviation of the discounted return."""
     constraint: ConstraintConfig | None = None
-    """Limit on the environment's cost, held by PPO-Lagrangian; None: costs change nothing."""
+    """Constraint on the environment's cost, for PPO-Lagrangian. None: costs are ignored."""
 
     def __post_init__(self) -> None:
         if self.constraint is not None:  # JSON gives mappings
@@ -110,32 +110,32 @@ class PPOConfig:
 
     @property
     def steps_per_update(self) -> int:
-        """Env steps that one update learns from."""
+        """Env steps per update."""
         return self.num_envs * self.rollout_steps
 
 
 @dataclass(frozen=True)
 class WarmStartConfig:
-    """What comes before PPO: learning from exact expected rewards of actions that are not taken."""
+    """Configuration of the warm start before PPO, which learns from exact expected rewards of candidate actions."""
 
     env_steps: int = 0
-    """Env steps (tokens) spent on it, out of the run's `total_steps`; rounded up to whole rollouts; 0 leaves it out."""
+    """Env steps (tokens) of the warm start, part of `total_steps`; rounded up to whole rollouts. 0: no warm start."""
     candidates: int = 8
-    """Actions whose expected reward is asked for in every state, at least 2. Half of them are drawn from the policy,
-    and the first of these is taken; the others are uniform. Each costs a forward pass of the gated stream."""
+    """Number of candidate actions per state whose expected rewards are computed, at least 2. Half of them are sampled
+    from the policy, the first of which is taken; the others are uniform. Each costs a forward pass."""
     rollout_steps: int = 25
-    """Steps of each env between two phases of fitting, at least 1."""
+    """Steps of each env per rollout of the warm start, at least 1; each rollout is followed by a fitting phase."""
     gradient_steps: int = 100
-    """Minibatches of a phase of fitting, at least 1."""
+    """Number of minibatches per fitting phase, at least 1."""
     batch_size: int = 256
-    """States in a minibatch, drawn from all that were met so far; at least 1."""
+    """Minibatch size [states] of fitting phases, sampled from all visited states; at least 1."""
     learning_rate: float = 1e-3
-    """Adam's learning rate at first, above 0; falls towards 0 over the warm start."""
-    temperature: float = 0.015
-    """What a nat of the policy's entropy is worth, in standard deviations of the expected rewards that were asked for;
-    above 0: how much is left for PPO to explore."""
+    """Adam's initial learning rate in the warm start, above 0; decays linearly towards 0."""
+    entropy_coefficient: float = 0.015
+    """Weight of the policy's entropy [nats] in the warm start's objective, in standard deviations of the expected
+    rewards, above 0; keeps the policy wide enough for exploration in PPO."""
     look_ahead: bool = False
-    """Whether it learns as well what follows the next token until the episode ends, discounted by ``ppo.gamma``."""
+    """Whether the warm start also learns the rewards after the next token, discounted by ``ppo.gamma``."""
 
     def __post_init__(self) -> None:
         check_fields(
@@ -147,44 +147,44 @@ class WarmStartConfig:
             gradient_steps=COUNT,
             batch_size=COUNT,
             learning_rate=LEARNING_RATE,
-            temperature=above(0, 1e6),
+            entropy_coefficient=above(0, 1e6),
         )
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run."""
+    """Configuration of a training run of a controller."""
 
     env: EnvConfig = field(default_factory=EnvConfig)
-    """The environment."""
+    """Environment to train in."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
-    """The learning algorithm."""
+    """PPO, the learning algorithm."""
     total_steps: int = 200_000
-    """Env steps (tokens) in all, at least 1; rounded up to whole updates."""
+    """Total env steps (tokens) of the run, at least 1; rounded up to whole updates."""
     checkpoint_every: int = 25_600
     """Env steps between checkpoints, at least 1; rounded up to whole updates."""
     seed: int = 0
     """Seed of weights, action noise, prompts and token draws, at least 0."""
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
-    """What comes before PPO."""
+    """Warm start before PPO."""
 
     def __post_init__(self) -> None:
         check_fields(self, total_steps=COUNT, checkpoint_every=COUNT, seed=SEED)
         if self.ppo.reward == "expected" and self.env.carl is not None:
-            rule = 'must be "drawn" where coherence is paid: a token\'s CARL reward hangs on the whole episode'
+            rule = 'must be "drawn" with a CARL reward, which depends on the whole episode'
             raise InvalidValueError("ppo.reward", rule, self.ppo.reward)
         if self.warm_start.env_steps > 0:
             if self.warm_start.env_steps > self.total_steps:
                 rule = f"must be at most `total_steps` ({self.total_steps})"
-                hint = "A preset's warm start is shortened by this option, beside `--total_steps`."
+                hint = "To shorten a preset's run, set this option as well as `--total_steps`."
                 raise InvalidValueError("warm_start.env_steps", rule, self.warm_start.env_steps, hint)
             if self.ppo.policy != "beta" or self.env.carl is not None or self.ppo.constraint is not None:
-                rule = "must be 0 for a Gaussian policy, where coherence is paid, and under a constraint"
+                rule = "must be 0 for a Gaussian policy, with a CARL reward, and with a constraint"
                 raise InvalidValueError("warm_start.env_steps", rule, self.warm_start.env_steps)
         if self.ppo.constraint is not None and self.env.cost is None:
             raise InvalidValueError("ppo.constraint", "must be None without an `env.cost`", self.ppo.constraint)
 
     @property
     def num_updates(self) -> int:
-        """Updates of PPO in the whole run."""
+        """Number of PPO updates in the run."""
         return max(1, math.ceil((self.total_steps - self.warm_start.env_steps) / self.ppo.steps_per_update))

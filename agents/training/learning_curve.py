@@ -1,4 +1,4 @@
-"""How a training run goes, update by update."""
+"""The learning curve of a training run: one point per update."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from lm.runs.whole_file import append_json_line, write_json_lines
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """One point of the learning curve: the rollout before an update."""
+    """A point of the learning curve: statistics of the rollout before an update."""
 
     step: int
     """Env steps so far."""
     total_steps: int
     """Env steps of the whole run."""
     episode_reward: float | None
-    """Mean sum of rewards of the episodes that ended in the rollout, as explored; None if none did."""
+    """Mean sum of rewards, with exploration, of the episodes that ended in the rollout; None if none ended."""
     episode_length: float | None
-    """Mean length of those episodes [tokens]."""
+    """Mean length of the episodes that ended in the rollout [tokens]; None if none ended."""
     gate_means: tuple[float, ...]
     """Mean of the deterministic gates over the rollout's states."""
     gate_stds: tuple[float, ...]
@@ -38,23 +38,23 @@ class TrainingProgress:
     seconds: float
     """Time spent training so far [s]."""
     episode_cost: float | None = None
-    """Mean sum of costs of the episodes that ended in the rollout; None if none did, or there is no constraint."""
+    """Mean sum of costs of the episodes that ended in the rollout; None if none ended or without a constraint."""
     multiplier: float | None = None
-    """λ, the weight of the constraint's costs, before the update; None if there is no constraint."""
+    """Lagrange multiplier λ of the constraint before the update; None without a constraint."""
 
 
 class LearningCurve(BaseCallback):
-    """Appends a line of JSON per rollout to a file, and tells TensorBoard and a listener.
+    """Callback that writes a JSON line per rollout to a file, and passes it to TensorBoard and a listener.
 
     Args:
-        path: the file.
+        path: file to write.
         total_steps: env steps of the whole run.
-        seconds_before: time spent before this process took the run up [s].
-        listener: is told each point, or None.
+        seconds_before: training time before this process resumed the run [s].
+        listener: callback that receives each point, or None.
     """
 
     newest: TrainingProgress | None = None
-    """The last point."""
+    """Newest point of the learning curve."""
 
     def __init__(
         self,
@@ -85,13 +85,13 @@ class LearningCurve(BaseCallback):
         self.add_point(observations.reshape(-1, observations.shape[-1]))
 
     def add_episodes(self, dones: NDArray[np.bool_], infos: Sequence[Mapping[str, Any]]) -> None:
-        """Take note of the episodes that a step ended, as ``VecMonitor`` describes them."""
+        """Records the episodes that ended in a step, from the infos of ``VecMonitor``."""
         for row in np.flatnonzero(dones).tolist():
             self._rewards.append(float(infos[row]["episode"]["r"]))
             self._lengths.append(int(infos[row]["episode"]["l"]))
 
     def add_point(self, observations: NDArray[np.float32]) -> None:
-        """Write a point: the episodes noted since the last one, and the gates for normalised observations (B, size)."""
+        """Writes a point: episodes recorded since the last one, and gates for normalised observations (B, size)."""
         with torch.no_grad():
             batch = torch.as_tensor(observations, device=self.model.device)
             gates = self.model.policy.get_distribution(batch).get_actions(deterministic=True).cpu().numpy()
@@ -119,7 +119,7 @@ class LearningCurve(BaseCallback):
 
 
 def read_learning_curve(path: Path) -> list[TrainingProgress]:
-    """Points of a learning curve; a last line that a kill cut short is left out.
+    """Reads the points of a learning curve; skips an incomplete last line.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -128,5 +128,5 @@ def read_learning_curve(path: Path) -> list[TrainingProgress]:
 
 
 def cut_learning_curve(path: Path, step: int) -> None:
-    """Forget the points after `step`, which a resumed run will make again."""
+    """Removes the points after `step`, which a resumed run writes again."""
     write_json_lines(path, [asdict(point) for point in read_learning_curve(path) if point.step <= step])

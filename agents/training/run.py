@@ -1,4 +1,4 @@
-"""Training a controller with Stable-Baselines3's PPO, from a configuration to a controller's folder."""
+"""Trains a controller with Stable-Baselines3's PPO, and writes a controller's folder."""
 
 from __future__ import annotations
 
@@ -67,19 +67,19 @@ def train(
     global generators of torch, numpy and Python.
 
     Args:
-        config: what to train.
-        output_dir: the run's folder.
-        resume: continue the run that lies there, from its last checkpoint.
-        overwrite: replace the run that lies there.
-        progress: is told each point of the learning curve, before the update that uses it.
+        config: configuration of the training run.
+        output_dir: folder of the run.
+        resume: whether to continue the run in the folder from its last checkpoint.
+        overwrite: whether to replace the run in the folder.
+        progress: callback that receives each point of the learning curve, before its update.
 
     Returns:
         The controller with the last policy, also saved in ``output_dir/controller``.
 
     Raises:
         OutputExistsError: `output_dir` holds a run, and neither `resume` nor `overwrite` is True.
-        CheckpointError: the checkpoint to resume from is damaged, or of another model or configuration; or the disk
-            filled up, in which case the last checkpoint is whole.
+        CheckpointError: the checkpoint is damaged, or belongs to another model or configuration; or the disk is full,
+            in which case the last checkpoint is intact.
         DivergedError: the policy's weights have become NaN or infinite.
     """
     vector_env = config.env.make(config.ppo.num_envs, expected_reward=config.ppo.reward == "expected")
@@ -89,7 +89,7 @@ def train(
                 return _train_in_folder(config, folder, vector_env, progress)
             except (OSError, SafetensorError) as error:
                 last = newest_checkpoint(folder / CHECKPOINT_FOLDER)
-                kept = f"The checkpoint {last} is whole; resume from it." if last else "There is no checkpoint yet."
+                kept = f"The checkpoint {last} is intact; resume from it." if last else "There is no checkpoint yet."
                 raise CheckpointError(f"The run in {folder} could not be written: {error}. {kept}") from error
     finally:
         vector_env.close()
@@ -119,7 +119,7 @@ def _train_in_folder(
     cut_learning_curve(output_dir / CURVE_FILE, start.step)
     saver = _CheckpointEvery(config.checkpoint_every, checkpoints, run, start, curve)
 
-    # TensorBoard alone: SB3's own choice prints to the terminal.
+    # TensorBoard only: SB3's default logger also prints to the terminal.
     tensorboard = output_dir / TENSORBOARD_FOLDER
     logger = Logger(str(tensorboard), [TensorBoardOutputFormat(str(tensorboard))])
     ppo.set_logger(logger)
@@ -147,7 +147,7 @@ def _train_in_folder(
 
 def _wrap(vector_env: TidalGatingVectorEnv, config: PPOConfig) -> VecNormalize:
     adapter = VectorEnvToSB3(vector_env)
-    monitored = VecMonitor(adapter)  # below the expectation, so that the learning curve shows what was earned
+    monitored = VecMonitor(adapter)  # below ExpectedReward: the learning curve shows drawn rewards
     return VecNormalize(
         ExpectedReward(monitored, adapter) if config.reward == "expected" else monitored,
         norm_obs=config.normalize_observations,
@@ -158,7 +158,7 @@ def _wrap(vector_env: TidalGatingVectorEnv, config: PPOConfig) -> VecNormalize:
 
 def _make_ppo(config: TrainConfig, env: VecNormalize) -> PPO:
     ppo = config.ppo
-    # Runs with neighbouring seeds share no episodes.
+    # Runs with adjacent seeds share no episodes.
     seed = int(np.random.SeedSequence((config.seed, 0)).generate_state(1)[0]) >> 1
     algorithm: Callable[..., PPO] = PPO
     if ppo.constraint is not None:
@@ -184,7 +184,7 @@ def _make_ppo(config: TrainConfig, env: VecNormalize) -> PPO:
         ent_coef=ppo.entropy_coefficient,
         vf_coef=ppo.value_coefficient,
         max_grad_norm=ppo.max_gradient_norm,
-        # The fused step updates all parameters in one pass; the others cost a tenth of the learning time.
+        # The fused step updates all parameters in one pass; without it, updates take a tenth of the learning time.
         policy_kwargs={"net_arch": list(ppo.hidden_sizes), "optimizer_kwargs": {"fused": True}},
         seed=seed,
         device="cpu",  # faster than a GPU for networks of this size
@@ -193,21 +193,21 @@ def _make_ppo(config: TrainConfig, env: VecNormalize) -> PPO:
 
 @dataclass(frozen=True)
 class LinearLearningRate:
-    """Falls from `initial` at the first update by equal steps to `initial / num_updates` at the last one.
+    """Learning rate schedule: linear from `initial` at the first update to `initial / num_updates` at the last.
 
-    SB3 counts the steps of an update as done before it learns from them, so that its own linear schedule would learn
-    nothing from the last rollout.
+    SB3 counts the steps of an update as done before it learns from them, so its own linear schedule would have a
+    learning rate of 0 in the last update.
     """
 
     initial: float
-    """Learning rate of the first update."""
+    """Learning rate in the first update."""
     num_updates: int
-    """Updates of PPO in the whole run."""
+    """Number of PPO updates in the run."""
     share: float = 1.0
-    """Fraction of the run's steps that PPO learns from, above 0; the others lie before it."""
+    """Fraction of the run's steps that PPO learns from, above 0; the warm start uses the others."""
 
     def __call__(self, progress_remaining: float) -> float:
-        """Learning rate when this fraction of the run lies after the present rollout."""
+        """Learning rate when the given fraction of the run remains after the current rollout."""
         return self.initial * min(1.0, max(0.0, progress_remaining) / self.share + 1.0 / self.num_updates)
 
 
@@ -220,16 +220,16 @@ def _learning_rate(config: TrainConfig) -> float | LinearLearningRate:
 
 @dataclass
 class _Run:
-    """What a checkpoint is made of."""
+    """The state of a training run that checkpoints save and restore."""
 
     ppo: PPO
     normalization: VecNormalize
     vector_env: TidalGatingVectorEnv
     warm_start: WarmStart | None = None
-    """What comes before PPO; None once it is done."""
+    """Warm start; None if it is finished or there is none."""
 
     def save(self, folder: Path, progress: Progress) -> None:
-        """Write a checkpoint."""
+        """Writes a checkpoint."""
         state = SavedState.of_parts(
             run=run_state.state_of(self.ppo, self.normalization, self.vector_env),
             warm_start=SavedState() if self.warm_start is None else self.warm_start.state(),
@@ -237,8 +237,8 @@ class _Run:
         save_checkpoint(folder, self.ppo, self.normalization, progress, state)
 
     def restore(self, checkpoint: Path, progress: Progress) -> None:
-        """Read one, into a run that has done nothing yet."""
-        self.normalization.reset()  # reserves what episodes need; all of it is written over
+        """Restores a checkpoint into a new run."""
+        self.normalization.reset()  # allocates the episodes' state, which is then overwritten
         with damage_named(checkpoint):
             restore_checkpoint(checkpoint, self.ppo, self.normalization, progress)
             state = SavedState.load(checkpoint)
@@ -251,7 +251,7 @@ class _Run:
 
 
 class _CheckpointEvery(BaseCallback):
-    """Saves a checkpoint once at least `every` steps lie behind the last one."""
+    """Callback that saves a checkpoint at least every `every` steps."""
 
     def __init__(self, every: int, folder: Path, run: _Run, start: Progress, curve: LearningCurve) -> None:
         super().__init__()
@@ -265,17 +265,17 @@ class _CheckpointEvery(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
-        # Called after the update, when weights, optimizer and statistics belong to the same step.
+        # Called after an update, when weights, optimizer and statistics belong to the same step.
         require_finite(self.run.ppo.policy, self.run.ppo.num_timesteps)
         self.save_if_due()
 
     def save_if_due(self) -> None:
-        """Save a checkpoint if it is time; between two updates."""
+        """Saves a checkpoint if it is due; called between two updates."""
         if self.run.ppo.num_timesteps - self.saved.step >= self.every:
             self.save()
 
     def save(self) -> None:
-        """Save a checkpoint, unless nothing has happened since the last one."""
+        """Saves a checkpoint, unless there are no steps since the last one."""
         step = self.run.ppo.num_timesteps
         require_finite(self.run.ppo.policy, step)
         if step > self.saved.step:

@@ -1,4 +1,4 @@
-"""All that a training run hangs on beside weights, optimizers and running statistics."""
+"""State of a training run other than weights, optimizers and running statistics."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tidal_gym.envs.vector_env import TidalGatingVectorEnv
 
 
 def state_of(ppo: PPO, normalization: VecNormalize, vector_env: TidalGatingVectorEnv) -> SavedState:
-    """Between two rollouts: episodes under way, what the wrappers and SB3 remember of them, the global generators."""
+    """State between two rollouts: running episodes, their state in wrappers and SB3, and global generators."""
     return SavedState.of_parts(
         env=env_state.state_of(vector_env),
         wrappers=_of_arrays(normalization, "returns", "old_obs"),
         monitor=_of_arrays(_monitor_of(normalization), "episode_returns", "episode_lengths"),
-        # Without them SB3 begins new episodes, as it does after a warm start.
+        # Without them SB3 resets the env, as after a warm start.
         ppo=SavedState() if ppo._last_obs is None else _of_arrays(ppo, "_last_obs", "_last_episode_starts"),
         constraint=_of_arrays(ppo, "running_costs") if isinstance(ppo, PPOLagrangian) else SavedState(),
         counts=SavedState(values={"updates": ppo._n_updates, "episodes": _episodes(ppo)}),
@@ -32,10 +32,10 @@ def state_of(ppo: PPO, normalization: VecNormalize, vector_env: TidalGatingVecto
 
 
 def restore(state: SavedState, ppo: PPO, normalization: VecNormalize, vector_env: TidalGatingVectorEnv) -> None:
-    """Put it back, into a run of the same configuration that has been reset.
+    """Restores the state into a run of the same configuration after a reset.
 
     Raises:
-        KeyError, ValueError, RuntimeError: the state is that of another run.
+        KeyError, ValueError, RuntimeError: the state does not fit the run.
     """
     env_state.restore(vector_env, state.part("env"))
     _restore_arrays(normalization, state.part("wrappers"))
@@ -57,7 +57,7 @@ def _monitor_of(normalization: VecNormalize) -> VecMonitor:
 
 
 def _episodes(ppo: PPO) -> list[dict[str, float]] | None:
-    """The last episodes, whose means TensorBoard shows."""
+    """Statistics of the last episodes, whose means are logged to TensorBoard."""
     if ppo.ep_info_buffer is None:
         return None
     return [{key: float(number) for key, number in episode.items()} for episode in ppo.ep_info_buffer]

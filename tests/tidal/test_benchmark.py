@@ -167,7 +167,7 @@ def test_nothing_done_yet_can_be_rendered(results: dict[str, Any]) -> None:
         ({"episodes": 0}, "`episodes` must be at least 1. Received 0."),
         ({"tuning_steps": 0}, "`tuning_steps` must be at least 1. Received 0."),
         ({"text_episodes": 20}, "`text_episodes` must be 0 or at least 64"),
-        ({"model": "tidal-judge"}, "`text.judge` must not be the model that writes. Received 'tidal-judge'."),
+        ({"model": "tidal-judge"}, "`text.judge` must not be the model under test. Received 'tidal-judge'."),
         ({"decoders": ("greedy",)}, "`decoders` must be among temperature, .* Received greedy."),
     ],
 )

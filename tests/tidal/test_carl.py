@@ -154,4 +154,4 @@ def test_interrupted_training_can_be_resumed(tidal: Tidal, monkeypatch: pytest.M
 
     monkeypatch.setattr(carl, "run", interrupted)
     assert "tidal carl train --output run --resume" in tidal("carl", "train", "--output", "run").err
-    assert "Nothing was lost" in tidal("carl", "agent", "x").err
+    assert "Files written so far are kept" in tidal("carl", "agent", "x").err

@@ -189,7 +189,7 @@ def test_dashes_and_underscores_are_the_same() -> None:
     ("arguments", "says"),
     [
         (["train", "--output", "my run", "--overwrite"], "tidal train --output 'my run' --resume"),
-        (["evaluate", "--agent", "neutral"], "Nothing was lost"),
+        (["evaluate", "--agent", "neutral"], "Files written so far are kept"),
     ],
 )
 def test_interrupt_says_how_to_go_on(

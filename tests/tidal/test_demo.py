@@ -157,4 +157,5 @@ def test_verdict() -> None:
     equal = _result([1.0], [1.0], None)
     assert not equal.is_better and "does not beat" in command.verdict(equal)
     assert "quick" not in command.verdict(equal)
-    assert "A quick run decides nothing." in command.verdict(replace(equal, config=DemoConfig().shortened()))
+    quick = replace(equal, config=DemoConfig().shortened())
+    assert "A quick run is too short for conclusions." in command.verdict(quick)

@@ -42,7 +42,7 @@ def test_controllers_of_another_release_are_named(tidal: Tidal, trained: Path, t
         content = json.loads((folder / "controller.json").read_text(encoding="utf-8"))
         (folder / "controller.json").write_text(json.dumps(content | change), encoding="utf-8")
         code, _, err = tidal("evaluate", "--agent", folder, "--episodes", 1)
-        assert code == 2 and err.count("Error: ") == 1 and ("is damaged" in err or "cannot be taken" in err)
+        assert code == 2 and err.count("Error: ") == 1 and ("is damaged" in err or "cannot be used" in err)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the benchmark runs."""
+"""Configuration of the benchmark."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from lm.passed_files import BundledInFiles, one_of
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """The comparison of learned controllers with tuned baselines and the one-step oracle."""
+    """Configuration of a benchmark: learned controllers against tuned baselines and the one-step oracle."""
 
     training: TrainConfig = field(default_factory=TrainConfig)
-    """Environment, recipe and first seed of the controllers; also a YAML file."""
+    """Training configuration of the controllers, whose `seed` is the first training seed; also a YAML file."""
     model: BundledInFiles | None = None
-    """Language model in place of the recipe's: a bundled name, a folder or a hub id."""
+    """Language model: a bundled name, a folder or a hub id. None: that of `training`."""
     reward: RewardInFiles | None = None
-    """Reward in place of the recipe's."""
+    """Name of the reward. None: that of `training`."""
     total_steps: int | None = None
-    """Env steps (tokens) that a controller learns from in place of the recipe's; a warm start keeps its share."""
+    """Env steps (tokens) to train each controller with. None: those of `training`. A warm start keeps its share."""
     seeds: int = 10
-    """Controllers, trained from neighbouring seeds, at least 1."""
+    """Number of controllers, trained with consecutive seeds, at least 1."""
     decoders: tuple[str, ...] = tuple(DECODER_FAMILIES)
-    """Decoding methods that are tuned besides the static gates."""
+    """Decoding methods to tune, in addition to static gates."""
     static_settings: int = 256
-    """Static gates that are tried, at least 1."""
+    """Number of static gate settings to try, at least 1."""
     tuning_steps: int | None = None
-    """Env steps (tokens) that each baseline is tuned with, at least 1; None: as many as a controller learns from."""
+    """Env steps (tokens) to tune each baseline with, at least 1. None: as many as for a controller."""
     tuning_seed: int = 0
-    """Seed of the tuning's settings and episodes, at least 0."""
+    """Seed of the settings tried in tuning and of their episodes, at least 0."""
     episodes: int = 512
-    """Held-out episodes of everyone, at least 1."""
+    """Held-out episodes of each agent, at least 1."""
     evaluation_seed: int = 1
     """Seed of the held-out episodes, at least 0."""
     heldout_prompts: Annotated[str, one_of("train", "heldout")] = "heldout"
     """"heldout" (bundled openings), or a text file with one prompt a line."""
     oracle_episodes: int = 128
-    """The first so many of them for the one-step oracle, which is slow; 0 leaves it out."""
+    """Held-out episodes, the first ones, that the slow one-step oracle is evaluated on. 0 skips the oracle."""
     oracle_levels: tuple[int, int, int] = (9, 3, 5)
-    """Values of creativity, focus and stability that the oracle tries, at least 2 each."""
+    """Grid of the oracle: number of values of creativity, focus and stability, at least 2 each."""
     frozen_episodes: int = 256
-    """The first so many of them for each controller with each of its gates frozen; 0 leaves it out."""
+    """Held-out episodes, the first ones, that each controller is evaluated on with one gate frozen. 0 skips this."""
 
     text_episodes: int = 512
-    """The first so many of them whose texts are measured beside human text, at least 64; 0 leaves it out."""
+    """Held-out episodes, the first ones, whose texts are compared with human text, at least 64. 0 skips this."""
     text: TextMeasuresConfig = field(default_factory=TextMeasuresConfig)
-    """What texts are compared with."""
+    """Judge model and human text of the text measures."""
 
     def __post_init__(self) -> None:
         counts = ("total_steps", "seeds", "static_settings", "tuning_steps", "episodes")
@@ -81,32 +81,32 @@ class BenchmarkConfig:
             rule = f"must be 0 or at least {FEWEST_TEXTS}, as many as there are `episodes`"
             raise InvalidValueError("text_episodes", rule, self.text_episodes)
         if self.text_episodes > 0 and _same_model(self.text.judge, self.training.env.model):
-            hint = "A judge that wrote a text finds it better than people's: name another one, or measure no texts (0)."
-            raise InvalidValueError("text.judge", "must not be the model that writes", repr(self.text.judge), hint)
+            hint = "A model prefers its own texts to human ones. Choose another judge, or set `text_episodes` to 0."
+            raise InvalidValueError("text.judge", "must not be the model under test", repr(self.text.judge), hint)
 
     @property
     def training_seeds(self) -> tuple[int, ...]:
-        """Seed of each controller."""
+        """Training seed of each controller."""
         return tuple(range(self.training.seed, self.training.seed + self.seeds))
 
     @property
     def learning_steps(self) -> int:
-        """Env steps that a controller learns from, at most: warm start and PPO end with whole rollouts."""
+        """Upper bound of a controller's training env steps: warm start and PPO end with whole rollouts."""
         ppo, warm_start = self.training.ppo, self.training.warm_start
         rollout = warm_start.rollout_steps if warm_start.env_steps > 0 else ppo.rollout_steps
         return self.training.total_steps + ppo.num_envs * rollout + ppo.steps_per_update
 
     @property
     def baseline_steps(self) -> int:
-        """Env steps that each baseline is tuned with, at least."""
+        """Lower bound of the env steps that each baseline is tuned with."""
         return self.learning_steps if self.tuning_steps is None else self.tuning_steps
 
     def env_steps_of_episodes(self, episodes: int) -> int:
-        """Env steps of so many episodes, at most."""
+        """Upper bound of the env steps of a number of episodes."""
         return episodes * self.training.env.max_episode_steps
 
     def shortened(self) -> BenchmarkConfig:
-        """The same comparison in a few minutes, too short to claim anything; baselines keep their share of steps."""
+        """The same comparison in a few minutes, too short for conclusions; baselines keep their share of steps."""
         total_steps = min(self.training.total_steps, 40_000)
         share = total_steps / self.training.total_steps
         return replace(

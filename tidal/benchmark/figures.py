@@ -1,4 +1,4 @@
-"""The benchmark's figures, from the content of ``results.json``."""
+"""Draws the benchmark's figures from the content of ``results.json``."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LIGHT = {
     "ink": "#1d2430", "muted": "#667082", "line": "#e4e2dc", "accent": "#0b7285",
     "creativity": "#d9480f", "focus": "#2b8a3e", "stability": "#3b5bdb",
 }  # fmt: skip
-"""Colours of a figure that stands by itself: those of the page by day."""
+"""Colours of a standalone figure: those of the page's light theme."""
 
 Json = Mapping[str, Any]
 
 
 def benchmark_figures(results: Json) -> dict[str, str]:
-    """The figures that there are results for, as inline SVG by name."""
+    """Inline SVG figures by name, for the results that are available."""
     figures = {}
     comparison = results["comparison"]
     if comparison["scores"]:
@@ -41,14 +41,14 @@ def benchmark_figures(results: Json) -> dict[str, str]:
 
 
 def standing_alone(drawing: str) -> str:
-    """An inline SVG as a file of its own, by daylight."""
+    """A standalone SVG document from an inline SVG, with the light theme's colours."""
     for name in VARIABLES.values():
         drawing = drawing.replace(f"var(--{name})", LIGHT[name])
     return drawing
 
 
 def _comparison(scores: Sequence[Json]) -> str:
-    """Mean return of everybody with its interval, the best on top; the controllers' runs as rings."""
+    """Mean return of each agent with its interval, the best on top; rings are the controllers' runs."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 0.48 * len(scores) + 0.9), layout="constrained")
         axes = figure.subplots()
@@ -65,11 +65,11 @@ def _comparison(scores: Sequence[Json]) -> str:
         for label, score in zip(axes.get_yticklabels(), scores, strict=True):
             label.set_color(COLOURS[score["kind"]])
         axes.set_xlabel("mean return of an episode")
-        return inline_svg(figure, "Mean return of everybody with its 95% interval, the best on top")
+        return inline_svg(figure, "Mean return of each agent with its 95% interval, the best on top")
 
 
 def _gap_closed(gap: Json) -> str:
-    """Share of the gap that each run closes, and all together."""
+    """Share of the gap that each run closes, and the mean over runs."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 1.5), layout="constrained")
         axes = figure.subplots()
@@ -91,7 +91,7 @@ def _gap_closed(gap: Json) -> str:
 
 
 def _learning_curves(curves: Sequence[Sequence[Json]], scores: Sequence[Json]) -> str:
-    """Return while exploring of every run, against what the best baseline and the oracle earn."""
+    """Return while exploring of each run, with the returns of the best baseline and the oracle."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.4), layout="constrained")
         axes = figure.subplots()
@@ -112,7 +112,7 @@ def _learning_curves(curves: Sequence[Sequence[Json]], scores: Sequence[Json]) -
 
 
 def _gates(agents: Json) -> str:
-    """Each gate in the course of an episode, mean over the controllers, against best static gates and oracle."""
+    """Mean of each gate by token of the episode: controllers, best static gates and oracle."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 2.7), layout="constrained")
         panels: Sequence[Axes] = figure.subplots(1, len(GATE_NAMES), sharey=True)
@@ -138,7 +138,7 @@ def _gates(agents: Json) -> str:
 
 
 def _frozen_gates(costs: Sequence[Json]) -> str:
-    """What freezing each gate costs."""
+    """Return lost by freezing each gate at its mean."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 0.5 * len(costs) + 0.8), layout="constrained")
         axes = figure.subplots()

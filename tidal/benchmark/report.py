@@ -1,4 +1,4 @@
-"""The benchmark's report: one HTML file that needs nothing else, and its figures as files."""
+"""The benchmark's report: a self-contained HTML file, and its figures as files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def render_report(results: Mapping[str, Any], figures: Mapping[str, str]) -> str
 
 
 def _budgets(budgets: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A line for each method: the controllers' trainings are one."""
+    """Rows of the budget table, one for each method; all controllers share a row."""
     learned = [budget for budget in budgets if "seed" in budget]
     lines = [budget for budget in budgets if "seed" not in budget]
     if learned:

@@ -1,4 +1,4 @@
-"""What the benchmark came to, from whatever stages are done: the content of ``results.json``."""
+"""Collects the results of the finished stages of a benchmark: the content of ``results.json``."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ from tidal.benchmark.stages import (
 from tidal.jobs.stage_results import StageResults
 
 LEARNED = "controller"
-"""What the learned controllers are called together."""
+"""Name of the learned controllers as a group."""
 STEPS_ALLOWED = 500_000
 GAP_AIM = 0.85
 NEARER_AIM = 5
 CURVE_POINTS = 60
-"""Most points that are kept of a learning curve."""
+"""Maximum number of points kept of a learning curve."""
 
 Json = dict[str, Any]
 
 
 def collect_results(config: BenchmarkConfig, folder: Path, *, command: str = "") -> Json:
-    """Put together what the stages in the folder found.
+    """Collect the results of the stages in the folder.
 
     Args:
-        config: of the benchmark.
-        folder: of the benchmark.
-        command: the command line that made it.
+        config: configuration of the benchmark.
+        folder: folder of the benchmark.
+        command: command line that ran it.
     """
     stages = StageResults(folder / STAGES_FOLDER)
     names = [stage.name for stage in stages_of(config, folder)]
@@ -83,7 +83,7 @@ def collect_results(config: BenchmarkConfig, folder: Path, *, command: str = "")
 def _contestants(
     config: BenchmarkConfig, stages: StageResults
 ) -> tuple[list[Contestant], dict[str, list[Evaluation]]]:
-    """Who has been evaluated: their returns, and their evaluations, several for the controllers."""
+    """Returns of the evaluated agents, and their evaluations by name; the controllers have several."""
     kinds: dict[str, Kind] = {
         **{baseline.name: "baseline" for baseline in baselines_of(config)},
         **dict.fromkeys(REFERENCES, "reference"),
@@ -116,7 +116,7 @@ def _frozen_gates(config: BenchmarkConfig, stages: StageResults) -> tuple[Frozen
 
 
 def _text_advantages(config: BenchmarkConfig, stages: StageResults) -> list[TextAdvantage]:
-    """The controllers' texts against the best static gates', by every measure."""
+    """Differences between the controllers' texts and the best static gates' texts, for each measure."""
     names = [name for seed in config.training_seeds if (name := text_stage(controller_name(seed))) in stages]
     if not names or text_stage(STATIC) not in stages:
         return []
@@ -129,7 +129,7 @@ def _text_advantages(config: BenchmarkConfig, stages: StageResults) -> list[Text
 
 
 def _budgets(config: BenchmarkConfig, done: Json) -> list[Json]:
-    """Env steps that each method learned from or was tuned with, and what came out of it."""
+    """Env steps that each method was trained or tuned with, and the result."""
     budgets = [
         {"name": LEARNED, "env_steps": done[stage]["env_steps"], "seed": done[stage]["seed"]}
         for stage in map(training_stage, config.training_seeds)
@@ -143,7 +143,7 @@ def _budgets(config: BenchmarkConfig, done: Json) -> list[Json]:
 
 
 def _description(evaluations: Sequence[Evaluation]) -> Json:
-    """How an agent uses the gates and what it writes: means over its runs."""
+    """Gate usage and text statistics of an agent: means over its runs."""
 
     def mean(values: Iterable[float]) -> float:
         return float(np.mean(list(values)))
@@ -170,11 +170,11 @@ def _description(evaluations: Sequence[Evaluation]) -> Json:
 def _curve(training: Json) -> list[Json]:
     points = [point for point in training["curve"] if point["episode_reward"] is not None]
     every = max(1, len(points) // CURVE_POINTS)
-    return points[::-1][::every][::-1]  # the last one among them
+    return points[::-1][::every][::-1]  # keeps the last point
 
 
 def _samples(evaluations: dict[str, list[Evaluation]]) -> list[Json]:
-    """The first episodes, unselected, told by the first controller, the static gates and the oracle."""
+    """The first episodes, unselected, of the first controller, the static gates and the oracle."""
     return [
         {
             "agent": name,
@@ -194,7 +194,7 @@ def _claims(
     frozen: Sequence[FrozenGateCost],
     texts: Sequence[TextAdvantage],
 ) -> list[Json]:
-    """The hypotheses for which there are results: text, whether it holds, and the evidence."""
+    """The hypotheses that the results can test: claim, whether it holds, and the evidence."""
     claims = []
 
     def claim(text: str, holds: bool, evidence: str) -> None:

@@ -21,9 +21,9 @@ from tidal.jobs.stages import Stage, StagesStatus, run_stages
 
 RESULTS_FILE = "results.json"
 EXTENSIBLE = frozenset({"seeds", "decoders"})
-"""Fields that may grow when a benchmark is taken up again: every seed and every decoder is a stage of its own."""
+"""Fields that may grow when a benchmark is resumed: each seed and each decoder is a stage of its own."""
 SECONDS_BETWEEN_RESULTS = 300.0
-"""How often results are put together while stages run."""
+"""Interval between two updates of the results while stages run [s]."""
 
 Update = Callable[..., None]
 """``update(done, total, note)``."""
@@ -31,13 +31,13 @@ Update = Callable[..., None]
 
 @contextmanager
 def claimed_folder(config: BenchmarkConfig, output: str | Path, *, resume: bool, overwrite: bool) -> Iterator[Path]:
-    """Make a benchmark's folder, or take up the benchmark that it holds, and hold it until the block ends.
+    """Create a benchmark's folder, or resume the benchmark in it, and lock the folder until the block ends.
 
-    The benchmark may get more seeds and decoders when it is taken up.
+    A resumed benchmark may have additional seeds and decoders.
 
     Raises:
         OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is True.
-        CheckpointError: to be resumed, but with another configuration; names what differs.
+        CheckpointError: `resume` is True and the configuration differs; names the difference.
     """
     with claimed(output, "benchmark", config, resume=resume, overwrite=overwrite, adjustable=EXTENSIBLE) as folder:
         yield folder
@@ -52,18 +52,18 @@ def run_benchmark(
     tell: Callable[[str, dict[str, Any]], None],
     publish: Callable[[], object],
 ) -> dict[str, str]:
-    """Run the stages that are not done yet, and return what went wrong by stage.
+    """Run the stages that are not done yet, and return the failures by stage.
 
-    The folder gets ``run.json``, ``stages/`` (a JSON file for each stage, as soon as it is done) and
-    ``controllers/`` (the training runs). A stage that was interrupted begins anew, a training from its last checkpoint.
+    Writes ``run.json``, ``stages/`` (a JSON file for each finished stage) and ``controllers/`` (the training runs) into
+    the folder. An interrupted stage starts again; an interrupted training continues from its last checkpoint.
 
     Args:
-        config: what to run.
-        folder: of the benchmark, see :func:`claimed_folder`.
-        workers: processes that stages run in, at least 1.
-        update: is told how much is done, of how much, and what is being worked on.
-        tell: is told each stage that ends, with its result.
-        publish: is called now and then while stages run, to show what there is.
+        config: configuration of the benchmark.
+        folder: folder of the benchmark, see :func:`claimed_folder`.
+        workers: number of worker processes, at least 1.
+        update: callback that receives the work done, the total work and the running stages.
+        tell: callback that receives each finished stage with its result.
+        publish: callback that is called regularly while stages run, to update the results.
 
     Raises:
         InvalidValueError: `workers` is below 1.
@@ -89,14 +89,14 @@ def run_benchmark(
 
 
 def write_results(config: BenchmarkConfig, folder: Path, *, command: str) -> dict[str, Any]:
-    """Put together what there is, write ``results.json`` and return its content."""
+    """Collect the available results, write ``results.json`` and return its content."""
     content = collect_results(config, folder, command=command)
     write_json(folder / RESULTS_FILE, content)
     return content
 
 
 def _share(stage: Stage, status: StagesStatus, results: StageResults, config: BenchmarkConfig, folder: Path) -> float:
-    """How much of a stage is done; of a training that runs, as its learning curve says."""
+    """Share of a stage that is done; for a running training, read from its learning curve."""
     if stage.name in results:
         return 1.0
     seeds = [seed for seed in config.training_seeds if training_stage(seed) == stage.name]

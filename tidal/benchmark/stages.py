@@ -1,6 +1,6 @@
-"""The stages of the benchmark: what each does, and what it keeps.
+"""The stages of the benchmark: what each computes, and the result it stores.
 
-Every function here runs in a process of its own and returns plain data. To add a baseline, add its line to
+Each stage function runs in a process of its own and returns plain data. To add a baseline, add it to
 :func:`baselines_of`.
 """
 
@@ -31,34 +31,34 @@ from tidal.jobs.stages import Stage
 
 STATIC, ORACLE = "best static", "one-step oracle"
 REFERENCES: dict[str, Callable[[], Agent]] = {"neutral": Neutral, "random": Random}
-"""Who is evaluated for orientation, untuned."""
+"""Reference agents by name: evaluated, but not tuned."""
 STAGES_FOLDER, CONTROLLERS_FOLDER = "stages", "controllers"
 NUM_FINALISTS = 4
-"""Settings of a decoding method that go on to the final of its tuning."""
+"""Settings of a decoding method that reach the last round of its tuning."""
 NUM_SAMPLES = 4
-"""Episodes of each agent whose texts are kept."""
+"""Number of episodes of each agent whose texts are stored."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A method that is tuned with ``config.baseline_steps`` env steps."""
+    """A baseline: a method that is tuned with ``config.baseline_steps`` env steps."""
 
     name: str
-    """What tables call it."""
+    """Baseline name."""
     tune: Callable[[BenchmarkConfig], dict[str, Any]]
-    """Tunes it on the training prompts: at least ``env_steps``, ``settings`` (what was found) and ``tried``."""
+    """Tunes it on the training prompts; returns at least ``env_steps``, ``settings`` (the best ones) and ``tried``."""
     agent: Callable[[dict[str, Any]], Agent]
-    """The agent that a result of the tuning stands for."""
+    """Makes the agent from a tuning result."""
 
 
 def baselines_of(config: BenchmarkConfig) -> tuple[Baseline, ...]:
-    """Who the controllers have to beat."""
+    """The tuned baselines that controllers are compared with."""
     decoders = (Baseline(name, partial(_tune_decoder, name), partial(_decoder, name)) for name in config.decoders)
     return (Baseline(STATIC, _tune_gates, _fixed_gates), *decoders)
 
 
 def stages_of(config: BenchmarkConfig, folder: Path) -> list[Stage]:
-    """All stages, in the order in which they are best begun: what is slow or what others need comes first."""
+    """All stages in the order of their start: slow stages and those that others need come first."""
     steps = config.env_steps_of_episodes
     stages = [
         Stage(tuning_stage(baseline.name), partial(tune, config, baseline.name), cost=0.5 * config.baseline_steps)
@@ -100,36 +100,36 @@ def _measuring(config: BenchmarkConfig, folder: Path, name: str, needs: str) -> 
 
 
 def controller_name(seed: int) -> str:
-    """What the controller of a training seed is called."""
+    """Name of the controller of a training seed."""
     return f"controller {seed}"
 
 
 def training_stage(seed: int) -> str:
-    """The stage that trains the controller of a seed."""
+    """Name of the stage that trains the controller of a seed."""
     return f"train {controller_name(seed)}"
 
 
 def freezing_stage(seed: int) -> str:
-    """The stage that freezes the gates of a seed's controller."""
+    """Name of the stage that freezes the gates of a seed's controller."""
     return f"freeze {controller_name(seed)}"
 
 
 def evaluation_stage(name: str) -> str:
-    """The stage that evaluates somebody."""
+    """Name of the stage that evaluates an agent."""
     return f"evaluate {name}"
 
 
 def text_stage(name: str) -> str:
-    """The stage that measures what somebody writes."""
+    """Name of the stage that measures an agent's texts."""
     return f"measure {name}"
 
 
 def tuning_stage(name: str) -> str:
-    """The stage that tunes a baseline."""
+    """Name of the stage that tunes a baseline."""
     return f"tune {name}"
 
 
-# What the stages do
+# Stage functions
 
 
 def tune(config: BenchmarkConfig, name: str) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def tune(config: BenchmarkConfig, name: str) -> dict[str, Any]:
 
 
 def train_controller(config: BenchmarkConfig, folder: Path, seed: int) -> dict[str, Any]:
-    """Train a controller, from its last checkpoint if it was begun before."""
+    """Train a controller, or continue from its last checkpoint."""
     training = _training(config, seed)
     run_folder = controller_folder(folder, seed)
     controller = train(training, run_folder, resume=run_folder.exists())
@@ -150,7 +150,7 @@ def train_controller(config: BenchmarkConfig, folder: Path, seed: int) -> dict[s
 
 
 def evaluate_reference(config: BenchmarkConfig, name: str) -> dict[str, Any]:
-    """Evaluate an agent that is not tuned."""
+    """Evaluate a reference agent."""
     return _evaluated(config, REFERENCES[name](), config.episodes)
 
 
@@ -170,14 +170,14 @@ def ask_oracle(config: BenchmarkConfig) -> dict[str, Any]:
 
 
 def measure_text(config: BenchmarkConfig, folder: Path, name: str) -> dict[str, Any]:
-    """Measure what a controller or a tuned baseline writes in the first few episodes, beside human text."""
+    """Compare the texts of a controller or a tuned baseline in the first episodes with human text."""
     agents = {controller_name(seed): partial(_controller, folder, seed) for seed in config.training_seeds}
     agent = agents[name]() if name in agents else _tuned(config, folder, name)
     return {"measures": asdict(_evaluate(config, agent, config.text_episodes, config.text))["measures"]}
 
 
 def freeze_gates(config: BenchmarkConfig, folder: Path, seed: int) -> dict[str, Any]:
-    """Evaluate a controller with each gate in turn frozen at its mean over the controller's own evaluation."""
+    """Evaluate a controller with one gate at a time frozen at its mean in the controller's evaluation."""
     usage = StageResults(folder / STAGES_FOLDER).read(evaluation_stage(controller_name(seed)))["gates"]
     controller = _controller(folder, seed)
     evaluations = {
@@ -192,7 +192,7 @@ def freeze_gates(config: BenchmarkConfig, folder: Path, seed: int) -> dict[str, 
 
 
 def controller_folder(folder: Path, seed: int) -> Path:
-    """Of a training run."""
+    """Folder of the training run of a seed."""
     return folder / CONTROLLERS_FOLDER / f"seed-{seed}"
 
 
@@ -215,7 +215,7 @@ def _tuned(config: BenchmarkConfig, folder: Path, name: str) -> Agent:
 
 
 def _tune_gates(config: BenchmarkConfig) -> dict[str, Any]:
-    # Rounds run whole batches of episodes and may stop a few steps short.
+    # Rounds run whole batches of episodes and may stop a few steps below the budget.
     steps = round(1.02 * config.baseline_steps)
     tuning = tune_static(
         config.training.env, num_settings=config.static_settings, env_steps=steps, seed=config.tuning_seed

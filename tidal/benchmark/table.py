@@ -1,4 +1,4 @@
-"""The benchmark's result as a table in the terminal."""
+"""Formats the benchmark's results as a terminal table."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from rich import box
 from rich.table import Table
 
 ROOM_FOR_ALL = 110
-"""Columns of text that the whole table takes."""
+"""Terminal width that the complete table needs [characters]."""
 
 
 def interval_text(interval: Mapping[str, float], form: str = ".2f") -> str:
-    """A mean and its interval: 8.36 [8.30, 8.41]."""
+    """Formats a mean and its interval, such as 8.36 [8.30, 8.41]."""
     mean, low, high = (format(interval[end], form) for end in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]"
 
 
 def comparison_table(results: Mapping[str, Any], width: int) -> Table:
-    """Everybody's return with its interval, what the controllers earn more, and, with room, rliable's figures.
+    """Table of returns with intervals, the controllers' advantage and, if the width suffices, rliable's figures.
 
     Args:
         results: content of ``results.json``.
-        width: columns of the terminal.
+        width: terminal width [characters].
     """
     config = results["config"]
     title = f"{config['training']['env']['model']}, reward `{config['training']['env']['reward']}`, held-out prompts"

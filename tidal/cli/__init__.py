@@ -1,1 +1,1 @@
-"""The command line: one module a command, parsing, progress and tables."""
+"""The command line: commands, parsing, progress bars and tables."""

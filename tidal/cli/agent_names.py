@@ -1,4 +1,4 @@
-"""Agents by the names that the command line knows them by."""
+"""Agents from their command-line names."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 HELP = (
     "neutral, random, oracle (the one-step oracle, slow), static:CREATIVITY,FOCUS,STABILITY, a decoding method "
     "(temperature, top-k, top-p, min-p, typical, top-n-sigma, edt, adapt, mirostat) with its parameters as in "
-    "min-p:min_p=0.05,temperature=1.2, a JSON file with family and parameters of a tuned one, or a controller's folder"
+    "min-p:min_p=0.05,temperature=1.2, the JSON file of a tuned decoding method, or the folder of a controller"
 )
 
 
 def agent_named(name: str) -> Agent:
-    """The agent that a name stands for.
+    """The agent with a command-line name.
 
     Raises:
-        InvalidValueError: no agent has this name, gates are not three numbers in [0, 1], or a decoding method has no
-            such parameters.
-        CheckpointError: the folder's controller is missing or damaged, or the file holds no tuned decoder.
+        InvalidValueError: no agent has this name, gates are not three numbers in [0, 1], or a decoding method does
+            not have these parameters.
+        CheckpointError: the controller is missing or damaged, or the file contains no tuned decoder.
     """
     from agents.baselines.baselines import Fixed, Neutral, Random
     from agents.baselines.decoders import DECODER_FAMILIES
@@ -72,19 +72,19 @@ def _gates(text: str) -> list[float]:
 
 @dataclass(frozen=True)
 class TunedDecoder:
-    """What a file of `tidal tune` says that an agent needs."""
+    """A tuned decoding method, as `tidal tune` writes it."""
 
     family: str
-    """Decoding method."""
+    """Name of the decoding method."""
     parameters: dict[str, float]
-    """Its setting."""
+    """Parameters of the decoding method by name."""
 
 
 def tuned_decoder(path: Path) -> TunedDecoder:
     """The tuned decoding method in a file.
 
     Raises:
-        CheckpointError: the file holds none; says why.
+        CheckpointError: the file contains none; gives the reason.
     """
     content = read_object(path)
     known = {name: content[name] for name in ("family", "parameters") if name in content}
@@ -113,11 +113,11 @@ def trained_env(agent: Agent, given: Mapping[str, Any]) -> EnvConfig | None:
     """The environment that a controller was trained in; None for other agents.
 
     Args:
-        agent: perhaps a controller, whose file may come from anybody.
-        given: fields that replace what the file says.
+        agent: any agent. A controller's file is untrusted.
+        given: fields that replace those of the file.
 
     Raises:
-        CheckpointError: it tells no environment, or one that a file may not choose.
+        CheckpointError: the file describes no environment, or one that files may not choose.
     """
     from agents.episodes.env_config import EnvConfig
     from agents.policy.controller import Controller
@@ -127,16 +127,16 @@ def trained_env(agent: Agent, given: Mapping[str, Any]) -> EnvConfig | None:
     try:
         return EnvConfig.from_file(agent.config.training.get("env"), given)
     except InvalidValueError as error:
-        raise CheckpointError(f"The environment that {agent.name} was trained in cannot be taken: {error}") from error
+        raise CheckpointError(f"The environment that {agent.name} was trained in cannot be used: {error}") from error
 
 
 def environment_for(agents: Sequence[Agent], env: EnvConfig, **given: Any) -> EnvConfig:
-    """The environment that agents meet: what `env` leaves at its default comes from the first controller's training.
+    """The environment for a comparison: fields of `env` at their defaults come from the first controller's training.
 
     Args:
-        agents: some of which may be controllers.
-        env: what was asked for.
-        given: fields that go before all others; None: they do not.
+        agents: agents to run, controllers among them or not.
+        env: requested environment.
+        given: fields that override all others, unless None.
     """
     given = {name: value for name, value in given.items() if value is not None}
     defaults = type(env)()

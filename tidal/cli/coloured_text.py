@@ -1,4 +1,4 @@
-"""Generated text in the terminal: tokens coloured by gate, with a legend, or as a table."""
+"""Shows generated tokens in the terminal: coloured by their gates, with a legend, or as a table."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 
 def token_text(text: str, gates: Sequence[float]) -> Text:
-    """A token in the colour of its gates."""
+    """A token's text in the colour of its gates."""
     return Text(shown_controls(text), style="rgb({},{},{})".format(*gate_color(gates)))
 
 
 def legend(tokens: Sequence[DrawnToken]) -> Text:
-    """What the colours mean, and the mean and spread of each gate."""
+    """Legend of the colours, with mean and standard deviation of each gate."""
     gates = np.array([token.gates for token in tokens])
     text = Text()
     for index, (name, color) in enumerate(zip(GATE_NAMES, GATE_COLORS, strict=True)):
         text.append("■ ", style="rgb({},{},{})".format(*color))
         text.append(f"{name} {gates[:, index].mean():.2f} ± {gates[:, index].std():.2f}   ")
-    text.append("the brighter, the wider open", style="dim")
+    text.append("brighter: higher gate value", style="dim")
     return text
 
 
 def gates_table(tokens: Sequence[DrawnToken]) -> Table:
-    """Each token with its gates and what they made of the sampling."""
+    """Table of tokens with gates, temperature, penalty, entropy and log-probability."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("token")
     for name in (*GATE_NAMES, "temperature", "penalty", "entropy", "log p"):

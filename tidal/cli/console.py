@@ -17,7 +17,7 @@ from lm.terminal_text import shown_controls
 
 
 class _Stream(Console):
-    """A console that fits the terminal, and gives every line and table its whole width elsewhere."""
+    """A console with the terminal's width in a terminal and unlimited width elsewhere."""
 
     @property
     def size(self) -> ConsoleDimensions:
@@ -28,7 +28,7 @@ class _Stream(Console):
         self._width, self._height = new_size
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Every string that is printed comes through here, in tables too; control characters are shown."""
+        """Escapes control characters; rich calls this for each printed string, in tables too."""
         return super().render_str(shown_controls(text), **options)
 
 
@@ -41,20 +41,20 @@ errors = _Stream(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def replace_unencodable() -> None:
-    """Have both standard streams write a question mark for a character that their encoding lacks."""
+    """Make both standard streams write a question mark for characters that their encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 Update = Callable[..., None]
-"""``update(done, total, note="")``: how much is done, of how much, and a few figures to show beside it."""
+"""``update(done, total, note="")``: work done, total work, and a note to show."""
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
 def progress(description: str) -> Iterator[Update]:
-    """Show how far a task is: a bar in a terminal, elsewhere a line every ten seconds and at the end."""
+    """Show the progress of a task: a bar in a terminal, elsewhere a line every ten seconds and at the end."""
     description = shown_controls(description)
     with _bar(description) if errors.is_terminal else _lines(description) as update:
         yield update
@@ -99,8 +99,8 @@ def _lines(description: str) -> Iterator[Update]:
 
 
 def print_text(text: str | Text, style: str | None = None) -> None:
-    """Print part of a generated text, and flush; not in a terminal exactly as it is, tabs included."""
-    if output.is_terminal:  # control characters of the text are shown, not obeyed
+    """Print part of a generated text and flush; outside a terminal the text is written unchanged."""
+    if output.is_terminal:  # escapes control characters
         output.print(text, style=style, end="", soft_wrap=True)
     else:
         output.file.write(str(text))
@@ -108,7 +108,7 @@ def print_text(text: str | Text, style: str | None = None) -> None:
 
 
 def print_figures(title: str, figures: dict[str, str]) -> None:
-    """Print names and figures under a title, a line each however long."""
+    """Print names and figures under a title, one unwrapped line each."""
     output.print(title, style="bold", soft_wrap=True)
     width = max(map(len, figures))
     for name, figure in figures.items():
@@ -117,7 +117,7 @@ def print_figures(title: str, figures: dict[str, str]) -> None:
 
 
 def print_next(commands: dict[str, str]) -> None:
-    """Print commands to try next, each with what it does."""
+    """Print commands to try next, each with its purpose."""
     output.print("\nTry next:", style="bold")
     for purpose, command in commands.items():
         output.print(f"  # {purpose}", style="dim")

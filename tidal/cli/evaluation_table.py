@@ -1,4 +1,4 @@
-"""Evaluations side by side, as a table."""
+"""Formats evaluations as a terminal table."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 ROOM_FOR_ALL = 100
-"""Columns of text that the whole table takes."""
+"""Terminal width that the complete table needs [characters]."""
 
 
 def evaluation_table(evaluations: Sequence[Evaluation], title: str, width: int) -> Table:
-    """Mean return with its 95% interval, gate usage (mean ± standard deviation) and, with room, what the text is like.
+    """Table of mean returns with 95% intervals, gates (mean ± standard deviation) and, if wide enough, text statistics.
 
     Args:
-        evaluations: a row each.
-        title: of the table.
-        width: columns of the terminal.
+        evaluations: evaluations, one row each.
+        title: title of the table.
+        width: terminal width [characters].
     """
     table = Table(title=title, title_style="bold", title_justify="left", header_style="dim", box=box.SIMPLE_HEAD)
     table.add_column("agent", overflow="fold", min_width=15)

@@ -1,6 +1,6 @@
-"""The `tidal` command: finds the command asked for, and turns what goes wrong into a line and an exit code.
+"""The `tidal` command: runs the requested command; errors become one line and an exit code.
 
-Only the chosen command's module is imported, so that ``tidal --help`` does not wait for torch.
+Only the requested command's module is imported, so that ``tidal --help`` does not import torch.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from tidal.cli.console import errors, replace_unencodable
 
 COMMANDS = {
     "demo": "Train a controller, compare it with the baselines, write a report",
-    "generate": "Continue a text: plainly, with fixed gates, or with a controller",
-    "train": "Train a controller that sets the gates",
-    "tune": "Find the best settings of decoding methods, with equal budgets",
+    "generate": "Continue a text: by plain sampling, with fixed gates, or with a controller",
+    "train": "Train a controller of the gates",
+    "tune": "Tune decoding methods with equal budgets",
     "evaluate": "Compare controllers and baselines on the same held-out episodes",
     "benchmark": "Compare learned controllers with every tuned baseline and the oracle",
-    "analyze": "Look closely at what a controller does with the gates, token by token",
-    "score": "Loss, perplexity and bits per byte of a text",
+    "analyze": "Analyse how a controller uses the gates, token by token",
+    "score": "Compute loss, perplexity and bits per byte of a text",
     "pretrain": "Train a language model",
     "carl": "Coherence rewards: scores, gates, training, an agent that abstains",
     "runs": "List, show and clean up run folders",
-    "rlm": "Train language models on random grammars, where the best possible one is known",
-    "statistics": "Measure the reference statistics that the environment needs of a model",
+    "rlm": "Train language models on random grammars, for which the optimal model is known",
+    "statistics": "Measure the reference statistics of a model that the environment needs",
 }
 
 RESUMABLE = ("train", "tune", "benchmark", "pretrain", "rlm")
@@ -40,7 +40,7 @@ EXIT_FAILED, EXIT_MISUSED, EXIT_INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, without the program's name, and return its exit code."""
+    """Run the command line and return its exit code; `arguments` exclude the program's name."""
     replace_unencodable()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -66,10 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(_naming_the_option(error, command.make_parser(), rest)))
     except TidalGymError as error:
         return _fail(str(error))
-    except OSError as error:  # a disk that is full, a folder that may not be written
+    except OSError as error:  # for example a full disk or a read-only folder
         return _fail(str(error), EXIT_FAILED)
     except MemoryError as error:
-        return _fail(f"The memory does not suffice: {error}", EXIT_FAILED)
+        return _fail(f"Out of memory: {error}", EXIT_FAILED)
     except SystemExit as stop:  # --help and --print_config end the parsing this way
         return int(stop.code or 0)
     except KeyboardInterrupt:
@@ -91,13 +91,13 @@ def _fail(message: str, code: int = EXIT_MISUSED, label: str = "Error:") -> int:
 
 
 def _in_plain_words(error: ArgumentError) -> str:
-    """What the parser says, as a sentence, with options and types as a reader knows them."""
+    """The parser's error as a sentence, without names of Python types."""
     text = " ".join(str(error).split())
     for pattern, words in (
         (r'Parser key "([^"]+)":', r"`\1`:"),
         (r"Expected a typing\.Literal\[(.*?)\]", r"Expected one of \1"),
         (r"Expected a <class '(tuple|list)'>", "Expected a list such as '[a, b]'"),
-        # What an optional part may be besides None is what the reader wants to know.
+        # For an optional section, keep only the error of the type other than None.
         (r"Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors: - ", ""),
         (r"Problem with given class_path '[^']*': ", ""),
         (r" - Expected a <class 'NoneType'>.*$", ""),
@@ -121,13 +121,13 @@ def _naming_the_option(error: InvalidValueError, parser: Any, arguments: Sequenc
 
 def _interrupted(name: str, arguments: Sequence[str]) -> str:
     if name not in RESUMABLE and arguments[:2] != ["carl", "train"]:
-        return "Nothing was lost that had been written."
+        return "Files written so far are kept."
     again = [argument for argument in arguments if argument not in ("--resume", "--overwrite")]
     return f"Continue from the last checkpoint with: {shlex.join(['tidal', *again, '--resume'])}"
 
 
 def _with_underscores(arguments: Sequence[str]) -> list[str]:
-    """Options may be written with dashes as well: --max-tokens is --max_tokens."""
+    """Replaces dashes in option names: --max-tokens is --max_tokens."""
     spelled = []
     for argument in arguments:
         option, equals, value = argument.partition("=")

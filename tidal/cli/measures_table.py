@@ -1,4 +1,4 @@
-"""Measures of text of several agents beside human text, as a table."""
+"""Formats the text measures of several agents as a terminal table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def measures_table(evaluations: Sequence[Evaluation]) -> Table:
-    """A row for each measure: of every agent the value and its distance to human text, with the 95% interval."""
+    """Table with a row for each measure: each agent's value and its distance to human text with 95% interval."""
     table = Table(
         title="Measures of text: value, distance to human text [95%]",
         title_style="bold",

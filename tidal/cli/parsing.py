@@ -1,4 +1,4 @@
-"""Command-line parsers: jsonargparse over the configuration dataclasses, whose field docstrings are the help."""
+"""Command-line parsers made from configuration dataclasses by jsonargparse; field docstrings are the help."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lm.errors import InvalidValueError, TidalGymError
 from lm.passed_files import InsideInFiles, UnsetInFiles, checked, hints_of, shown
 from tidal.cli.yaml_files import read_yaml, require_no_aliases
 
-# A value that names a class is refused without importing it.
+# A value that names a class is rejected without importing the class.
 set_parsing_settings(
     docstring_parse_attribute_docstrings=True, import_path_denylist=["*"], instantiate_subclass_spec_in_any=False
 )
@@ -29,18 +29,18 @@ Config = TypeVar("Config")
 
 
 class CommandParser(ArgumentParser):
-    """jsonargparse's parser, which sees no file: those of ``--config`` and of sections are read and checked before it.
+    """A jsonargparse parser that reads no files: files of ``--config`` and of sections are read and checked before.
 
-    A file may hold what the types of options and their rules for files (:mod:`lm.passed_files`) allow.
+    The types of options and their rules for files (:mod:`lm.passed_files`) limit the content of files.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.types: dict[str, Any] = {}
-        """Types of the options by name, with their rules for files."""
+        """Types of options by name, with their rules for files."""
         super().__init__(*arguments, **options)
 
     def add_option(self, *names: str, **options: Any) -> Any:
-        """As `add_argument`; the type may have rules for files, which help texts do not show."""
+        """Adds an option, as `add_argument`; the type may have rules for files, which the help does not show."""
         kind = options.get("type", bool if options.get("action") == "store_true" else None)
         if kind is not None and "." not in names[0]:
             many = list[kind] if options.get("nargs") not in (None, "?") else kind  # type: ignore[valid-type]
@@ -52,13 +52,13 @@ class CommandParser(ArgumentParser):
         return self.add_argument(*names, **options)
 
     def add_options_of(self, kind: type) -> None:
-        """Options for the fields of a dataclass."""
+        """Adds the fields of a dataclass as options."""
         _let_name(kind)
         self.add_class_arguments(kind)
         self.types |= hints_of(kind)
 
     def parse_args(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Namespace:  # type: ignore[override]
-        """The options. Raises ArgumentError, or InvalidValueError for a file that holds what it may not."""
+        """Parses options. Raises ArgumentError, or InvalidValueError for invalid content of a file."""
         arguments, parser, read = list(args or ()), self, []
         for name, argument in zip(["argument", *arguments], arguments, strict=False):
             option, _, value = argument.partition("=")
@@ -86,11 +86,11 @@ class CommandParser(ArgumentParser):
         return tuple(name for action in self._actions for name in action.option_strings or (action.dest,))
 
     def is_file_option(self, option: str) -> bool:
-        """Whether the value of an option may be a file of options."""
+        """Whether the option's value may be a file of options."""
         return option.startswith("--") and (option == "--config" or self._section(option[2:]) is not None)
 
     def content_of(self, option: str, value: str) -> str:
-        """JSON of the file that an option's value names; the value itself if it is none."""
+        """JSON of the file that the option's value names; the value itself if it names no file."""
         if option == "config" and not value.lstrip().startswith("{"):
             return json.dumps(self.checked_options(read_yaml(value), Path(value)), ensure_ascii=False)
         if option == "config" or not os.path.isfile(value):  # Path raises where a value is too long for a name
@@ -98,10 +98,10 @@ class CommandParser(ArgumentParser):
         return json.dumps(_checked_section(self._section(option), Path(value), option), ensure_ascii=False)
 
     def checked_options(self, content: dict[str, Any], path: Path) -> dict[str, Any]:
-        """Options that stand in a file, the files that sections name among them.
+        """Options read from a file, including files that its sections name.
 
         Raises:
-            InvalidValueError: an option is unknown, of another type, or may not be given by a file.
+            InvalidValueError: an option is unknown, has a wrong type, or may not be set by a file.
         """
         options: dict[str, Any] = {}
         subcommands = self.subcommands()
@@ -121,7 +121,7 @@ class CommandParser(ArgumentParser):
         return options
 
     def _section(self, name: str) -> Any:
-        """The dataclass whose fields are the options of a section; None if the name is no section's."""
+        """The dataclass of a section's options; None if there is no such section."""
         first, *others = name.split(".")
         section = _dataclass_in(self.types.get(first))
         for part in others:
@@ -134,7 +134,7 @@ def _checked_section(section: Any, path: Path, name: str) -> Any:
 
 
 def _dataclass_in(annotation: Any) -> Any:
-    """The dataclass that an annotation is or may be; None if there is none."""
+    """The dataclass in an annotation, optional or not; None if there is none."""
     if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
         return annotation
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, Annotated):
@@ -143,7 +143,7 @@ def _dataclass_in(annotation: Any) -> Any:
 
 
 def _without_rules(annotation: Any) -> Any:
-    """A type without its rules for files."""
+    """The type without its rules for files."""
     if typing.get_origin(annotation) is Annotated:
         return typing.get_args(annotation)[0]
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
@@ -152,10 +152,10 @@ def _without_rules(annotation: Any) -> Any:
 
 
 def _let_name(annotation: Any) -> None:
-    """Let jsonargparse import the dataclasses in an annotation, which it does by their names."""
+    """Allow jsonargparse to import the dataclasses in an annotation by name."""
     kind = _dataclass_in(annotation)
     if kind is not None:
-        parts = kind.__module__.split(".")  # its name is the shortest: that of a package which has it as well
+        parts = kind.__module__.split(".")  # shortest import path: a package may re-export the class
         packages = (".".join(parts[: end + 1]) for end in range(len(parts)))
         set_parsing_settings(import_path_allowlist=[f"{package}.{kind.__qualname__}" for package in packages])
         for hint in hints_of(kind).values():
@@ -163,16 +163,16 @@ def _let_name(annotation: Any) -> None:
 
 
 def new_parser(command: str, description: str) -> CommandParser:
-    """A parser for a command, with ``--config`` and ``--print_config``. It raises ArgumentError for what it rejects."""
+    """A command's parser with ``--config`` and ``--print_config``. It raises ArgumentError for invalid arguments."""
     parser = CommandParser(prog=f"tidal {command}", description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument(
-        "--config", action="config", help="YAML file with any of these options; later ones override it."
+        "--config", action="config", help="YAML file with any of these options; later options override it."
     )
     return parser
 
 
 def add_run_folder(parser: CommandParser) -> None:
-    """``--output``, ``--resume`` and ``--overwrite`` of a command that trains."""
+    """Adds ``--output``, ``--resume`` and ``--overwrite`` of a training command."""
     parser.add_option("--output", type=InsideInFiles, required=True, help="Folder of the run.")
     parser.add_option(
         "--resume", action="store_true", help="Continue the run in the folder from its last checkpoint."
@@ -181,36 +181,36 @@ def add_run_folder(parser: CommandParser) -> None:
 
 
 def add_overwrite(parser: CommandParser, help: str) -> None:
-    """``--overwrite``, which no file may set."""
+    """Adds ``--overwrite``, which files may not set."""
     parser.add_option("--overwrite", action="store_true", help=help)
     parser.types["overwrite"] = UnsetInFiles
 
 
 def instantiated(parser: ArgumentParser, options: Namespace) -> Any:
-    """The options with dataclasses in place of what was written for them.
+    """The options with dataclasses instantiated.
 
     Raises:
-        InvalidValueError: a value breaks a dataclass's rule.
-        ArgumentError: a section holds no options, or an optional part breaks its rule.
+        InvalidValueError: a value violates a dataclass's rule.
+        ArgumentError: a section holds no options, or an optional section violates a rule.
     """
     try:
         return parser.instantiate(options)
     except TidalGymError:
         raise
     except TypeError as error:
-        if "must be a mapping" not in str(error):  # a mistake of ours
+        if "must be a mapping" not in str(error):  # an internal error
             raise
         rule = "A section of the configuration must hold options; one that is empty has to be left out."
         raise ArgumentError(None, rule) from error
-    except ValueError as error:  # jsonargparse's own, which quotes ours where a part is optional
+    except ValueError as error:  # jsonargparse's error, which quotes ours for an optional section
         raise ArgumentError(None, str(error)) from error
 
 
 def config_of(parser: ArgumentParser, options: Namespace, kind: type[Config]) -> Config:
-    """The dataclass whose fields are options of the parser.
+    """A configuration dataclass from the parsed options of its fields.
 
     Raises:
-        InvalidValueError: a value breaks the dataclass's rule.
+        InvalidValueError: a value violates a rule of the dataclass.
     """
     made = instantiated(parser, options)
     return kind(**{field.name: made[field.name] for field in fields(kind)})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""YAML files of options: plain data alone, so that one from elsewhere can neither run code nor grow without bound."""
+"""Reads YAML files of options: plain data only, so that an untrusted file can neither run code nor exhaust memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lm.errors import CheckpointError, InvalidValueError
 from lm.passed_files import MAX_DEPTH, read_text, require_depth, without_repeated_keys
 
 MAX_BYTES = 256 * 2**10
-"""Largest file of options [bytes]."""
+"""Maximum size of a file of options [bytes]."""
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """No tags beyond plain data, no aliases, no key twice."""
+    """YAML loader without aliases, repeated keys and tags other than those of plain data."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -31,17 +31,17 @@ class _PlainLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# YAML 1.1 takes 1e-3 for text.
+# YAML 1.1 reads 1e-3 as text.
 _PlainLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Options in a YAML file.
+    """Reads options from a YAML file.
 
     Raises:
-        InvalidValueError: it cannot be read, is not YAML, or holds no mapping; says why, and where in the file.
+        InvalidValueError: the file cannot be read, is not YAML, or holds no mapping; gives the reason and the line.
     """
     try:
         content = yaml.load(read_text(path, max_bytes=MAX_BYTES), Loader=_PlainLoader)

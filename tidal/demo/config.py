@@ -1,4 +1,4 @@
-"""What the demonstration runs."""
+"""Configuration of the demonstration."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from lm.passed_files import BundledInFiles
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """The demonstration. The defaults take about four minutes on two cores."""
+    """Configuration of the demonstration. The defaults take about four minutes on two cores."""
 
     model: BundledInFiles = "tidal-tiny"
     """Language model: a bundled name, a folder or a hub id."""
     seed: int = 0
-    """Seed of everything, at least 0."""
+    """Seed of tuning, training and evaluation, at least 0."""
     steps: int = 160_000
-    """Env steps (tokens) that the controller learns from; tuning the best static setting spends no less."""
+    """Env steps (tokens) that the controller is trained with; tuning of static settings uses at least as many."""
     settings: int = 192
-    """Static settings that are tried, at least 1."""
+    """Number of static gate settings to try, at least 1."""
     episodes: int = 256
     """Held-out episodes of each agent, at least 1."""
     oracle_episodes: int = 32
-    """Held-out episodes of the one-step oracle, which is slow; 0 leaves it out."""
+    """Held-out episodes of the slow one-step oracle; 0 skips the oracle."""
     oracle_levels: tuple[int, int, int] = (9, 3, 5)
-    """Values of creativity, focus and stability that the oracle tries, at least 2 each."""
+    """Grid of the oracle: number of values of creativity, focus and stability, at least 2 each."""
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("steps", "settings", "episodes"), COUNT)
         check_fields(self, seed=SEED, oracle_episodes=at_least(0), oracle_levels=at_least(2), **counts)
 
     def shortened(self) -> DemoConfig:
-        """A walk through all phases in seconds, too short to learn anything."""
+        """The same phases in seconds, too short for learning."""
         return replace(
             self,
             steps=3200,

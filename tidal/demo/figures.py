@@ -37,7 +37,7 @@ def comparison_figure(evaluations: Sequence[Evaluation]) -> str:
 
 
 def learning_curve_figure(curve: Sequence[TrainingProgress], references: Mapping[str, float]) -> str:
-    """Return of the episodes as explored, against what other agents earn, and the spread of the gates below."""
+    """Return while exploring with the returns of reference agents, and below it the spread of the gates."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 4.6), layout="constrained")
         above, below = figure.subplots(2, height_ratios=(3, 2), sharex=True)
@@ -46,7 +46,7 @@ def learning_curve_figure(curve: Sequence[TrainingProgress], references: Mapping
             above.plot(*zip(*points, strict=True), color=ACCENT, linewidth=2, marker="o" if len(points) == 1 else None)
         for name, value in references.items():
             above.axhline(value, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-            # On the right, where the curve has left the baselines behind.
+            # On the right, where the curve is above the baselines.
             above.annotate(name, (1, value), (-4, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
                            ha="right", color=MUTED, fontsize=10)  # fmt: skip
         above.set_title("Return of an episode, while exploring", pad=14)
@@ -56,7 +56,7 @@ def learning_curve_figure(curve: Sequence[TrainingProgress], references: Mapping
             below.plot(
                 steps, spread, color=GATES[gate], linewidth=2, label=name, marker="o" if len(steps) == 1 else None
             )
-        below.set_title("How far each gate moves from state to state (standard deviation)")
+        below.set_title("Standard deviation of each gate over states")
         below.set_ylim(bottom=0)
         below.set_xlabel("env steps")
         below.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -67,7 +67,7 @@ def learning_curve_figure(curve: Sequence[TrainingProgress], references: Mapping
 
 
 def gate_paths_figure(gates: Mapping[str, GateSummary], static: Sequence[float]) -> str:
-    """Each gate in the course of an episode: mean, the band of 80% of the episodes, and the best static setting."""
+    """Each gate by token of the episode: mean, central 80% of the episodes, and the best static setting."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 2.7), layout="constrained")
         panels: Sequence[Axes] = figure.subplots(1, len(gates), sharey=True)

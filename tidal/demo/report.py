@@ -1,4 +1,4 @@
-"""The demonstration's report: one HTML file that needs nothing else."""
+"""The demonstration's report: a self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def render_report(result: DemoResult, *, command: str) -> str:
     """The report as HTML.
 
     Args:
-        result: what came out.
-        command: the command line that made it.
+        result: result of the demonstration.
+        command: command line that ran it.
     """
     evaluations = [*result.evaluations.values(), *([result.oracle] if result.oracle else [])]
     references = {
@@ -50,7 +50,7 @@ def render_report(result: DemoResult, *, command: str) -> str:
 
 
 def token_title(token: DrawnToken) -> str:
-    """What a token's tooltip says."""
+    """Text of a token's tooltip."""
     gates = ", ".join(f"{name} {value:.2f}" for name, value in zip(GATE_NAMES, token.gates, strict=True))
     terms = ", ".join(f"{name} {value:+.2f}" for name, value in token.terms.items())
     return "\n".join(

@@ -33,46 +33,46 @@ from tidal.demo.config import DemoConfig
 RESULTS_FILE = "results.json"
 TRAINING_FOLDER = "training"
 STORY_EPISODE = 0
-"""The story shown is the first evaluated episode, whatever it is like."""
+"""Index of the evaluated episode shown as a story: the first one, unselected."""
 
 ShowPhase = Callable[[str], AbstractContextManager[Callable[..., None]]]
-"""``tidal.cli.console.progress``, or something like it."""
+"""Type of ``tidal.cli.console.progress``: a context manager that yields an update function."""
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """All that the report shows."""
+    """Result of a demonstration, with all that the report shows."""
 
     config: DemoConfig
     training: TrainConfig
     tuning: StaticTuning
     curve: tuple[TrainingProgress, ...]
     evaluations: dict[str, Evaluation]
-    """By agent: neutral, random, best static, controller, all on the same episodes."""
+    """Evaluations by agent (neutral, random, best static, controller), on the same episodes."""
     oracle: Evaluation | None
-    """On the first of these episodes, if it was asked for."""
+    """Evaluation of the one-step oracle on the first of these episodes; None if it was skipped."""
     seconds: dict[str, float]
-    """Time of each phase [s]."""
+    """Duration of each phase [s]."""
     made_with: Provenance = field(default_factory=provenance)
 
     @property
     def controller(self) -> Evaluation:
-        """The learned controller."""
+        """Evaluation of the learned controller."""
         return self.evaluations["controller"]
 
     @property
     def best_static(self) -> Evaluation:
-        """The best static setting."""
+        """Evaluation of the best static setting."""
         return self.evaluations["best static"]
 
     @property
     def stories(self) -> tuple[Story, ...]:
-        """The same episode of the neutral gates, the best static setting and the controller."""
+        """The same episode with neutral gates, the best static setting and the controller."""
         return tuple(self.evaluations[name].samples[STORY_EPISODE] for name in ("neutral", "best static", "controller"))
 
     @property
     def advantage(self) -> Interval:
-        """What the controller earns more than the best static setting in the same episode."""
+        """Mean paired difference of returns: controller minus best static setting."""
         return paired_difference(self.controller, self.best_static)
 
     @property
@@ -82,7 +82,7 @@ class DemoResult:
 
     @property
     def gap_closed(self) -> float | None:
-        """How far the controller gets from the best static setting (0) to the oracle (1), on the oracle's episodes."""
+        """Share of the gap from best static setting to oracle that the controller closes, on the oracle's episodes."""
         if self.oracle is None:
             return None
         returns = (np.array([agent.returns]) for agent in (self.controller, self.best_static, self.oracle))
@@ -91,7 +91,7 @@ class DemoResult:
 
     @property
     def is_gap_narrower(self) -> bool:
-        """Whether there is something to say of the gap."""
+        """Whether the gap to the oracle is known and positive."""
         return self.is_better and self.gap_closed is not None and self.gap_closed > 0
 
     def to_json(self) -> dict[str, Any]:
@@ -111,12 +111,12 @@ class DemoResult:
 
 
 def run_demo(config: DemoConfig, output: str | Path, show: ShowPhase, *, overwrite: bool = False) -> DemoResult:
-    """Run the whole demonstration; the folder gets the training run and ``results.json``.
+    """Run the demonstration; writes the training run and ``results.json`` into the folder.
 
     Args:
-        config: what to run.
-        output: the folder.
-        show: shows each phase's progress.
+        config: configuration of the demonstration.
+        output: output folder.
+        show: shows the progress of each phase.
         overwrite: replace the demonstration that the folder holds.
 
     Raises:
@@ -140,14 +140,14 @@ def _run_in(folder: Path, config: DemoConfig, show: ShowPhase) -> DemoResult:
     with phase("Loading the model"):
         load_bundle(config.model, dtype="auto")
     training = TrainConfig(env=env, total_steps=config.steps, seed=config.seed)
-    # Whole updates are trained on; tuning spends no less.
+    # Training ends with a whole update; tuning uses at least as many steps.
     budget = training.num_updates * training.ppo.steps_per_update
     with phase(f"Tuning {config.settings} settings") as update:
         tuning = tune_static(
             env,
             num_settings=config.settings,
-            env_steps=math.ceil(1.02 * budget),  # its rounds run whole episodes, which may leave some steps over
-            seed=config.seed + 1,  # other random numbers than the evaluation's
+            env_steps=math.ceil(1.02 * budget),  # rounds run whole episodes, which may leave a few steps unused
+            seed=config.seed + 1,  # random numbers that differ from the evaluation's
             progress=lambda spent, total: update(spent, total, f"{spent:,} of {total:,} steps"),
         )
     with phase("Training the controller") as update:
@@ -163,7 +163,7 @@ def _run_in(folder: Path, config: DemoConfig, show: ShowPhase) -> DemoResult:
             evaluations[agent.name] = evaluate(agent, env, episodes=config.episodes, seed=config.seed, progress=update)
     oracle = None
     if config.oracle_episodes > 0:
-        with phase("Asking the oracle"):
+        with phase("Evaluating the oracle"):
             oracle = evaluate(
                 OneStepOracle(config.oracle_levels), env, episodes=config.oracle_episodes, seed=config.seed
             )

@@ -1,1 +1,1 @@
-"""Jobs: staged computations and what they were made with."""
+"""Jobs: staged computations, their results and provenance."""

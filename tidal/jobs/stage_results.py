@@ -1,4 +1,4 @@
-"""What the stages of a long run came to: a JSON file each, there as soon as its stage is done."""
+"""Results of the stages of a long run, one JSON file for each finished stage."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lm.runs.whole_file import write_json
 
 
 class StageResults:
-    """A folder of results by name of the stage.
+    """Folder of stage results by stage name.
 
     Args:
-        folder: made when the first result is written.
+        folder: folder, created when the first result is written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -22,7 +22,7 @@ class StageResults:
         self._whole: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
-        """Whether the stage is done. One whose file is damaged is not."""
+        """Whether the stage is done; False if its file is damaged."""
         if name not in self._whole and self._path(name).is_file():
             try:
                 self.read(name)
@@ -31,7 +31,7 @@ class StageResults:
         return name in self._whole
 
     def read(self, name: str) -> dict[str, Any]:
-        """The result of a stage that is done.
+        """The result of a finished stage.
 
         Raises:
             CheckpointError: its file is damaged.
@@ -54,7 +54,7 @@ class StageResults:
         return record_from(kind, content if key is None else content.get(key), self._path(name))
 
     def write(self, name: str, content: dict[str, Any]) -> None:
-        """Keep a stage's result, whole or not at all."""
+        """Write a stage's result atomically."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self._path(name), content)
 

@@ -1,4 +1,4 @@
-"""Running the stages of a long computation in worker processes, each once, whatever interrupts them."""
+"""Runs the stages of a long computation in worker processes; a resumed computation repeats no finished stage."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ from typing import Any
 from tidal.jobs.stage_results import StageResults
 
 ATTEMPTS = 2
-"""Times that a stage is begun whose worker dies, of memory for instance."""
+"""Number of attempts for a stage whose worker process dies, for example out of memory."""
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One piece of work."""
+    """One stage of a computation."""
 
     name: str
-    """Under which its result is kept."""
+    """Stage name, the key of its result."""
     work: Callable[[], dict[str, Any]]
-    """Does it and returns the result, as plain data. It is sent to another process."""
+    """Function that computes the result as plain data; must be picklable, since it runs in another process."""
     needs: tuple[str, ...] = ()
-    """Stages whose results it reads."""
+    """Names of the stages whose results this stage reads."""
     cost: float = 1.0
-    """About how long it takes, relative to the others."""
+    """Approximate duration, relative to the other stages."""
 
 
 @dataclass(frozen=True)
 class StagesStatus:
-    """How far the stages are."""
+    """Status of the stages of a computation."""
 
     done: tuple[str, ...]
-    """Finished since the last look."""
+    """Names of the stages that finished since the last status."""
     running: tuple[str, ...]
-    """Being worked on."""
+    """Names of the running stages."""
     failures: dict[str, str]
-    """What went wrong, by stage; stages that needed a failed one are among them."""
+    """Error messages by stage name, including stages that needed a failed one."""
 
 
 def run_stages(
     stages: Sequence[Stage], results: StageResults, *, workers: int, look: Callable[[StagesStatus], None]
 ) -> dict[str, str]:
-    """Run all stages whose results are not there yet, and return what went wrong by stage.
+    """Run all stages without results, and return the error messages by stage name.
 
-    A stage that fails stops those that need it and no others. Workers are fresh processes with an equal share of the
-    cores as threads, unless OMP_NUM_THREADS says otherwise, so that results do not depend on what else ran there. They
-    end with this process, even if it is killed.
+    A failed stage stops only the stages that need it. Workers are fresh processes, so that results do not depend on
+    earlier stages. Each uses an equal share of the cores as threads, unless OMP_NUM_THREADS is set. They end with this
+    process, even if it is killed.
 
     Args:
-        stages: in the order in which they are begun, as soon as what they need is there.
-        results: where results are read and written.
-        workers: processes, at least 1.
-        look: is told the status every second and whenever a stage ends.
+        stages: stages in the order of their start; each waits for the results that it needs.
+        results: folder of results to read and write.
+        workers: number of worker processes, at least 1.
+        look: callback that receives the status every second and whenever a stage ends.
     """
     waiting = [stage for stage in stages if stage.name not in results]
     failures: dict[str, str] = {}
@@ -121,13 +121,13 @@ def _drop_hopeless(waiting: list[Stage], failures: dict[str, str]) -> None:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def _workers_unaware_of_interrupts() -> Iterator[None]:
-    """Start workers with Ctrl-C blocked, which a terminal sends to them too: ending them is this process's business."""
+    """Start workers with SIGINT blocked: a terminal's Ctrl-C reaches them too, but this process ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -145,12 +145,12 @@ def _begin_worker(threads: int, alive: Connection) -> None:
 
 
 def _end_with_parent(alive: Connection) -> None:
-    alive.poll(None)  # until the other end is closed, by the run or by its death
-    os._exit(1)  # a stage that goes on after its run was killed would meet the one that takes the run up
+    alive.poll(None)  # returns when the run closes the other end or dies
+    os._exit(1)  # a surviving stage would collide with the resumed run
 
 
 def _run(stage: Stage, results: StageResults) -> str | None:
-    """Do the work, keep its result, and return what went wrong."""
+    """Run a stage, write its result, and return the error message or None."""
     started = time.perf_counter()
     try:
         content = stage.work()

@@ -1,4 +1,4 @@
-"""The figures of an analysis, in the style of the report's."""
+"""Draws the figures of an analysis as inline SVG."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tidal.reports.figures import ACCENT, GATES, INK, MUTED, STYLE, inline_svg
 
 
 def histogram_figure(gates: Mapping[str, GateSummary]) -> str:
-    """How often each gate takes each value."""
+    """Histograms of the gates."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 2.5), layout="constrained")
         panels: Sequence[Axes] = figure.subplots(1, len(GATE_NAMES), sharey=True)
@@ -37,7 +37,7 @@ def histogram_figure(gates: Mapping[str, GateSummary]) -> str:
 
 
 def quarters_figure(quarters: Sequence[Quarter]) -> str:
-    """Each gate, and the reward of a token, in the quarters of the episodes, with 95% intervals."""
+    """Each gate and the reward per token in the four quarters of the episodes, with 95% intervals."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 2.5), layout="constrained")
         panels: Sequence[Axes] = figure.subplots(1, len(GATE_NAMES) + 1)
@@ -58,7 +58,7 @@ def quarters_figure(quarters: Sequence[Quarter]) -> str:
 
 
 def sweep_figure(agent: str, agent_return: Interval, sweep: Sequence[SweptSetting]) -> str:
-    """Mean return of each extreme setting with its 95% interval, the best on top, and of the agent."""
+    """Mean return of each extreme setting and of the agent with 95% intervals, the best on top."""
     marks = {"neutral": "D", "corner": "s", "face": "o"}
     rows = [(agent, agent_return, ACCENT, "*")]
     for setting in sweep:

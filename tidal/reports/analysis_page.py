@@ -1,4 +1,4 @@
-"""The page of an analysis: figures, tables, and stories whose tokens tell what they were drawn under."""
+"""The HTML page of an analysis: figures, tables, and stories with each token's sampling details."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from tidal.reports.pages import page_template
 DATA_FILE = "analysis.json"
 PAGE_FILE = "analysis.html"
 LISTED_PROMPTS = 5
-"""At each end of the returns."""
+"""Number of prompts listed with the highest returns, and with the lowest."""
 
 VISIBLE = str.maketrans({" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍"})
 
 
 @dataclass(frozen=True)
 class AnalysisRun:
-    """What was asked for."""
+    """Agent, environment and configuration of an analysis."""
 
     agent: str
     """Name of the agent, as the command line knows it."""
     env: EnvConfig
-    """The environment."""
+    """Environment of the episodes."""
     config: AnalysisConfig
-    """What was looked at."""
+    """Configuration of the analysis."""
 
 
 def write_page(analysis: Analysis, run: AnalysisRun, folder: Path, *, command: str, made_with: Provenance) -> Path:
@@ -48,10 +48,10 @@ def render_page(analysis: Analysis, run: AnalysisRun, *, command: str, made_with
     """The page as HTML.
 
     Args:
-        analysis: what was found.
-        run: what was asked for.
-        command: the command line that made it.
-        made_with: machine, versions, date.
+        analysis: result of the analysis.
+        run: agent, environment and configuration.
+        command: command line that ran it.
+        made_with: machine, versions and date.
     """
     figures = {
         "histogram": histogram_figure(analysis.gates),
@@ -72,12 +72,12 @@ def render_page(analysis: Analysis, run: AnalysisRun, *, command: str, made_with
 
 
 def shown(text: str) -> str:
-    """A token's text with its spaces and line breaks made visible."""
+    """A token's text with visible spaces and line breaks."""
     return text.translate(VISIBLE) or "(nothing)"
 
 
 def piece(token: DrawnToken) -> str:
-    """What stands for a token in its story: its text, or a mark where there is nothing to see."""
+    """A token as shown in a story: its text, or a mark for an empty text."""
     if token.text.strip():
         return token.text
     return token.text.replace("\n", "↵\n") if token.text else "·"

@@ -1,6 +1,6 @@
-"""The style of all figures: matplotlib drawings as inline SVG whose colours are the page's CSS variables.
+"""Style of all figures: matplotlib drawings as inline SVG whose colours are the page's CSS variables.
 
-A colour that is drawn with here stands for a variable, so that a figure follows the page from light to dark.
+Each colour here is a placeholder of a CSS variable, so that figures follow the page's light or dark theme.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ GATES = ("#010207", "#010208", "#010209")
 VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", ACCENT: "accent", **dict(zip(GATES, GATE_NAMES, strict=True))}
 
 STYLE = {
-    "svg.fonttype": "none",  # text stays text: the page's font, selectable
+    "svg.fonttype": "none",  # keep text as text: the page's font, selectable
     "svg.hashsalt": "tidal",
     "font.family": "sans-serif",
     "font.size": 11,
@@ -40,7 +40,7 @@ STYLE = {
 
 
 def inline_svg(figure: Figure, label: str) -> str:
-    """A figure as SVG to put into a page, in the page's colours; `label` says what it shows to who cannot see it."""
+    """A figure as inline SVG in the page's colours; `label` is its description for screen readers."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     drawing = buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The templates of HTML pages: each page is one file that needs nothing else."""
+"""Templates of the self-contained HTML pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 
 def page_template(name: str) -> Template:
-    """A template by its file name; what is put into it is escaped."""
+    """The template with a file name; inserted values are escaped."""
     templates = Environment(
         loader=PackageLoader("tidal.reports"),
         autoescape=True,

@@ -15,11 +15,11 @@ from lm.rlm.sweep import SweepPoint
 from lm.runs.whole_file import write_whole_file
 
 LINES = {"uniform": ":", "unigram": "-.", "bigram": "--", "optimum": "-"}
-"""How the losses that a loss is read against are drawn."""
+"""Line style of each reference loss."""
 
 
 def dynamics_figure(points: Sequence[DynamicsPoint], floors: Floors) -> Figure:
-    """Losses against their floors, excess position by position, and accuracy, over the steps."""
+    """Losses with reference losses, excess at each position, and accuracy, over the steps."""
     figure = Figure(figsize=(14, 4), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     draw_losses(left, points, floors)
@@ -28,7 +28,7 @@ def dynamics_figure(points: Sequence[DynamicsPoint], floors: Floors) -> Figure:
     for place, excess in enumerate(excesses.T):
         middle.plot(steps, excess, color=(0.12, 0.47, 0.71), alpha=0.25 + 0.75 * (place + 1) / excesses.shape[1])
     middle.plot(steps, [point.test.excess for point in points], color="black", label="mean")
-    middle.set(title="Excess over the optimum, darker for later places", xlabel="step", ylabel="nats", yscale="log")
+    middle.set(title="Excess over the optimum, darker for later positions", xlabel="step", ylabel="nats", yscale="log")
     middle.set_xscale("symlog", linthresh=1)
     middle.legend()
     for part, label in (("train", "training"), ("test", "test")):
@@ -41,7 +41,7 @@ def dynamics_figure(points: Sequence[DynamicsPoint], floors: Floors) -> Figure:
 
 
 def draw_losses(axes: Axes, points: Sequence[DynamicsPoint], floors: Floors) -> None:
-    """Training and test loss over the steps, and the losses to read them against."""
+    """Training and test loss over the steps, with the reference losses."""
     steps = [point.step for point in points]
     for part, label in (("train", "training"), ("test", "test")):
         axes.plot(steps, [getattr(point, part).loss for point in points], label=label)
@@ -53,7 +53,7 @@ def draw_losses(axes: Axes, points: Sequence[DynamicsPoint], floors: Floors) -> 
 
 
 def sweep_figure(points: Sequence[SweepPoint], parameter: str) -> Figure:
-    """Excess over the optimum against what was varied: every grammar, and their mean."""
+    """Excess over the optimum against the varied parameter: each grammar, and the mean."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     values = sorted({point.value for point in points})
@@ -74,6 +74,6 @@ def sweep_figure(points: Sequence[SweepPoint], parameter: str) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG."""
+    """Write a figure as PNG."""
     with write_whole_file(path) as partial:
         figure.savefig(partial, format="png", dpi=120)

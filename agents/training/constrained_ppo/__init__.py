@@ -1,1 +1,1 @@
-"""PPO under a constraint: the Lagrange multiplier and the cost critic."""
+"""PPO-Lagrangian: PPO under a cost constraint, with Lagrange multiplier and cost critic."""

@@ -1,4 +1,4 @@
-"""The cost critic of constrained PPO: a value network beside the policy, which any SB3 actor-critic policy can have."""
+"""The cost critic of PPO-Lagrangian: a value network of costs for any SB3 actor-critic policy."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 
 class CostCritic(nn.Module):
-    """Expected discounted cost of what follows an observation. It shares nothing with the policy.
+    """Value network of the expected discounted cost after an observation; shares no weights with the policy.
 
     Args:
-        policy: whose features extractor, widths of the value network, activation, initialisation and optimizer it takes
-            after.
-        learning_rate: of its optimizer.
+        policy: policy whose features extractor, value network widths, activation, initialisation and optimizer the
+            cost critic copies.
+        learning_rate: learning rate of the optimizer.
     """
 
     def __init__(self, policy: ActorCriticPolicy, learning_rate: float) -> None:
@@ -49,5 +49,5 @@ class CostCritic(nn.Module):
 
     @torch.no_grad()
     def predict(self, observations: PyTorchObs) -> Tensor:
-        """As :meth:`forward`, without gradients."""
+        """Cost values (B, 1) of observations (B, ...), without gradients."""
         return self(observations)

@@ -1,7 +1,7 @@
-"""PPO under a constraint, for Stable-Baselines3: PPO-Lagrangian.
+"""PPO-Lagrangian for Stable-Baselines3: PPO under a cost constraint.
 
 PPO-Lagrangian (Ray, Achiam and Amodei, "Benchmarking Safe Exploration in Deep Reinforcement Learning", 2019) in the
-form that OmniSafe gives it (arXiv:2305.09304). Collecting rollouts, the clipped loss and saving are SB3 2.9's own code.
+form of OmniSafe (arXiv:2305.09304). Rollout collection, clipped loss and saving are those of SB3 2.9.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ from lm.errors import InvalidValueError
 class PPOLagrangian(PPO):
     """Maximises the return while the mean sum of ``info["cost"]`` over an episode stays at or below `cost_limit`.
 
-    A cost critic and generalised advantage estimation give cost advantages A_c as they give A_r for rewards. Before
-    each update λ ascends on the episodes that ended in the rollout, if any did, and PPO then learns from
+    A cost critic and generalised advantage estimation give cost advantages A_c, as for the reward advantages A_r.
+    Before each update λ takes an ascent step on the episodes that ended in the rollout, if any. PPO then learns from
 
         A = (A_r - λ A_c) / (1 + λ).
 
-    λ is the price of a unit of cost in units of the reward, so scale rewards to about 1 (``VecNormalize``). OmniSafe
-    standardises A_r first; as the policy narrows, A_r shrinks faster than A_c, and λ would have to grow without end.
+    λ is relative to the scale of rewards, so scale rewards to about 1 (``VecNormalize``). OmniSafe standardises A_r
+    first; since A_r shrinks faster than A_c as the policy narrows, λ would then grow without bound.
 
     Args:
-        policy: any actor-critic policy of SB3 or like it, such as "MlpPolicy" or :class:`agents.BetaPolicy`.
-        env: environment, or SB3 ``VecEnv``, whose every step has a finite ``info["cost"]``; costs may be below 0.
-        cost_limit: most that an episode may cost in the mean.
-        initial_multiplier: λ at the beginning, at least 0.
-        multiplier_learning_rate: of λ's Adam, above 0.
-        multiplier_gain: what λ gets besides for a unit of mean cost above the limit, at least 0; it damps λ.
-        cost_gamma: discount of the cost advantages, in [0, 1]; None: that of rewards. The constraint is on the
+        policy: an SB3 actor-critic policy, such as "MlpPolicy" or :class:`agents.BetaPolicy`.
+        env: environment or SB3 ``VecEnv`` with a finite ``info["cost"]`` in each step; costs may be negative.
+        cost_limit: limit of the mean sum of costs of an episode.
+        initial_multiplier: initial λ, at least 0.
+        multiplier_learning_rate: Adam's learning rate for λ, above 0.
+        multiplier_gain: proportional gain, added to λ per unit of mean cost above the limit, at least 0; damps λ.
+        cost_gamma: discount of the cost advantages, in [0, 1]; None: that of rewards. The constraint applies to the
             undiscounted sum.
-        cost_gae_lambda: λ of their generalised advantage estimation, in [0, 1]; None: that of rewards.
-        kwargs: as for SB3's ``PPO``.
+        cost_gae_lambda: λ of the cost advantages' estimation, in [0, 1]; None: that of rewards.
+        kwargs: other arguments of SB3's ``PPO``.
 
     Raises:
-        InvalidValueError: a setting breaks its rule, or, while learning, an info has no finite cost.
+        InvalidValueError: an argument is out of range, or, during learning, an info has no finite cost.
     """
 
     cost_critic: CostCritic
-    """Value network of costs, with its optimizer."""
+    """Value network of costs with its optimizer."""
     multiplier: LagrangeMultiplier
-    """λ, with its optimizer."""
+    """Lagrange multiplier λ with its optimizer."""
     cost_buffer: RolloutBuffer
-    """The rollout with costs in the place of rewards, so that SB3's own code estimates their advantages."""
+    """Rollout buffer with costs in place of rewards, so that SB3's code estimates the cost advantages."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class PPOLagrangian(PPO):
         self.episode_costs: list[float] = []
         """Sums of costs of the episodes that ended in the newest rollout."""
         self.running_costs = np.zeros(0)
-        """(N,) sums of costs of the episodes under way."""
+        """(N,) sums of costs of the running episodes."""
         if _init_setup_model:
             self._setup_model()
 
@@ -115,7 +115,7 @@ class PPOLagrangian(PPO):
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
-        """As in ``OnPolicyAlgorithm``; the cost buffer is filled as well."""
+        """Collects rollouts as ``OnPolicyAlgorithm``, and fills the cost buffer."""
         self.cost_buffer.reset()
         self.episode_costs = []
         is_whole = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
@@ -127,35 +127,35 @@ class PPOLagrangian(PPO):
         return is_whole
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: NDArray[np.bool_] | None = None) -> None:
-        # `collect_rollouts` calls this once a step, where `_last_obs` and `_last_episode_starts` are still those that
-        # it gives to `rollout_buffer.add` a few lines later.
+        # `collect_rollouts` calls this once per step, before it passes `_last_obs` and `_last_episode_starts` to
+        # `rollout_buffer.add`.
         super()._update_info_buffer(infos, dones)
         assert dones is not None and self._last_obs is not None and self._last_episode_starts is not None
         costs = _costs_of(infos)
-        if self._last_episode_starts.all():  # the env was reset, perhaps another one with more rows
+        if self._last_episode_starts.all():  # the env was reset; it may be another env with more rows
             self.running_costs = np.zeros(len(costs))
         self.running_costs += costs
         self.episode_costs += self.running_costs[dones].tolist()
         self.running_costs[dones] = 0.0
 
-        # A truncated episode goes on in the critic's eyes, as for rewards.
+        # For truncated episodes the critic's value is added, as for rewards.
         for row in np.flatnonzero(dones):
             if infos[row].get("TimeLimit.truncated", False) and infos[row].get("terminal_observation") is not None:
                 terminal = self.policy.obs_to_tensor(infos[row]["terminal_observation"])[0]
                 costs[row] += self.cost_gamma * self.cost_critic.predict(terminal).item()
         self.cost_buffer.add(
             self._last_obs,
-            np.zeros((self.n_envs, self.cost_buffer.action_dim)),  # neither actions nor their probabilities matter here
+            np.zeros((self.n_envs, self.cost_buffer.action_dim)),  # actions and their probabilities are not used
             costs,
             self._last_episode_starts,
             self.cost_critic.predict(obs_as_tensor(self._last_obs, self.device)),
             torch.zeros(self.n_envs),
         )
 
-    # Learning: λ, then PPO as it is, then the cost critic
+    # Learning: λ, then PPO's update, then the cost critic
 
     def train(self) -> None:
-        """Update λ, the policy with its value network, and the cost critic from the rollout."""
+        """Updates λ, policy, value network and cost critic from the rollout."""
         if self.episode_costs:
             self.multiplier.ascend(float(np.mean(self.episode_costs)) - self.cost_limit)
         buffer = self.rollout_buffer
@@ -196,12 +196,12 @@ class PPOLagrangian(PPO):
 
 
 def _costs_of(infos: list[dict[str, Any]]) -> NDArray[np.float64]:
-    """(N,) the costs of a step."""
+    """(N,) costs of a step."""
     for row, info in enumerate(infos):
         if "cost" not in info:
-            hint = "The environments of Tidal Gym give one when they are made with `cost=...`."
+            hint = "Make the environments of Tidal Gym with `cost=...`."
             raise InvalidValueError(
-                'info["cost"]', "must be there after every step", f"{sorted(info)} (row {row})", hint
+                'info["cost"]', "must be present after each step", f"{sorted(info)} (row {row})", hint
             )
         if not np.isfinite(info["cost"]):
             raise InvalidValueError('info["cost"]', "must be a finite number", f"{info['cost']} (row {row})")

@@ -1,19 +1,19 @@
-"""What follows the next token, as far as an action decides it: by which tokens it makes likely.
+"""Learns the values of actions beyond the next token, from the values of the tokens that they make likely.
 
-An action earns something at once, which the environment tells exactly, and leads somewhere, which shows only in what is
-earned after one draw: little signal in much noise. But what follows a token x hangs on the token, hardly on the action
-under which it was drawn. So every draw teaches a network what its token leads to,
+The environment computes the immediate expected reward of an action exactly. Its later rewards are only observed after
+one sampled token, which is a noisy signal. But the rewards after a token x depend on the token, and hardly on the
+action under which it was drawn. So a network learns the value of tokens from all draws,
 
-    value(s, x) ≈ E[A | s, x],   A the advantage of what came after it
+    value(s, x) ≈ E[A | s, x],   A the advantage after the token
 
-(generalised advantage estimation, arXiv:1506.02438, on expected rewards), and how likely each token is under an action
+(generalised advantage estimation, arXiv:1506.02438, on expected rewards). The probability of each token under an action
 is known exactly:
 
     future(s, a) = Σ_x q_a(x) value(s, x)
 
-The sum is exact for all candidates of a state, whichever was taken. A second network learns it as a function of state
-and action, which the policy can climb. What is left out are an action's other traces: the gates that the gated stream's
-keys remember, and those that the next observation tells.
+The sum is exact for all candidate actions of a state. A second network learns it as a differentiable function of state
+and action, for the policy's gradient. This neglects other effects of an action: on the gated stream's cache, and on the
+previous gates in the next observation.
 """
 
 from __future__ import annotations
@@ -34,37 +34,37 @@ from lm.runs.saved_state import SavedState, joined, optimizer_state, restore_opt
 from tidal_gym.dynamics.candidates import Prospects
 
 RECENT_ROLLOUTS = 8
-"""Rollouts whose advantages follow the critic, and whose candidates are kept; older advantages stay as they were."""
+"""Number of rollouts whose advantages are recomputed with the current critic, and whose candidates are kept."""
 
 WEIGHT_DECAY = 0.1
-"""Of AdamW: advantages are nearly all noise."""
+"""AdamW's weight decay; large, since advantages are noisy."""
 
 NUM_DRAWS, NUM_STATES = 512, 64
-"""Draws that a step learns values from, and states whose candidates it asks for them, with some hundred tokens each."""
+"""Minibatch sizes: draws for the token values, and states for the action values, with some hundred tokens each."""
 
 _RECENT = ("tokens", "q", "p")
-"""What is kept of the newest states' candidates."""
+"""Stored quantities of the newest states' candidates."""
 
 Normalize = Callable[[NDArray[np.float32]], Tensor]
-"""Observations (B, size), normalised, from those that the environment gives."""
+"""Function from observations (B, size) of the environment to normalised ones."""
 
 Critic = Callable[[NDArray[np.float32]], Tensor]
-"""Values (B,) of observations (B, size) as the environment gives them, in the critic's units."""
+"""Function from observations (B, size) of the environment to values (B,) in the critic's units."""
 
 
 class LookAhead:
-    """Learns what follows the actions of a warm start's states, beyond their immediate reward.
+    """Learns the values of a warm start's actions beyond their immediate rewards.
 
-    An episode is worth what it earns until it ends, by truncation too, as an evaluation counts it.
+    The return of an episode ends with its truncation, as in evaluations.
 
     Args:
-        memory: the states; what came after them is read from here.
+        memory: visited states with their successors.
         rollout_steps: steps of a rollout.
-        gamma: discount.
-        gae_lambda: λ of the advantages: how much of them is taken from what was earned, the rest from the critic.
-        embeddings: (V, D) of the tokens.
-        normalize: of observations.
-        critic: what is to be expected in a state.
+        gamma: discount per token.
+        gae_lambda: λ of generalised advantage estimation.
+        embeddings: (V, D) token embeddings.
+        normalize: normalisation of observations.
+        critic: value function of states.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class LookAhead:
     ) -> None:
         size, num_gates = memory.observations.shape[1], memory.actions.shape[2]
         self.future = RewardSurface(size, num_gates)
-        """In the critic's units."""
+        """Action values beyond the next token, in the critic's units."""
         self._value = TokenValue(size, embeddings)
         self._memory, self._gamma, self._lambda = memory, gamma, gae_lambda
         self._normalize, self._critic = normalize, critic
@@ -89,15 +89,15 @@ class LookAhead:
         self._optimizer = torch.optim.AdamW(parameters, weight_decay=WEIGHT_DECAY, fused=True)
         self._unit = 1.0
         self._advantages = np.zeros(len(memory.rewards), np.float32)  # in units of the reward
-        self._returns = np.zeros(len(memory.rewards), np.float32)  # in the critic's, of the newest states
+        self._returns = np.zeros(len(memory.rewards), np.float32)  # in the critic's units, of the newest states
 
     def remember(self, prospects: Prospects) -> None:
-        """Keeps what could have been drawn in the memory's newest states."""
+        """Stores the sampling distributions of the candidates in the memory's newest states."""
         tokens, q, p = prospects.tokens, prospects.q, prospects.p
         self._recent.append((tokens.astype(np.int32), q.astype(np.float32), p.astype(np.float32)))
 
     def begin_phase(self, unit: float, learning_rate: float) -> None:
-        """Sees the newest states through the critic as it is now, one of whose units is `unit` of reward."""
+        """Recomputes the newest advantages with the current critic, whose unit is `unit` of reward."""
         self._optimizer.param_groups[0]["lr"] = learning_rate
         self._unit = unit
         self._candidates = [np.concatenate(column) for column in zip(*self._recent, strict=True)]
@@ -108,7 +108,7 @@ class LookAhead:
         advantages = gae(
             memory.rewards[newest, 0].reshape(values.shape) / unit,
             values,
-            np.concatenate((values[1:], [last])),  # what followed a state that was not the last is the next one
+            np.concatenate((values[1:], [last])),  # the successor of each state but the last is the next state
             memory.is_over[newest].reshape(values.shape),
             self._gamma,
             self._lambda,
@@ -117,7 +117,7 @@ class LookAhead:
         self._returns[newest] = (advantages + values).reshape(-1)
 
     def descend(self, generator: np.random.Generator) -> None:
-        """A step of learning, what draws led to and where candidates lead."""
+        """Takes one gradient step of the token values and one of the action values."""
         memory = self._memory
         rows = generator.integers(memory.count, size=NUM_DRAWS)
         drawn, p = (torch.as_tensor(column[rows]).unsqueeze(1) for column in (memory.tokens, memory.p))
@@ -139,12 +139,12 @@ class LookAhead:
         self._optimizer.step()
 
     def draw(self, generator: np.random.Generator, size: int) -> tuple[NDArray[np.float32], Tensor]:
-        """Observations (B, size) of some of the newest states, and what was earned from there on, (B,)."""
+        """Samples newest states: observations (B, size) and returns (B,) from there on."""
         rows = generator.integers(self._newest.start, self._newest.stop, size=size)
         return self._memory.observations[rows], torch.as_tensor(self._returns[rows])
 
     def state(self) -> SavedState:
-        """All that it has learned and keeps in mind, between two phases."""
+        """State between two fitting phases, for checkpoints."""
         columns = (np.stack(column) for column in zip(*self._recent, strict=True))
         return SavedState(
             joined(
@@ -157,7 +157,7 @@ class LookAhead:
         )
 
     def restore(self, state: SavedState) -> None:
-        """Take it up."""
+        """Restores the state of :meth:`state`."""
         self.future.load_state_dict(state.part("future").tensors)
         self._value.load_state_dict(state.part("value").tensors)
         restore_optimizer(self._optimizer, state.part("optimizer").tensors)
@@ -177,15 +177,15 @@ def gae(
     gamma: float,
     gae_lambda: float,
 ) -> NDArray[np.floating]:
-    """Advantages (T, N) of T steps of N rows; what comes after the last step is what the critic expects.
+    """Generalised advantage estimates (T, N) of T steps of N rows; bootstraps with the critic after the last step.
 
     Args:
-        rewards: (T, N).
-        values: (T, N) of the states.
-        ahead: (T, N) of the states that followed.
+        rewards: (T, N) rewards.
+        values: (T, N) values of the states.
+        ahead: (T, N) values of the successor states.
         is_over: (T, N) whether the episode ended in the step.
-        gamma: discount.
-        gae_lambda: λ.
+        gamma: discount per step.
+        gae_lambda: λ of the estimation.
     """
     errors = rewards + gamma * np.where(is_over, 0.0, ahead) - values
     advantages = np.zeros_like(errors)
@@ -197,5 +197,5 @@ def gae(
 
 
 def _differences(values: Tensor) -> Tensor:
-    """(B, K) less the mean of each row."""
+    """(B, K) values minus the mean of each row."""
     return values - values.mean(dim=1, keepdim=True)

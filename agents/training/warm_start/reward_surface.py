@@ -1,19 +1,19 @@
-"""The surface of expected rewards over states and actions, as a network learns it."""
+"""A network for the expected reward as a function of state and action."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 STATE_WIDTH, JOINT_WIDTH = 256, 128
-"""Hidden units that see the state alone, once for all of its actions; and those that see state and action together."""
+"""Widths of the state layer, evaluated once per state, and of the joint layer of state and action."""
 
 
 class RewardSurface(nn.Module):
-    """Expected rewards, in units of `scale` around `mean`, of several actions in each of B states.
+    """Network for the expected rewards of several actions in each of B states, in units of `scale` around `mean`.
 
     Args:
-        observation_size: entries of an observation.
-        action_size: entries of an action.
+        observation_size: size of an observation.
+        action_size: size of an action.
     """
 
     def __init__(self, observation_size: int, action_size: int) -> None:
@@ -25,6 +25,6 @@ class RewardSurface(nn.Module):
         self.top = nn.Sequential(nn.SiLU(), nn.Linear(JOINT_WIDTH, JOINT_WIDTH), nn.SiLU(), nn.Linear(JOINT_WIDTH, 1))
 
     def forward(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """(B, K) for observations (B, size), normalised, and actions (B, K, A) in the unit box."""
+        """Expected rewards (B, K) for normalised observations (B, size) and actions (B, K, A) in the unit box."""
         joined = self.state(observations).unsqueeze(1) + self.action(4.0 * actions - 2.0)
         return self.top(joined).squeeze(2)

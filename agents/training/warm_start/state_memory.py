@@ -1,4 +1,4 @@
-"""The states that a warm start met."""
+"""Memory of the states visited in a warm start."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _COLUMNS = ("observations", "actions", "rewards", "tokens", "p", "following", "i
 
 
 class StateMemory:
-    """All states of a warm start, in the order in which they were met: what was asked in them, and what came next.
+    """Memory of all states of a warm start in order: candidates, expected rewards and successors.
 
     Args:
-        capacity: states that it will hold.
-        num_rows: N envs, which meet a state each at a time.
-        candidates: K actions that are asked about in every state.
-        observation_shape: of one observation.
-        action_shape: of one action.
+        capacity: maximum number of states.
+        num_rows: number of envs N, which add a state each per step.
+        candidates: number of candidate actions K per state.
+        observation_shape: shape of an observation.
+        action_shape: shape of an action.
     """
 
     def __init__(
@@ -35,19 +35,19 @@ class StateMemory:
     ) -> None:
         self.count = 0
         self.num_rows = num_rows
-        self.observations = np.zeros((capacity, *observation_shape), np.float32)  # as the environment gives them
-        self.actions = np.zeros((capacity, candidates, *action_shape), np.float32)  # the first one was taken
-        self.rewards = np.zeros((capacity, candidates), np.float32)  # expected, exact
-        self.tokens = np.zeros(capacity, np.int64)  # that were drawn
-        self.p = np.zeros(capacity, np.float32)  # their neutral probabilities
+        self.observations = np.zeros((capacity, *observation_shape), np.float32)  # not normalised
+        self.actions = np.zeros((capacity, candidates, *action_shape), np.float32)  # the first candidate was taken
+        self.rewards = np.zeros((capacity, candidates), np.float32)  # exact expectations
+        self.tokens = np.zeros(capacity, np.int64)  # drawn tokens
+        self.p = np.zeros(capacity, np.float32)  # neutral probabilities of the drawn tokens
         self.following = np.zeros_like(self.observations)
         self.is_over = np.zeros(capacity, np.bool_)
-        self.goes_on = np.zeros(capacity, np.bool_)  # there is more to earn: not over, or merely cut
+        self.goes_on = np.zeros(capacity, np.bool_)  # not ended, or truncated only
 
     def add_state(
         self, observations: NDArray[np.float32], candidates: NDArray[np.float32], expected: NDArray[np.float64]
     ) -> None:
-        """States (N, size), candidates (K, N, A) and their expected rewards (N, K)."""
+        """Adds states (N, size) with candidates (K, N, A) and their expected rewards (N, K)."""
         rows = self._next_rows
         self.observations[rows] = observations
         self.actions[rows] = candidates.swapaxes(0, 1)
@@ -61,14 +61,14 @@ class StateMemory:
         tokens: NDArray[np.int64],
         p: NDArray[np.floating],
     ) -> None:
-        """What came after the newest states.
+        """Adds the successors of the newest states.
 
         Args:
-            following: (N, size) observations.
+            following: (N, size) next observations.
             is_over: (N,) whether the episode ended.
-            is_cut: (N,) whether it was truncated.
-            tokens: (N,) that were drawn.
-            p: (N,) their neutral probabilities.
+            is_cut: (N,) whether the episode was truncated.
+            tokens: (N,) drawn tokens.
+            p: (N,) neutral probabilities of the drawn tokens.
         """
         rows = self._next_rows
         self.following[rows] = following
@@ -79,11 +79,11 @@ class StateMemory:
         self.count += self.num_rows
 
     def state(self) -> dict[str, Tensor]:
-        """The states met so far: the memory itself."""
+        """Content of the memory, for checkpoints."""
         return {name: torch.from_numpy(getattr(self, name)[: self.count]) for name in _COLUMNS}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up the states of :meth:`state`."""
+        """Restores the content of :meth:`state`."""
         self.count = len(tensors["tokens"])
         write_into(self.state(), tensors)
 

@@ -1,4 +1,4 @@
-"""What a token leads to, as a network learns it."""
+"""A network for the value of drawing a token in a state."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 STATE_WIDTH, JOINT_WIDTH = 128, 64
-"""Hidden units that see the state alone, once for all of its tokens; and those that see state and token together."""
+"""Widths of the state layer, evaluated once per state, and of the joint layer of state and token."""
 
 LEAST_PROBABILITY = 1e-5
-"""Less likely tokens count as if they were as likely as this."""
+"""Lower limit of token probabilities in the input."""
 
 
 class TokenValue(nn.Module):
-    """What follows the draw of a token, more than was to be expected in the state in which it is drawn.
+    """Network for the advantage after drawing a token in a state.
 
     Args:
-        observation_size: entries of an observation.
-        embeddings: (V, D) of the tokens, which are not trained.
+        observation_size: size of an observation.
+        embeddings: (V, D) token embeddings, which are not trained.
     """
 
     embeddings: Tensor
@@ -36,9 +36,9 @@ class TokenValue(nn.Module):
         nn.init.zeros_(self.top.weight)
 
     def forward(self, observations: Tensor, tokens: Tensor, p: Tensor) -> Tensor:
-        """(B, M) for observations (B, size), normalised, and ids and neutral probabilities (B, M) of M tokens each."""
+        """Values (B, M) for normalised observations (B, size), and ids and neutral probabilities (B, M) of tokens."""
         surprise = -p.clamp(min=LEAST_PROBABILITY).log()
         chance = self.chance(torch.stack((1.0 - surprise / 3.0, p), dim=2))
-        seen = self.token(self.embeddings)[tokens]  # every token is seen once, however often it is asked about
+        seen = self.token(self.embeddings)[tokens]  # each token is projected once, even if it occurs often
         joined = self.state(observations).unsqueeze(1) + seen + chance
         return self.top(F.silu(joined)).squeeze(2)

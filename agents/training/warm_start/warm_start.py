@@ -1,17 +1,17 @@
-"""A warm start: before PPO, the policy learns from exact expected rewards of actions that it did not take.
+"""The warm start before PPO: the policy learns from exact expected rewards of candidate actions.
 
-A step of PPO tells what one action earned. In the same state the environment can also say what other actions are
-expected to earn for the next token, exactly and without drawing it, for a forward pass of the gated stream each. The
-warm start rolls out the policy as it is, so that it learns in the states that it meets (arXiv:1011.0686), asks for a
-few candidate actions in every state, fits a network to the surface of expected rewards, and moves the policy uphill on
-it:
+A PPO step observes the reward of one action. In the same state, the environment can also compute the exact expected
+reward of the next token for other actions, without sampling, at the cost of a forward pass of the gated stream each.
+The warm start rolls out the current policy, so that it learns in the states that the policy visits (arXiv:1011.0686),
+computes the expected rewards of a few candidate actions in each state, fits a network to the surface of expected
+rewards, and improves the policy by gradient ascent on it:
 
-    maximise over the policy π   E[surface(s, a)] + temperature · H(π(·|s)),   a from π(·|s), reparametrised
+    maximise over the policy π   E[surface(s, a)] + entropy_coefficient · H(π(·|s)),   a ~ π(·|s), reparametrised
 
-It looks one token ahead, as the one-step oracle does, and leaves it to PPO to look further; the critic starts with
-one-step temporal differences in the same states, on the reward that the surface promises. With ``look_ahead`` it adds
-to the surface what follows the token, discounted by PPO's γ (:mod:`agents.training.warm_start.look_ahead`), and the
-critic learns from λ-returns: for rewards that hang more on where a text goes than on the next token, as `judge` does.
+It looks one token ahead, as the one-step oracle; PPO then learns longer horizons. The critic learns by one-step
+temporal differences in the same states, on the surface's rewards. With ``look_ahead`` the surface includes the values
+after the token, discounted by PPO's γ (:mod:`agents.training.warm_start.look_ahead`), and the critic learns from
+λ-returns. This suits rewards that depend more on the course of a text than on the next token, such as `judge`.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ if TYPE_CHECKING:
 
 
 class WarmStart:
-    """Prepares the policy and the critic of a PPO, whose step count then includes the steps that were spent.
+    """Warm start of the policy and the critic of a PPO, whose step count includes the warm start's steps.
 
     Args:
-        ppo: untrained, with a Beta policy.
-        normalization: its environment, whose running statistics are updated.
-        vector_env: the environment within, which is asked for expected rewards.
-        config: how.
-        seed: of candidates and minibatches; actions are drawn with torch's global generator.
-        curve: gets a point per rollout.
+        ppo: untrained PPO with a Beta policy.
+        normalization: PPO's environment, whose running statistics are updated.
+        vector_env: the wrapped vector env, which computes expected rewards.
+        config: configuration of the warm start.
+        seed: seed of candidates and minibatches; actions use torch's global generator.
+        curve: learning curve, which gets a point per rollout.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class WarmStart:
         self._observations: NDArray[np.float32] | None = None  # none before the first round
 
     def run(self, after_round: Callable[[], None]) -> None:
-        """All rounds that are left, each a rollout and a phase of fitting, and a call between two of them."""
+        """Runs the remaining rounds, each a rollout and a fitting phase; calls `after_round` after each."""
         if self._observations is None:
             self._observations = cast("NDArray[np.float32]", self._normalization.reset())
         steps = self._config.rollout_steps * self._vector_env.num_envs
@@ -86,7 +86,7 @@ class WarmStart:
                 after_round()
 
     def state(self) -> SavedState:
-        """All that the rounds to come hang on, beside PPO and its environment; between two rounds."""
+        """State between two rounds for checkpoints, without PPO and its environment."""
         observations = torch.from_numpy(np.asarray(self._observations))
         return SavedState.of_parts(
             rounds=SavedState({"observations": observations}, {"generator": self._generator.bit_generator.state}),
@@ -95,7 +95,7 @@ class WarmStart:
         )
 
     def restore(self, state: SavedState) -> None:
-        """Go on from there, with the next call of :meth:`run`."""
+        """Restores the state of :meth:`state`; the next call of :meth:`run` continues from it."""
         rounds = state.part("rounds")
         self._observations = rounds.tensors["observations"].numpy()
         self._generator.bit_generator.state = rounds.values["generator"]
@@ -125,7 +125,7 @@ class WarmStart:
 
 
 def _candidates(ppo: PPO, observations: object, count: int, generator: np.random.Generator) -> NDArray[np.float32]:
-    """(K, N, A) actions to ask about: half of them from the policy, the first of which is taken; the others uniform."""
+    """(K, N, A) candidate actions: half of them from the policy, the first of which is taken; the others uniform."""
     with torch.no_grad():
         distribution = ppo.policy.get_distribution(torch.as_tensor(observations))
         drawn = [distribution.sample().numpy() for _ in range((count + 1) // 2)]
@@ -134,7 +134,7 @@ def _candidates(ppo: PPO, observations: object, count: int, generator: np.random
 
 
 class _Learner:
-    """Fits the surface, the policy and the critic, each with an optimizer of its own."""
+    """Fits surface, policy and critic, each with an optimizer of its own."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class _Learner:
             )
 
     def state(self) -> SavedState:
-        """The surface, what the optimizers remember, and how to look ahead."""
+        """State of surface, optimizers and look-ahead, for checkpoints."""
         optimizers = {str(number): optimizer_state(optimizer) for number, optimizer in enumerate(self._optimizers)}
         return SavedState.of_parts(
             surface=SavedState(self._surface.state_dict()),
@@ -175,7 +175,7 @@ class _Learner:
         )
 
     def restore(self, state: SavedState) -> None:
-        """Takes it up."""
+        """Restores the state of :meth:`state`."""
         self._surface.load_state_dict(state.part("surface").tensors)
         for number, optimizer in enumerate(self._optimizers):
             restore_optimizer(optimizer, state.part("optimizers").part(str(number)).tensors)
@@ -183,12 +183,12 @@ class _Learner:
             self._ahead.restore(state.part("ahead"))
 
     def remember(self, prospects: Prospects) -> None:
-        """Keeps what is needed to look ahead from the memory's newest states."""
+        """Stores the data of the memory's newest states that the look-ahead needs."""
         if self._ahead is not None:
             self._ahead.remember(prospects)
 
     def learn(self, generator: np.random.Generator, learning_rate: float) -> None:
-        """One phase of minibatches from all states so far."""
+        """Runs one fitting phase: minibatches from all states so far."""
         memory, ahead, size = self._memory, self._ahead, self._config.batch_size
         for optimizer in self._optimizers:
             optimizer.param_groups[0]["lr"] = learning_rate
@@ -208,16 +208,16 @@ class _Learner:
             if ahead is not None:
                 ahead.descend(generator)
             distribution = self._policy.get_distribution(states)
-            action = distribution.sample().unsqueeze(1)  # the gradient passes
+            action = distribution.sample().unsqueeze(1)  # reparametrised: passes the gradient
             promised = self._surface(states, action).squeeze(1)
             promised_ahead = 0.0 if ahead is None else unit / scale * ahead.future(states, action).squeeze(1)
             entropy = distribution.entropy().mean()
-            _descend(actor, -((promised + promised_ahead).mean() + self._config.temperature * entropy))
+            _descend(actor, -((promised + promised_ahead).mean() + self._config.entropy_coefficient * entropy))
             if ahead is not None:
                 newest, returns = ahead.draw(generator, size)
                 _descend(critic, F.mse_loss(self._values(newest), returns))
                 continue
-            # What the policy would earn now, not what its forerunner did.
+            # Rewards of the current policy, not of the behaviour policy.
             earned = torch.as_tensor(normalization.normalize_reward(center + scale * promised.detach().numpy()))
             with torch.no_grad():
                 later = self._values(memory.following[rows]) * torch.as_tensor(memory.goes_on[rows])
@@ -230,7 +230,7 @@ def _normalized(normalization: VecNormalize, observations: NDArray[np.float32]) 
 
 
 def _values(policy: BetaPolicy, normalization: VecNormalize, observations: NDArray[np.float32]) -> torch.Tensor:
-    """(B,) for observations (B, size) as the environment gives them."""
+    """Values (B,) of observations (B, size) of the environment."""
     return policy.predict_values(_normalized(normalization, observations)).squeeze(1)
 
 

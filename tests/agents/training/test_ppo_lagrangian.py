@@ -243,7 +243,7 @@ def test_loading_into_an_environment_of_other_size(tmp_path: Path) -> None:
 
 def test_missing_and_bad_costs_are_named() -> None:
     ppo = PPOLagrangian("MlpPolicy", VectorEnvToSB3(SpendingVectorEnv(4, has_cost=False)), **SETTINGS)
-    with pytest.raises(InvalidValueError, match=r'`info\["cost"\]` must be there after every step.*`cost=...`'):
+    with pytest.raises(InvalidValueError, match=r'`info\["cost"\]` must be present after each step.*`cost=...`'):
         ppo.learn(24)
     env = Recorder(spending())
     ppo = PPOLagrangian("MlpPolicy", env, **SETTINGS)

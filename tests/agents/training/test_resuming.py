@@ -129,5 +129,5 @@ def test_a_damaged_state_is_named(config: TrainConfig, output: Path, name: str) 
     (checkpoint,) = (output / "checkpoints").iterdir()
     path = checkpoint / name
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(CheckpointError, match=r"is damaged or of another policy: .* begin anew with `--overwrite`"):
+    with pytest.raises(CheckpointError, match=r"is damaged or of another policy: .* start again with `--overwrite`"):
         train(config, output, resume=True)

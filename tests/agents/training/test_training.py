@@ -222,7 +222,7 @@ def test_full_disk_leaves_the_last_checkpoint_whole(
 
     monkeypatch.setattr(checkpoints, "write_json", full)
     with pytest.raises(
-        CheckpointError, match=r"No space left on device.*checkpoints/0000000064 is whole; resume from it"
+        CheckpointError, match=r"No space left on device.*checkpoints/0000000064 is intact; resume from it"
     ):
         train(config, output)
     assert names_in(output / "checkpoints") == {"0000000064"}

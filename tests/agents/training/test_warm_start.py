@@ -37,7 +37,7 @@ def config(tiny_env: EnvConfig) -> TrainConfig:
 def test_finds_the_best_action_of_every_state(tmp_path: Path) -> None:
     """An environment whose expected rewards are a valley turned over: the best action is known in every state."""
     settings = WarmStartConfig(
-        env_steps=3200, candidates=6, rollout_steps=10, gradient_steps=50, batch_size=64, temperature=0.01
+        env_steps=3200, candidates=6, rollout_steps=10, gradient_steps=50, batch_size=64, entropy_coefficient=0.01
     )
     ppo, normalization = started(ValleyVectorEnv(32), settings, 0.0, tmp_path)
     assert ppo.num_timesteps == 3200
@@ -67,7 +67,7 @@ def test_looks_ahead_where_it_is_asked_to(tmp_path: Path) -> None:
             rollout_steps=9,
             gradient_steps=50,
             batch_size=64,
-            temperature=0.003,
+            entropy_coefficient=0.003,
             look_ahead=look_ahead,
         )
         ppo, normalization = started(ForkVectorEnv(64), settings, 1.0, tmp_path)
@@ -176,7 +176,7 @@ def test_expected_rewards_are_learned_from_and_drawn_ones_are_shown(config: Trai
         ({"env_steps": -1}, r"`warm_start\.env_steps` must be at least 0\. Received -1"),
         ({"candidates": 1}, r"`warm_start\.candidates` must be at least 2\. Received 1"),
         ({"gradient_steps": 0}, r"`warm_start\.gradient_steps` must be at least 1"),
-        ({"temperature": 0.0}, r"`warm_start\.temperature` must be above 0 and at most"),
+        ({"entropy_coefficient": 0.0}, r"`warm_start\.entropy_coefficient` must be above 0 and at most"),
         ({"learning_rate": float("inf")}, r"`warm_start\.learning_rate` must be a finite number"),
     ],
 )
@@ -190,7 +190,7 @@ def test_what_does_not_go_together_is_named() -> None:
         TrainConfig(total_steps=10, warm_start=WARM)
     with pytest.raises(InvalidValueError, match=r"must be 0 for a Gaussian policy"):
         TrainConfig(ppo=PPOConfig(policy="gaussian"), warm_start=WARM)
-    with pytest.raises(InvalidValueError, match=r'`ppo\.reward` must be "drawn" where coherence is paid'):
+    with pytest.raises(InvalidValueError, match=r'`ppo\.reward` must be "drawn" with a CARL reward'):
         TrainConfig(env=EnvConfig(carl=CarlRewardConfig()), ppo=PPOConfig(reward="expected"))
     with pytest.raises(InvalidValueError, match=r'`ppo\.reward` must be one of drawn, expected\. Received'):
         PPOConfig(reward="guessed")

@@ -1,1 +1,1 @@
-"""The commands, a module each: `make_parser()` says what it takes, `run(arguments)` does it and gives the exit code."""
+"""The commands, one module each: `make_parser()` defines the options, `run(arguments)` returns the exit code."""

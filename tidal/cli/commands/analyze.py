@@ -1,4 +1,4 @@
-"""`tidal analyze`: what an agent does with the gates, as figures and as a page to read."""
+"""`tidal analyze`: how an agent uses the gates, as figures and as an HTML page."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 def make_parser() -> ArgumentParser:
     """The command's options."""
-    parser = new_parser("analyze", "Watch an agent set the gates: statistics, phase changes, tokens, prompts, extreme "
-        "settings, and stories to read token by token.")  # fmt: skip
+    parser = new_parser("analyze", "Analyse how an agent uses the gates: statistics, phase changes, tokens, prompts, "
+        "extreme settings, and annotated stories.")  # fmt: skip
     add = parser.add_option
     add("--agent", type=str, required=True, help=f"Agent: {agent_names.HELP}.")
-    add("--output", type=InsideInFiles, required=True, help="Folder for figures and page.")
+    add("--output", type=InsideInFiles, required=True, help="Output folder for figures and page.")
     add_overwrite(parser, "Replace the analysis in the folder.")
-    add("--model", type=BundledInFiles | None, default=None, help="The same as --env.model, and goes before it.")
-    add("--env", type=EnvConfig, default=EnvConfig(), help="Environment. What is left at its default is taken from the "
-        "one that the controller was trained in.")  # fmt: skip
+    add("--model", type=BundledInFiles | None, default=None, help="Language model; overrides --env.model.")
+    add("--env", type=EnvConfig, default=EnvConfig(), help="Environment. Options at their defaults are taken from the "
+        "controller's training environment.")  # fmt: skip
     parser.add_options_of(AnalysisConfig)
     return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Analyze, print the figures that matter most and where the rest lies."""
+    """Run the analysis, print the main figures and the paths of the files."""
     parser = make_parser()
     options = parser.parse_args(list(arguments))
     config = config_of(parser, options, AnalysisConfig)
@@ -51,12 +51,12 @@ def run(arguments: Sequence[str]) -> int:
 
     agent = agent_names.agent_named(options.agent)
     env = agent_names.environment_for([agent], env, model=options.model, prompts=config.prompts)
-    # What agent and environment refuse, they refuse before there is a folder.
+    # Checked before the folder is created: agent and environment raise errors here.
     Recorder(agent, rows=0)
     env.make(1).close()
     analysis_run = AnalysisRun(options.agent, env, config)
     with claimed(options.output, "analyze", analysis_run, resume=None, overwrite=options.overwrite) as folder:
-        with progress(f"Watching {agent.name}") as update:
+        with progress(f"Analysing {agent.name}") as update:
             analysis = analyze(agent, env, config, progress=update)
         made_with = provenance()
         command = shlex.join(["tidal", "analyze", *arguments])
@@ -71,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def summary(analysis: Analysis) -> dict[str, str]:
-    """What a reader wants to know first."""
+    """The main figures of an analysis."""
     figures = {"return [95%]": str(analysis.mean_return)}
     for name, gate in analysis.gates.items():
         first, last = analysis.quarters[0].gates[name].mean, analysis.quarters[-1].gates[name].mean

@@ -1,4 +1,4 @@
-"""`tidal benchmark`: do learned controllers beat every tuned baseline, by how much, and how sure is that?"""
+"""`tidal benchmark`: compares learned controllers with every tuned baseline, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ EXIT_INCOMPLETE = 1
 
 def make_parser() -> ArgumentParser:
     """The command's options."""
-    parser = new_parser("benchmark", "Tune every baseline with at least as many env steps as controllers learn from, "
-        "compare them on the same held-out episodes, and write JSON, plots and a report (needs the extras "
+    parser = new_parser("benchmark", "Train controllers, tune every baseline with at least as many env steps, "
+        "compare all on the same held-out episodes, and write JSON, plots and a report (needs the extras "
         "`eval` and `tune`).")  # fmt: skip
     add_run_folder(parser)
     add = parser.add_option
-    add("--quick", action="store_true", help="Fewer steps, seeds and episodes: some minutes on two cores.")
-    add("--report_only", action="store_true", help="Run nothing; put together what the folder holds.")
-    add("--workers", type=int | None, default=None, help="Processes that stages run in, at least 1; without it, as "
-        "many as there are cores.")  # fmt: skip
+    add("--quick", action="store_true", help="Fewer steps, seeds and episodes: minutes on two cores.")
+    add("--report_only", action="store_true", help="Run nothing; report the folder's finished stages.")
+    add("--workers", type=int | None, default=None, help="Number of worker processes, at least 1. "
+        "Default: the number of cores.")  # fmt: skip
     parser.add_options_of(BenchmarkConfig)
     return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run what is not done yet, print the table and where the report lies. Exit code 1 if a stage failed."""
+    """Run the unfinished stages, print the table and the report's path. Exit code 1 if a stage failed."""
     parser = make_parser()
     options = parser.parse_args(list(arguments))
     config = config_of(parser, options, BenchmarkConfig)
@@ -44,11 +44,11 @@ def run(arguments: Sequence[str]) -> int:
     with progress("Importing the libraries"):
         from tidal.benchmark.run import claimed_folder
 
-    require_extra("rliable", "eval", "The benchmark")  # missed now rather than in an hour
+    require_extra("rliable", "eval", "The benchmark")  # fail now rather than in an hour
     if not options.report_only:
         if config.decoders:
             require_extra("optuna", "tune", "Tuning decoders")
-        config.training.env.make(1).close()  # a model that is not there is missed now as well
+        config.training.env.make(1).close()  # a missing model also fails now
     resume = options.resume or options.report_only
     with claimed_folder(config, options.output, resume=resume, overwrite=options.overwrite) as folder:
         return _run_in(folder, config, options, command)
@@ -76,7 +76,7 @@ def _run_in(folder: Path, config: BenchmarkConfig, options: Namespace, command: 
                 tell=_tell,
                 publish=publish,
             )
-    with progress("Putting the results together"):
+    with progress("Collecting the results"):
         results = publish()
     output.print()
     output.print(comparison_table(results, output.width))

@@ -1,4 +1,4 @@
-"""`tidal carl`: coherence scores of logits, the gates, training with coherence rewards, and an agent that abstains."""
+"""`tidal carl`: coherence scores of logits, gates, training with coherence rewards, and an agent that can abstain."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _phi_parser() -> ArgumentParser:
-    parser = new_parser("carl phi", "The order parameter Φ = 1 − H/log V of each prediction.")
+    parser = new_parser("carl phi", "Compute the order parameter Φ = 1 − H/log V of each prediction.")
     parser.add_option("logits", type=str, help="Logits (T, V) or (B, T, V): .npy, or .npz with an array `logits`.")
     parser.add_option("--json", action="store_true", help="Print JSON, with Φ and entropy of every token.")
     return parser
@@ -56,17 +56,17 @@ def _phi(options: Namespace) -> int:
 
 
 def _reward_parser() -> ArgumentParser:
-    parser = new_parser("carl reward", "The CARL reward of sequences, from their logits and tokens.")
+    parser = new_parser("carl reward", "Compute the CARL reward of sequences from their logits and tokens.")
     add = parser.add_option
-    add("logits", type=str, help="Logits (T, V) or (B, T, V) of a model that read the tokens: .npy, or .npz with an "
+    add("logits", type=str, help="Logits (T, V) or (B, T, V) of a model for the tokens: .npy, or .npz with an "
         "array `logits`.")  # fmt: skip
-    add("--token_ids", type=str | None, default=None, help="Tokens (T,) or (B, T): .npy or .npz. Without it, the array "
+    add("--token_ids", type=str | None, default=None, help="Tokens (T,) or (B, T): .npy or .npz. Default: the array "
         "`token_ids` of the logits' .npz file.")  # fmt: skip
-    add("--mask", type=str | None, default=None, help="True for the completions' tokens, as the tokens: .npy or "
-        ".npz. Without it, the array `mask` of the logits' .npz file, else all are.")  # fmt: skip
+    add("--mask", type=str | None, default=None, help="True for the tokens of completions, of the tokens' shape: "
+        ".npy or .npz. Default: the array `mask` of the logits' .npz file, else all True.")  # fmt: skip
     add("--alignment", type=str, default="shifted", help="shifted: a token is scored with the logits before it; "
-        "paired: with those at its own place, as published.")  # fmt: skip
-    add("--composite", type=str | None, default=None, help="corrected or published. Without it, corrected for shifted "
+        "paired: with those at its own position, as published.")  # fmt: skip
+    add("--composite", type=str | None, default=None, help="corrected or published. Default: corrected for shifted "
         "and published for paired.")  # fmt: skip
     add("--json", action="store_true", help="Print JSON.")
     return parser
@@ -102,7 +102,7 @@ def _reward(options: Namespace) -> int:
 def _table(figures: Mapping[str, Any]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("row", justify="right", style="dim", no_wrap=True)
-    for name in figures:  # names give way to numbers in narrow terminals
+    for name in figures:  # in narrow terminals names are shortened, not numbers
         table.add_column(name.replace("_", " "), justify="right", min_width=6, overflow="fold")
     for row, values in enumerate(zip(*figures.values(), strict=True)):
         table.add_row(str(row), *(f"{value:.4f}" for value in values))
@@ -112,7 +112,7 @@ def _table(figures: Mapping[str, Any]) -> Table:
 def _gate_parser() -> ArgumentParser:
     from lm.carl.constants import SIGMA
 
-    parser = new_parser("carl gate-check", "Whether an answer of this mean Φ should be acted on.")
+    parser = new_parser("carl gate-check", "Decide from the mean Φ of an answer whether to act on it.")
     parser.add_option("phi", type=float, help="Mean Φ of the answer, at most 1.")
     parser.add_option("--threshold", type=float, default=SIGMA, help="Mean Φ below which to abstain, at most 1.")
     parser.add_option("--json", action="store_true", help="Print JSON.")
@@ -131,7 +131,7 @@ def _gate(options: Namespace) -> int:
 
 
 def _constants_parser() -> ArgumentParser:
-    parser = new_parser("carl constants", "The published constants.")
+    parser = new_parser("carl constants", "Print the published constants.")
     parser.add_option("--dimension", type=int, default=768, help="Embedding dimension d of T*(d), at least 1.")
     parser.add_option("--json", action="store_true", help="Print JSON.")
     return parser

@@ -1,4 +1,4 @@
-"""`tidal carl agent`: answer a prompt, or abstain if the model was not coherent."""
+"""`tidal carl agent`: answers a prompt, or abstains if the model's mean Φ is below a threshold."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ def make_parser() -> ArgumentParser:
     """The subcommand's options."""
     from lm.carl.constants import SIGMA
 
-    parser = new_parser("carl agent", "Answer a prompt, or abstain if the model was not coherent.")
+    parser = new_parser("carl agent", "Answer a prompt, or abstain if the model's mean Φ is below the threshold.")
     add = parser.add_option
     add(
         "prompt",
         type=str,
-        help="What to answer; a message where the model has a chat template, else a text to continue.",
+        help="Prompt: a message if the model has a chat template, else a text to continue.",
     )
     add("--model", type=BundledInFiles, default="tidal-tiny",
         help="Language model: a bundled name, a folder or a hub id.")  # fmt: skip
     add("--threshold", type=float, default=SIGMA, help="Mean Φ below which to abstain, at most 1.")
-    add("--max_tokens", type=int, default=64, help="Most tokens to write, at least 1.")
-    add("--temperature", type=float, default=0.0, help="Of the draws, at least 0; 0 takes the most probable token.")
-    add("--seed", type=int, default=0, help="Seed of the draws, at least 0.")
+    add("--max_tokens", type=int, default=64, help="Maximum number of new tokens, at least 1.")
+    add("--temperature", type=float, default=0.0, help="Sampling temperature, at least 0; 0 is greedy decoding.")
+    add("--seed", type=int, default=0, help="Seed of the sampling, at least 0.")
     add("--json", action="store_true", help="Print JSON.")
     return parser
 
 
 def run(options: Namespace) -> int:
-    """Print the answer, or nothing; why stands on standard error."""
+    """Print the answer, or nothing on abstention; the reason goes to standard error."""
     from lm.carl.agent import agent_step
     from lm.checks import COUNT, SEED, at_least, require_integer, require_number
     from lm.model_names import resolve

@@ -21,7 +21,7 @@ def make_parser() -> ArgumentParser:
 
 
 def run(options: Namespace) -> int:
-    """Train, show how it goes, and say where the model lies."""
+    """Train with a progress bar, and print the figures and the model's path."""
     import datasets
     from transformers.utils import logging
 
@@ -29,7 +29,7 @@ def run(options: Namespace) -> int:
     from lm.carl.training_config import CarlTrainConfig
     from tidal.cli.progress.carl import ShowMethod
 
-    logging.set_verbosity_error()  # the trainers' advice is about their own arguments
+    logging.set_verbosity_error()  # the trainers' warnings concern their own arguments
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
     config = config_of(make_parser(), options, CarlTrainConfig)
@@ -40,8 +40,8 @@ def run(options: Namespace) -> int:
     print_figures("Trained", _figures(result) | {"Model": str(result.model_folder)})
     print_next(
         {
-            "read what it writes": f'tidal carl agent "Once upon a time" --model {result.model_folder}',
-            "look at the curves": f"tensorboard --logdir {options.output}",
+            "generate text with the model": f'tidal carl agent "Once upon a time" --model {result.model_folder}',
+            "show the learning curves": f"tensorboard --logdir {options.output}",
         }
     )
     return 0

@@ -1,4 +1,4 @@
-"""`tidal demo`: see it work, from a model to a report."""
+"""`tidal demo`: the whole workflow in a few minutes, from a model to a report."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def make_parser() -> ArgumentParser:
     add = parser.add_option
     add(
         "--output", type=InsideInFiles | None, default=None,
-            help="Folder for results and report. Without it, a new one in runs/."
+            help="Folder for results and report. Default: a new folder in runs/."
     )
     add_overwrite(parser, "Replace the demonstration in the folder.")
-    add("--quick", action="store_true", help="Walk through all phases in seconds, too short to learn anything; "
+    add("--quick", action="store_true", help="Run all phases in seconds, too short for learning; "
         "replaces the numbers of steps, settings and episodes.")  # fmt: skip
     parser.add_options_of(DemoConfig)
     return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run all phases, print the table and where the report lies. Exit code 1 if the controller is not better."""
+    """Run all phases, print the table and the report's path. Exit code 1 if the controller is not better."""
     parser = make_parser()
     options = parser.parse_args(list(arguments))
     config = config_of(parser, options, DemoConfig)
@@ -72,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
     if result.is_better or options.quick:
         controller = folder / TRAINING_FOLDER / "controller"
         print_next(
-            {"see the controller at work": f'tidal generate "Once upon a time" --controller {controller} --show_gates'}
+            {"generate a text with it": f'tidal generate "Once upon a time" --controller {controller} --show_gates'}
         )
         return 0
     errors.print("The demonstration failed: the controller does not beat the best static setting.", style="bold red")
@@ -80,13 +80,13 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def verdict(result: DemoResult) -> str:
-    """What came out, in a sentence or two."""
+    """The result in a sentence or two."""
     advantage = result.advantage
     beats = "beats" if result.is_better else "does not beat"
     text = f"The controller {beats} the best static setting: {advantage.mean:+.2f} an episode, "
     text += f"95% interval {advantage.low:+.2f} to {advantage.high:+.2f}."
     if result.is_gap_narrower:
-        text += f"\nIt closes {result.gap_closed:.0%} of the gap to the one-step oracle, in the oracle's few episodes."
+        text += f"\nIt closes {result.gap_closed:.0%} of the gap to the one-step oracle, on the oracle's episodes."
     if not result.is_better:
-        text += "\nA quick run decides nothing." if result.config == result.config.shortened() else ""
+        text += "\nA quick run is too short for conclusions." if result.config == result.config.shortened() else ""
     return text

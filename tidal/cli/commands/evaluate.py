@@ -1,4 +1,4 @@
-"""`tidal evaluate`: controllers and baselines on the same episodes."""
+"""`tidal evaluate`: compares controllers and baselines on the same episodes."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ def make_parser() -> ArgumentParser:
     add("--agent", type=str, nargs="+", required=True, help=f"Agents: {agent_names.HELP}.")
     add("--prompts", type=Annotated[str, one_of("train", "heldout")], default="heldout",
         help='"heldout" or "train" (bundled openings), or a UTF-8 text file '
-        "with an opening a line.")  # fmt: skip
+        "with one opening per line.")  # fmt: skip
     add("--episodes", type=int, default=256, help="Episodes of each agent, at least 1.")
     add("--num_envs", type=int, default=64, help="Episodes that run side by side, at least 1.")
     add("--seed", type=int, default=0, help="Seed of the episodes, at least 0.")
     add("--model", type=BundledInFiles | None, default=None, help="The same as --env.model, and goes before it.")
-    add("--env", type=EnvConfig, default=EnvConfig(), help="Environment. What is left at its default is taken from the "
-        "one that the first controller among the agents was trained in.")  # fmt: skip
-    add("--measures", action="store_true", help="Measure the texts, and how far they are from human text as long.")
-    add("--judge", type=BundledInFiles, default="tidal-judge", help="Model that reads the texts for the measures.")
+    add("--env", type=EnvConfig, default=EnvConfig(), help="Environment. Options at their defaults are "
+        "taken from the training environment of the first controller among the agents.")  # fmt: skip
+    add("--measures", action="store_true", help="Measure the texts and their distances to human texts.")
+    add("--judge", type=BundledInFiles, default="tidal-judge", help="Model that scores the texts for the measures.")
     add("--human", type=TextInFiles | None, default=None,
         help="Human text for the measures: a .txt, .jsonl or .parquet file; "
-        "without it, bundled beginnings of stories.")  # fmt: skip
+        "default: bundled beginnings of stories.")  # fmt: skip
     add("--output", type=InsideInFiles | None, default=None,
-        help="JSON file for all figures, returns and sample texts.")  # fmt: skip
+        help="JSON file to write all figures, returns and sample texts to.")  # fmt: skip
     add_overwrite(parser, "Replace the file if it exists.")
     return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Evaluate the agents one after the other, print a table and write the file."""
+    """Evaluate the agents, print a table and write the file."""
     parser = make_parser()
     options = parser.parse_args(list(arguments))
     env = instantiated(parser, options).env

@@ -1,4 +1,4 @@
-"""`tidal generate`: continue a text, token by token, as the gates say."""
+"""`tidal generate`: continues a text, with fixed gates or with a controller's gates."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 def make_parser() -> ArgumentParser:
     """The command's options."""
-    parser = new_parser("generate", "Continue a text: plainly, with fixed gates, or with a controller.")
+    parser = new_parser("generate", "Continue a text: by plain sampling, with fixed gates, or with a controller.")
     add = parser.add_option
     add("prompt", type=str, help="Text to continue.")
     add("--gates", type=float, nargs=3, metavar=("CREATIVITY", "FOCUS", "STABILITY"), help="Fixed gates in [0, 1].")
     add("--controller", type=InsideInFiles | None, default=None, help="Folder of a controller, which sets the gates.")
     add("--model", type=BundledInFiles | None, default=None,
         help="Language model: a bundled name, a folder or a hub id. "
-        "Without it, the one that the controller was trained for, else tidal-tiny.")  # fmt: skip
+        "Default: the controller's training model, else tidal-tiny.")  # fmt: skip
     add("--statistics", type=NotInFiles | None, default=None,
-        help="File of the model's reference statistics. Without it, the "
+        help="File of the model's reference statistics. Default: the "
         "one in the model's folder.")  # fmt: skip
-    add("--max_tokens", type=int, default=200, help="Most tokens to draw, at least 1.")
+    add("--max_tokens", type=int, default=200, help="Maximum number of new tokens, at least 1.")
     add("--temperature", type=float | None, default=None, help="Temperature at the middle of the creativity gate, "
-        "above 0. Without it, as the controller was trained, else 1.")  # fmt: skip
-    add("--top_k", type=int | None, default=None, help="Most probable tokens that may be drawn, at least 1. "
-        "Without it, as the controller was trained, else 40.")  # fmt: skip
-    add("--top_p", type=float | None, default=None, help="Least total probability of the tokens that may be drawn, "
-        "in (0, 1]. Without it, as the controller was trained, else 1.")  # fmt: skip
-    add("--seed", type=int, default=0, help="Seed of the draws, at least 0.")
-    add("--stop", type=str, nargs="+", default=[], help="Strings that end the text, which keeps them.")
-    add("--show_gates", action="store_true", help="Colour each token by its gates; not in a terminal, list them.")
+        "above 0. Default: as in the controller's training, else 1.")  # fmt: skip
+    add("--top_k", type=int | None, default=None, help="Number of most probable tokens to sample from, at least 1. "
+        "Default: as in the controller's training, else 40.")  # fmt: skip
+    add("--top_p", type=float | None, default=None, help="Nucleus sampling: total probability of the tokens to sample "
+        "from, in (0, 1]. Default: as in the controller's training, else 1.")  # fmt: skip
+    add("--seed", type=int, default=0, help="Seed of the sampling, at least 0.")
+    add("--stop", type=str, nargs="+", default=[], help="Stop strings. The text ends after the first one.")
+    add("--show_gates", action="store_true", help="Colour each token by its gates; outside a terminal, list the gates.")
     return parser
 
 
@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
     drawn: list[DrawnToken] = []
     is_coloured = options.show_gates and output.is_terminal
     for token in tokens:
-        if not drawn:  # now the options have been found to be in order
+        if not drawn:  # the options have been checked by now
             print_text(options.prompt, style="dim")
         drawn.append(token)
         print_text(token_text(token.text, token.gates) if is_coloured else token.text)
@@ -81,7 +81,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _given(options: Namespace) -> dict[str, Any]:
-    """Fields of the environment that are not taken from a controller: the text alone is wanted, and no reward."""
+    """Environment fields that are not taken from a controller; generation needs no reward."""
     named = {"model": options.model, "statistics": options.statistics}
     unpaid = {"reward": "tidal", "reward_weights": None, "judge": None, "cost": None, "cost_bound": None, "carl": None}
     return {name: value for name, value in named.items() if value is not None} | unpaid | {"prompts": "train"}

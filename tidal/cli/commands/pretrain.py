@@ -1,4 +1,4 @@
-"""`tidal pretrain`: a language model from text, ending in a model folder that everything else can use."""
+"""`tidal pretrain`: trains a language model on text and writes a model folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make_parser() -> ArgumentParser:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Train, show how it goes, and say where the model lies."""
+    """Train with a progress bar, and print the figures and the model's path."""
     parser = make_parser()
     options = parser.parse_args(list(arguments))
 
@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     from lm.pretraining.run import pretrain
     from tidal.cli.progress.pretraining import ShowProgress
 
-    logging.set_verbosity_error()  # the Trainer's advice is about its own arguments
+    logging.set_verbosity_error()  # the Trainer's warnings concern its own arguments
     config = config_of(parser, options, PretrainConfig)
     with progress("Pretraining") as update:
         result = pretrain(
@@ -55,9 +55,9 @@ def run(arguments: Sequence[str]) -> int:
     folder = result.model_folder
     print_next(
         {
-            "read what it writes": f'tidal generate "Once upon a time" --model {folder}',
+            "generate text with the model": f'tidal generate "Once upon a time" --model {folder}',
             "train a controller for it": f"tidal train --model {folder} --output {options.output}-controller",
-            "look at the curves": f"tensorboard --logdir {options.output}",
+            "show the learning curves": f"tensorboard --logdir {options.output}",
         }
     )
     return 0

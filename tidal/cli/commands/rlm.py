@@ -1,4 +1,4 @@
-"""`tidal rlm`: language models on random grammars, where the best possible one is known."""
+"""`tidal rlm`: trains language models on random grammars, for which the optimal model is known."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from lm.paths import user_path
 from tidal.cli.console import print_figures, print_next, progress
 from tidal.cli.parsing import CommandParser, add_run_folder, config_of, new_parser
 
-TRAIN = "Train a model on the sentences of a random grammar, measured against the best possible one."
-SWEEP = "Train a model for each of several values and grammars: how far from the optimum does it end?"
+TRAIN = "Train a model on the sentences of a random grammar, and compare it with the optimal model."
+SWEEP = "Train a model for each value of a parameter and each grammar, and measure the excess over the optimum."
 
 
 def make_parser() -> ArgumentParser:
     """The command's options."""
     parser = CommandParser(
         prog="tidal rlm",
-        description="Language models on random grammars, where the best possible one is known.",
+        description="Train language models on random grammars, for which the optimal model is known.",
         exit_on_error=False,
         allow_abbrev=False,
     )
@@ -50,12 +50,12 @@ def sweep_parser() -> ArgumentParser:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do what is asked."""
+    """Run the subcommand."""
     options = make_parser().parse_args(list(arguments))
 
     from transformers.utils import logging
 
-    logging.set_verbosity_error()  # the Trainer's advice is about its own arguments
+    logging.set_verbosity_error()  # the Trainer's warnings concern its own arguments
     actions = {"train": _train, "sweep": _sweep}
     return actions[options.action](options[options.action])
 
@@ -93,7 +93,7 @@ def _train(options: Namespace) -> int:
         "Plot": str(plot),
     }
     print_figures("Trained", figures)
-    following = {"look at the curves": f"tensorboard --logdir {options.output}"}
+    following = {"show the learning curves": f"tensorboard --logdir {options.output}"}
     if config.examples.task == "next":
         environment = f"--env.id TidalRLM-v0 --env.reward judge --env.max_episode_steps {2**config.grammar.depth}"
         following["train a controller for it"] = (

@@ -1,4 +1,4 @@
-"""`tidal score`: how well a model predicts a text."""
+"""`tidal score`: loss, perplexity and bits per byte of a text under a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tidal.cli.parsing import new_parser
 
 def make_parser() -> ArgumentParser:
     """The command's options."""
-    parser = new_parser("score", "Loss, perplexity and bits per byte of a text under a language model.")
+    parser = new_parser("score", "Compute loss, perplexity and bits per byte of a text under a language model.")
     add = parser.add_option
     add("text", type=str, nargs="?", help="Text to score; - reads it from standard input.")
     add("--file", type=TextInFiles | None, default=None,
@@ -24,8 +24,8 @@ def make_parser() -> ArgumentParser:
         "<|endoftext|>), or .jsonl or .parquet with a column `text`.")  # fmt: skip
     add("--model", type=BundledInFiles, default="tidal-tiny",
         help="Language model: a bundled name, a folder or a hub id.")  # fmt: skip
-    add("--per_token", action="store_true", help="Show the surprisal of each token, and what was more likely.")
-    add("--top_k", type=int, default=3, help="Most probable tokens to show with --per_token, at least 0.")
+    add("--per_token", action="store_true", help="Show the surprisal of each token and the most probable tokens.")
+    add("--top_k", type=int, default=3, help="Number of most probable tokens to show with --per_token, at least 0.")
     add("--json", action="store_true", help="Print JSON.")
     return parser
 

@@ -1,4 +1,4 @@
-"""`tidal statistics`: the reference statistics that the environment needs, for any model folder or hub id."""
+"""`tidal statistics`: measures the reference statistics of a model that the environment needs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tidal.cli.parsing import add_overwrite, new_parser
 
 def make_parser() -> ArgumentParser:
     """The command's options."""
-    parser = new_parser("statistics", "Measure the statistics that the environment needs of a model on human text: "
-        "its mean entropy H*, and unigram and bigram counts.")  # fmt: skip
+    parser = new_parser("statistics", "Measure the reference statistics of a model that the environment needs, "
+        "on human text: mean entropy H*, unigram counts and bigram counts.")  # fmt: skip
     add = parser.add_option
     add("--model", type=BundledInFiles, required=True, help="Language model: a bundled name, a folder or a hub id.")
     add("--data", type=TextInFiles, required=True,
@@ -23,10 +23,10 @@ def make_parser() -> ArgumentParser:
         ".jsonl, .parquet, or a dataset id on the hub.")  # fmt: skip
     add("--text_field", type=str, default="text", help="Column that holds the text, for all sources but .txt.")
     add("--held_out", type=float, default=0.02, help="Share of the documents, the last ones, that H* is measured on, "
-        "in (0, 1). The others are counted.")  # fmt: skip
+        "in (0, 1). N-grams are counted on the others.")  # fmt: skip
     add("--output", type=InsideInFiles | None, default=None,
-        help="File to write. Without it, the one in the model's folder, "
-        "where it is found by itself.")  # fmt: skip
+        help="File to write. Default: the statistics file in the model's "
+        "folder, which is loaded with the model.")  # fmt: skip
     add_overwrite(parser, "Replace the file if it exists.")
     return parser
 
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     source = resolve(options.model)
     target = user_path(options.output) if options.output else Path(source) / FILE_NAME
     if not target.parent.is_dir():
-        rule = "must name a file in an existing folder; a model from the hub has none of its own"
+        rule = "must name a file in an existing folder; a model from the hub has no folder to write to"
         raise InvalidValueError("output", rule, target)
     target = require_writable(target, overwrite=options.overwrite)
     names = ("data", "text_field")

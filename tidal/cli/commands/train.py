@@ -1,4 +1,4 @@
-"""`tidal train`: PPO on the environment, ending in a controller."""
+"""`tidal train`: trains a controller with PPO."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def make_parser() -> ArgumentParser:
     parser = new_parser("train", "Train a controller that sets the gates of a language model, token by token.")
     add_run_folder(parser)
     parser.add_option("--model", type=BundledInFiles | None, default=None,
-        help="The same as --env.model, and goes before it.")  # fmt: skip
+        help="Language model; overrides --env.model.")  # fmt: skip
     parser.add_options_of(TrainConfig)
     return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Train, show how it goes, and say where the controller lies."""
+    """Train with a progress bar, and print the figures and the controller's path."""
     parser = make_parser()
     options = parser.parse_args(list(arguments))
     config = config_of(parser, options, TrainConfig)
@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
             progress=lambda point: update(point.step, point.total_steps, training_note(point)),
         )
     folder = user_path(options.output) / CONTROLLER_FOLDER
-    # A controller's file may name bundled models alone.
+    # A controller's file may name bundled models only.
     model = "" if config.env.model in bundled_models() else f" --model {shlex.quote(config.env.model)}"
     metrics = controller.metrics
     gates = zip(("creativity", "focus", "stability"), metrics["gate_means"], metrics["gate_stds"], strict=True)
@@ -62,8 +62,8 @@ def run(arguments: Sequence[str]) -> int:
     print_next(
         {
             "compare it with baselines on held-out prompts": f"tidal evaluate --agent {folder} neutral random{model}",
-            "see it at work": f'tidal generate "Once upon a time" --controller {folder} --show_gates{model}',
-            "look at the curves": f"tensorboard --logdir {options.output}",
+            "generate text with it": f'tidal generate "Once upon a time" --controller {folder} --show_gates{model}',
+            "show the learning curves": f"tensorboard --logdir {options.output}",
         }
     )
     return 0

@@ -1,4 +1,4 @@
-"""`tidal tune`: the best settings of decoding methods, found with an equal number of env steps each."""
+"""`tidal tune`: searches the best parameters of decoding methods, with equal numbers of env steps."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tidal.cli.parsing import add_run_folder, instantiated, new_parser
 
 @dataclass(frozen=True)
 class TuneConfig:
-    """What a run of tuning is made of."""
+    """Configuration of a tuning run."""
 
     env: EnvConfig
-    """Environment; its prompts are the ones tuned on."""
+    """Environment to tune in, with its prompts."""
     decoders: tuple[str, ...]
-    """Decoding methods; empty for all."""
+    """Decoding methods to tune; empty for all."""
     env_steps: int
-    """Most env steps for each of them."""
+    """Maximum number of env steps (tokens) for each method."""
     num_envs: int
-    """Episodes that run side by side."""
+    """Number of parallel episodes, at least 1."""
     seed: int
-    """Of search and episodes."""
+    """Seed of search and episodes, at least 0."""
 
     def __post_init__(self) -> None:
         check_fields(self, env_steps=COUNT, num_envs=COUNT, seed=SEED)
@@ -40,17 +40,17 @@ def make_parser() -> ArgumentParser:
     parser = new_parser("tune", "Tune decoding methods, each with the same number of environment steps.")
     add_run_folder(parser)
     add = parser.add_option
-    add("--decoder", type=str, nargs="+", default=[], help="Decoding methods; all of them if none is named.")
-    add("--env_steps", type=int, default=200_000, help="Most env steps (tokens) for each method.")
-    add("--num_envs", type=int, default=64, help="Episodes that run side by side, at least 1.")
+    add("--decoder", type=str, nargs="+", default=[], help="Decoding methods to tune. Default: all.")
+    add("--env_steps", type=int, default=200_000, help="Maximum number of env steps (tokens) for each method.")
+    add("--num_envs", type=int, default=64, help="Number of parallel episodes, at least 1.")
     add("--seed", type=int, default=0, help="Seed of search and episodes, at least 0.")
-    add("--model", type=BundledInFiles | None, default=None, help="The same as --env.model, and goes before it.")
-    add("--env", type=EnvConfig, default=EnvConfig(), help="Environment, whose prompts are tuned on.")
+    add("--model", type=BundledInFiles | None, default=None, help="Language model; overrides --env.model.")
+    add("--env", type=EnvConfig, default=EnvConfig(), help="Environment to tune in, with its prompts.")
     return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Tune one method after the other, and write what each tuning found; a method that has its file is left out."""
+    """Tune the methods one after the other, and write a file for each; methods that have their file are skipped."""
     parser = make_parser()
     options = parser.parse_args(list(arguments))
     env = instantiated(parser, options).env
@@ -66,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
     families = [decoder(name).family for name in config.decoders] or list(DECODER_FAMILIES.values())
     figures = {}
     adjustable = frozenset({"decoders"})
-    env.make(config.num_envs).close()  # an argument that breaks its rule leaves no folder behind
+    env.make(config.num_envs).close()  # invalid arguments raise before the folder is created
     with claimed(
         options.output,
         "tune",
@@ -96,7 +96,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _found(path: Path) -> str:
-    """What a tuning found, by its file."""
+    """Summary of the tuning result in a file."""
     try:
         found = read_object(path)
         settings = ", ".join(f"{name} {value:.4g}" for name, value in found["parameters"].items())

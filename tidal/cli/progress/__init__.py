@@ -1,1 +1,1 @@
-"""Progress bars of the jobs."""
+"""Progress bar notes and callbacks, one module for each kind of job."""

@@ -1,4 +1,4 @@
-"""What a progress bar says of training with coherence rewards: a callback of transformers' trainers."""
+"""Progress of training with coherence rewards: a callback of transformers' trainers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tidal.cli.console import Update
 
 
 class ShowMethod(TrainerCallback):
-    """Tells a progress bar the step of the method under way, and its newest figures.
+    """Updates a progress bar with the current method's step and newest figures.
 
     Args:
-        update: of the bar.
+        update: the bar's update function.
     """
 
     def __init__(self, update: Update) -> None:

@@ -1,4 +1,4 @@
-"""What a progress bar says of a pretraining run: a callback of transformers' Trainer."""
+"""Progress of a pretraining run: a callback of transformers' Trainer."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tidal.cli.console import Update
 
 
 class ShowProgress(TrainerCallback):
-    """Tells a progress bar step, loss, speed and the last validation.
+    """Updates a progress bar with step, loss, speed and the last validation.
 
     Args:
-        update: of the bar.
-        tokens_per_step: tokens of one optimizer step.
+        update: the bar's update function.
+        tokens_per_step: tokens in one optimizer step.
     """
 
     def __init__(self, update: Update, tokens_per_step: int) -> None:
@@ -26,7 +26,7 @@ class ShowProgress(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Start the clock, at a step above 0 when the run is resumed."""
+        """Start the clock; a resumed run starts at a step above 0."""
         self._started, self._first_step = time.perf_counter(), state.global_step
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a progress bar says of a sweep: a callback of transformers' Trainer."""
+"""Progress of a sweep: a callback of transformers' Trainer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tidal.cli.console import Update
 
 
 class ShowSweepProgress(TrainerCallback):
-    """Tells a progress bar how many runs are done, the present one by the share of its steps.
+    """Updates a progress bar with the number of finished runs; the current run counts by its share of steps.
 
     Args:
-        update: of the bar.
-        done: runs before this one.
-        total: runs in all.
+        update: the bar's update function.
+        done: number of runs before this one.
+        total: number of runs in the sweep.
     """
 
     def __init__(self, update: Update, done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""What a progress bar says of a training run."""
+"""Progress note of a training run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from agents.training.learning_curve import TrainingProgress
 
 
 def training_note(point: TrainingProgress) -> str:
-    """Reward, cost, speed and mean gates (creativity, focus, stability) at a point of the learning curve."""
+    """Text with reward, cost, speed and mean gates (creativity, focus, stability) at a point of the learning curve."""
     reward = "" if point.episode_reward is None else f"reward {point.episode_reward:.2f}  "
     if point.episode_cost is not None:
         reward += f"cost {point.episode_cost:.2f}  "
