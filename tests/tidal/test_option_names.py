@@ -74,4 +74,4 @@ def test_a_message_names_the_option(command: str, tmp_path: Any, monkeypatch: An
                 message = " ".join(capsys.readouterr().err.split())
                 assert option.lstrip("-") in message and "Traceback" not in message, (given, message)
                 tried += 1
-    assert tried > 0
+    assert tried > 0 or command == "runs"  # which has no numbers
