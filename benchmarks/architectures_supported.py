@@ -35,7 +35,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from lm.errors import TidalGymError
 from lm.models.bundle import load_model, without_progress_bars
 from lm.models.text_config import context_length_of, vocab_size_of
-from lm.streams.open_stream import open_stream
+from lm.streams.opening import open_stream
 
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"
 BEGIN, END = "<!-- architectures: written by benchmarks/architectures_supported.py -->\n", "<!-- end -->\n"

@@ -28,9 +28,9 @@ from results_file import write_result
 from agents.evaluation.text_statistics import text_statistics
 from lm.carl.agent import agent_step
 from lm.carl.reward import carl_reward
-from lm.carl.task_words import WordTask
-from lm.carl.training import train
-from lm.carl.training_config import CarlDataConfig, CarlTrainConfig, PolicyConfig
+from lm.carl.training.config import CarlDataConfig, CarlTrainConfig, PolicyConfig
+from lm.carl.training.run import train
+from lm.carl.training.task_words import WordTask
 from lm.data.documents import read_documents
 from lm.evaluation.scoring import score_tokens
 from lm.model_names import resolve

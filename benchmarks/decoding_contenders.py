@@ -27,7 +27,7 @@ from lm.models.bundle import load_bundle, save_bundle
 from lm.models.gated_transformer import GatedTransformer
 from lm.models.gated_transformer_config import GatedTransformerConfig
 from lm.models.reference_statistics import ReferenceStatistics
-from lm.streams.open_stream import open_stream
+from lm.streams.opening import open_stream
 from lm.tokenizers.tokenization import load_tokenizer
 from tidal_gym.envs.vector_env import TidalGatingVectorEnv
 from tidal_gym.rewards.rewards import Outcome

@@ -12,7 +12,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from agents.training.config import PPOConfig, TrainConfig
-from lm.carl.training_config import CarlTrainConfig
+from lm.carl.training.config import CarlTrainConfig
 from lm.models.new_model import build_model
 from lm.pretraining.config import PretrainConfig, TrainingConfig
 from lm.rlm.config import ExamplesConfig, GrammarConfig, OptimizationConfig, RLMConfig

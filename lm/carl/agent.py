@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from lm.carl.abstention import coherence_gate
 from lm.carl.constants import SIGMA
-from lm.carl.gates import coherence_gate
 from lm.carl.messages import text_of
 from lm.carl.reward import carl_reward
 from lm.data.text_files import require_text

@@ -33,7 +33,7 @@ from .statistics import (
     sentence_entropy as sentence_entropy,
 )
 from .sweep import SweepConfig as SweepConfig
-from .sweep import sweep as sweep
+from .sweep import run_sweep as run_sweep
 from .tasks import make_task as make_task
 from .training import RLMResult as RLMResult
 from .training import train_on_grammar as train_on_grammar

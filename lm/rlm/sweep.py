@@ -77,7 +77,7 @@ class SweepPoint:
     """ln v [nats]."""
 
 
-def sweep(
+def run_sweep(
     config: SweepConfig,
     output_dir: str | Path,
     *,

@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 import tidal.cli.commands as commands
 from agents.episodes.env_config import EnvConfig
 from agents.training.config import TrainConfig
-from lm.carl.training_config import CarlTrainConfig
+from lm.carl.training.config import CarlTrainConfig
 from lm.errors import InvalidValueError, TidalGymError
 from lm.model_names import BUNDLED_FOLDER
 from lm.passed_files import checked, hints_of

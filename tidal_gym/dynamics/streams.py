@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lm.runs.saved_state import joined
-from lm.streams.open_stream import PromptOutput, StreamOutput, accepts_gates, open_stream
+from lm.streams.opening import PromptOutput, StreamOutput, accepts_gates, open_stream
 
 
 class TwoStreams:

@@ -1,5 +1,4 @@
 from lm.carl.messages import completion_text
-from lm.carl.task_words import WordTask
 
 
 def test_text_of_completions_as_trl_gives_them():
@@ -10,9 +9,3 @@ def test_text_of_completions_as_trl_gives_them():
     assert completion_text([{"role": "assistant", "content": None, "tool_calls": []}]) == ""
     assert completion_text([{"role": "assistant", "content": [{"type": "image"}, block]}]) == "a star"
     assert completion_text([{"role": "assistant"}]) == completion_text([]) == completion_text(None) == ""
-
-
-def test_a_completion_without_text_earns_nothing():
-    call = [{"role": "assistant", "content": None}]
-    blocks = [{"role": "assistant", "content": [{"type": "text", "text": "star"}]}]
-    assert WordTask(["star"])([call, blocks, [], "star"]) == [0.0, 1.0, 0.0, 1.0]

@@ -21,7 +21,7 @@ from lm.rlm.grammar import RandomGrammar
 from lm.rlm.measurement import Yardstick, divergence
 from lm.rlm.model_folder import load_grammar_of
 from lm.rlm.statistics import sentence_entropy
-from lm.rlm.sweep import SweepConfig, sweep
+from lm.rlm.sweep import SweepConfig, run_sweep
 from lm.rlm.symbols import symbol_tokenizer
 from lm.rlm.tasks import TASKS, make_task
 from lm.rlm.training import checkpoint_steps, train_on_grammar
@@ -250,10 +250,10 @@ def test_a_model_without_a_grammar():
 def test_a_sweep_is_resumed(tmp_path):
     config = SweepConfig("train_size", (16, 64), (0, 1), make_config(max_steps=4, checkpoints=2))
     with pytest.raises(KeyboardInterrupt):
-        sweep(config, tmp_path / "sweep", callbacks=lambda done, total: [Kill(2)] if done == 2 else [])
+        run_sweep(config, tmp_path / "sweep", callbacks=lambda done, total: [Kill(2)] if done == 2 else [])
     assert len(json.loads((tmp_path / "sweep" / "sweep.json").read_text())) == 2
     seen = []
-    points = sweep(
+    points = run_sweep(
         replace(config, values=(16, 64, 128)), tmp_path / "sweep", resume=True,
         callbacks=lambda done, total: seen.append((done, total)) or [],
     )  # fmt: skip
@@ -263,7 +263,7 @@ def test_a_sweep_is_resumed(tmp_path):
     assert seen[-1] == (5, 6) and all(point.excess > 0 for point in points)
     assert points[0].optimum != points[1].optimum, "another grammar"
     with pytest.raises(CheckpointError, match="`parameter` was train_size and is beta"):
-        sweep(replace(config, parameter="beta"), tmp_path / "sweep", resume=True)
+        run_sweep(replace(config, parameter="beta"), tmp_path / "sweep", resume=True)
 
 
 def test_what_a_sweep_varies():

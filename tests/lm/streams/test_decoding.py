@@ -8,7 +8,7 @@ from lm.errors import InvalidValueError
 from lm.models.gate_names import NEUTRAL_GATES
 from lm.models.gated_transformer import GatedTransformer
 from lm.models.gated_transformer_config import GatedTransformerConfig
-from lm.streams.open_stream import accepts_gates, open_stream
+from lm.streams.opening import accepts_gates, open_stream
 
 VOCAB_SIZE = 50
 LENGTHS = torch.tensor([4, 0, 7, 1])

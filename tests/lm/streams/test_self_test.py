@@ -10,7 +10,7 @@ from lm.models.bundle import load_model
 from lm.models.self_test import require_causal
 from lm.models.text_config import context_length_of, vocab_size_of
 from lm.streams import self_test
-from lm.streams.open_stream import open_stream
+from lm.streams.opening import open_stream
 
 SHAPE = {
     "vocab_size": 64,

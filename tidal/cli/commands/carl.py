@@ -120,7 +120,7 @@ def _gate_parser() -> ArgumentParser:
 
 
 def _gate(options: Namespace) -> int:
-    from lm.carl.gates import coherence_gate
+    from lm.carl.abstention import coherence_gate
 
     decision = coherence_gate(options.phi, options.threshold)
     if options.json:

@@ -12,7 +12,7 @@ from tidal.cli.parsing import add_run_folder, config_of, new_parser
 
 def make_parser() -> ArgumentParser:
     """The subcommand's options."""
-    from lm.carl.training_config import CarlTrainConfig
+    from lm.carl.training.config import CarlTrainConfig
 
     parser = new_parser("carl train", "Train a language model with coherence rewards (needs the extra `trl`).")
     add_run_folder(parser)
@@ -25,8 +25,8 @@ def run(options: Namespace) -> int:
     import datasets
     from transformers.utils import logging
 
-    from lm.carl.training import train
-    from lm.carl.training_config import CarlTrainConfig
+    from lm.carl.training.config import CarlTrainConfig
+    from lm.carl.training.run import train
     from tidal.cli.progress.carl import ShowMethod
 
     logging.set_verbosity_error()  # the trainers' warnings concern their own arguments

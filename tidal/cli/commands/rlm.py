@@ -104,13 +104,13 @@ def _train(options: Namespace) -> int:
 
 
 def _sweep(options: Namespace) -> int:
-    from lm.rlm.sweep import RESULTS_FILE, SweepConfig, sweep
+    from lm.rlm.sweep import RESULTS_FILE, SweepConfig, run_sweep
     from tidal.cli.progress.sweep import ShowSweepProgress
     from tidal.reports.rlm_figures import save_figure, sweep_figure
 
     config = config_of(sweep_parser(), options, SweepConfig)
     with progress("Sweeping") as update:
-        points = sweep(
+        points = run_sweep(
             config,
             options.output,
             resume=options.resume,

@@ -11,16 +11,16 @@ import pytest
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from lm.carl.training_config import CarlDataConfig, CarlTrainConfig, FineTuningConfig, PolicyConfig
+from lm.carl.training.config import CarlDataConfig, CarlTrainConfig, FineTuningConfig, PolicyConfig
 from lm.errors import InvalidValueError, MissingExtraError, OutputExistsError
 from lm.models.bundle import load_model
 from lm.tokenizers.tokenization import load_tokenizer
 
 pytest.importorskip("trl", reason="the extra `trl` is not installed")
 
-from lm.carl import training
-from lm.carl.training import train
-from lm.carl.training_data import prompts_of, read_training_data
+from lm.carl.training import run as training
+from lm.carl.training.data import prompts_of, read_training_data
+from lm.carl.training.run import train
 
 DOCUMENTS = "\n".join(f"The {animal} went to the park and was happy." for animal in ("cat", "dog", "fox", "owl")) + "\n"
 

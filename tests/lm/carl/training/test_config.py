@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lm.carl.training_config import CarlDataConfig, CarlTrainConfig, FineTuningConfig, PolicyConfig
+from lm.carl.training.config import CarlDataConfig, CarlTrainConfig, FineTuningConfig, PolicyConfig
 from lm.errors import InvalidValueError
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from lm.carl import CarlGRPOReward, PhaseAdaptiveWeights, carl_reward
-from lm.carl import grpo_reward as module
-from lm.carl.task_words import WordTask
+from lm.carl.training import grpo_reward as module
+from lm.carl.training.task_words import WordTask
 from lm.errors import InvalidValueError, ModelFolderError
 from lm.models.bundle import Bundle, load_bundle
 

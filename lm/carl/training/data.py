@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import PreTrainedTokenizerBase
 
-from lm.carl.training_config import CarlDataConfig
+from lm.carl.training.config import CarlDataConfig
 from lm.data.documents import read_documents
 from lm.data.text_files import TEXT_SUFFIXES, Row, format_of, lines_of, require_text, rows_of, texts_of
 from lm.errors import InvalidValueError

@@ -14,7 +14,7 @@ from lm.passed_files import BundledInFiles, NotInFiles, TextInFiles
 class CarlDataConfig:
     """What is trained on."""
 
-    source: TextInFiles = "tidal_gym/envs/openings/train.txt"
+    source: TextInFiles = "roneneldan/TinyStories"
     """Text file (documents separated by a line `<|endoftext|>`, or see `by_line`), .jsonl, .parquet, or a dataset id
     on the hub."""
     by_line: bool = False

@@ -17,13 +17,13 @@ from transformers import (
     set_seed,
 )
 
-from lm.carl.gates import PhaseTransitionGate
-from lm.carl.grpo_reward import CarlGRPOReward
 from lm.carl.phases import PhaseAdaptiveWeights
-from lm.carl.resuming import OrderOfPrompts, PhaseOfTraining
-from lm.carl.task_words import WordTask
-from lm.carl.training_config import CarlTrainConfig, PolicyConfig
-from lm.carl.training_data import prompts_of, read_training_data
+from lm.carl.training.config import CarlTrainConfig, PolicyConfig
+from lm.carl.training.data import prompts_of, read_training_data
+from lm.carl.training.grpo_reward import CarlGRPOReward
+from lm.carl.training.phase_transition_gate import PhaseTransitionGate
+from lm.carl.training.resuming import OrderOfPrompts, PhaseOfTraining
+from lm.carl.training.task_words import WordTask
 from lm.default_dtype import float32_by_default
 from lm.errors import InvalidValueError
 from lm.extras import require_extra

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lm.carl.messages import completion_text
-from lm.carl.prompt_groups import Prompt, flat_groups
+from lm.carl.training.prompt_groups import Prompt, flat_groups
 from lm.errors import InvalidValueError
 
 

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lm.carl.options import CarlWeights, Composite
 from lm.carl.phases import PhaseAdaptiveWeights
-from lm.carl.prompt_groups import Prompt, flat_groups, group_numbers
 from lm.carl.reward import carl_reward
+from lm.carl.training.prompt_groups import Prompt, flat_groups, group_numbers
 from lm.errors import InvalidValueError
 from lm.model_names import resolve
 from lm.models.bundle import DTYPES, load_model
