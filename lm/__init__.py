@@ -1,10 +1,19 @@
 """Language models for Tidal Gym: gated transformers, text data, pretraining, decoding and scoring.
 
-Nothing heavy is imported here: ``import lm`` is free, torch and transformers come with the module that needs them.
+Nothing heavy is imported here: ``import lm`` is free, torch and transformers come with the module that needs them. A
+name is loaded from its module when it is first used. transformers' Auto classes know the gated transformer, whichever
+of the two is imported first.
 """
 
+import importlib
 import os
 import sys
+from types import ModuleType
+
+import lazy_loader
+import wrapt
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def _use_one_thread() -> None:
@@ -15,3 +24,14 @@ def _use_one_thread() -> None:
 
 
 os.register_at_fork(after_in_child=_use_one_thread)
+
+
+# Each module registers its class; they are imported when the Auto classes are, in which they are looked up.
+@wrapt.when_imported("transformers.models.auto.configuration_auto")
+def _register_config(_: ModuleType) -> None:
+    importlib.import_module("lm.models.gated_transformer_config")
+
+
+@wrapt.when_imported("transformers.models.auto.modeling_auto")
+def _register_model(_: ModuleType) -> None:
+    importlib.import_module("lm.models.gated_transformer")

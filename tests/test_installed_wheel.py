@@ -72,4 +72,7 @@ def test_command(installed: Path, tmp_path: Path) -> None:
 
 def test_only_the_packages_are_shipped(installed: Path) -> None:
     shipped = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
-    assert shipped == {"agents", "bin", "lm", "tidal", "tidal_gym"}
+    packages = {"agents", "lm", "tidal", "tidal_gym"}
+    assert shipped == packages | {"bin"}
+    assert {path.parent.name for path in installed.glob("*/py.typed")} >= packages  # their types count
+    assert (installed / "lm" / "rlm" / "__init__.pyi").is_file()  # lists the names that are loaded lazily

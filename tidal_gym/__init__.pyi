@@ -7,5 +7,4 @@ from .envs.vector_env import TidalGatingVectorEnv as TidalGatingVectorEnv
 from .rewards.costs import register_cost as register_cost
 from .rewards.rewards import register_reward as register_reward
 from .wrappers.carl_config import CarlRewardConfig as CarlRewardConfig
-from .wrappers.carl_reward import CarlReward as CarlReward
-from .wrappers.carl_reward import VectorCarlReward as VectorCarlReward
+from .wrappers.carl_reward import CarlReward as CarlReward, VectorCarlReward as VectorCarlReward

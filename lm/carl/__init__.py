@@ -1,6 +1,6 @@
 """CARL: coherence-aware rewards from a language model's own predictions, as published and as they can be trusted.
 
-A name is loaded from its module when it is first used. `lm.carl.training.run` and its data are imported by themselves.
+A name is loaded from its module when it is first used.
 """
 
 import lazy_loader

@@ -1,12 +1,10 @@
+from .reference_statistics import (
+    measure_reference_statistics as measure_reference_statistics,
+    score_stream as score_stream,
+)
 from .scoring import (
     TextScore as TextScore,
-)
-from .scoring import (
     TokenScores as TokenScores,
-)
-from .scoring import (
     score_tokens as score_tokens,
-)
-from .scoring import (
     summarize as summarize,
 )

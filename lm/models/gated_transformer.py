@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
-from transformers import initialization as init
+from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel, initialization as init
 from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import create_causal_mask
@@ -359,8 +358,6 @@ class Body:
 
 
 # `save_pretrained` writes this code and an `auto_map` beside the weights.
-GatedTransformerConfig.register_for_auto_class()
 GatedTransformer.register_for_auto_class("AutoModelForCausalLM")
 if not __name__.startswith("transformers_modules."):  # a copy beside weights does not take the place of the package's
-    AutoConfig.register(GatedTransformerConfig.model_type, GatedTransformerConfig)
     AutoModelForCausalLM.register(GatedTransformerConfig, GatedTransformer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transformers import PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from .invalid_value import InvalidValueError
 
@@ -70,3 +70,9 @@ class GatedTransformerConfig(PreTrainedConfig):
     def head_dim(self) -> int:
         """Width of one attention head."""
         return self.hidden_size // self.num_attention_heads
+
+
+# `save_pretrained` writes this code and an `auto_map` beside the weights.
+GatedTransformerConfig.register_for_auto_class()
+if not __name__.startswith("transformers_modules."):  # a copy beside weights does not take the place of the package's
+    AutoConfig.register(GatedTransformerConfig.model_type, GatedTransformerConfig)

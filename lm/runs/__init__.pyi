@@ -1,5 +1,4 @@
-from .events import EventLog as EventLog
-from .events import read_events as read_events
+from .events import EventLog as EventLog, read_events as read_events
 from .progress import Progress as Progress
-from .stop import RunCancelledError as RunCancelledError
-from .stop import StopRequest as StopRequest
+from .record import RunRecord as RunRecord, read_record as read_record
+from .stop import RunCancelledError as RunCancelledError, StopRequest as StopRequest

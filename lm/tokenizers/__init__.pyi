@@ -1,2 +1,1 @@
-from .tokenization import load_tokenizer as load_tokenizer
-from .tokenization import train_bpe as train_bpe
+from .tokenization import load_tokenizer as load_tokenizer, train_bpe as train_bpe

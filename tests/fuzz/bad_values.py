@@ -12,8 +12,7 @@ import types
 import typing
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, given, seed, settings, strategies as st
 
 NAMES = re.compile(
     r"^(id|model|statistics|prompts|heldout_prompts|reward|judge|cost|dtype|device|controller|agent|decoder|decoders|"

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lm.carl import carl_reward
-from lm.carl import field as field_module
+from lm.carl import carl_reward, field as field_module
 
 
 class _Cost(TorchDispatchMode):

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from lm.carl import (
     DEFECT_THRESHOLD,
@@ -22,11 +21,11 @@ from lm.carl import (
     cloud_quality,
     compute_phi,
     discontinuity_score,
+    field as field_module,
     multiscale_coherence,
     t_star,
     token_field,
 )
-from lm.carl import field as field_module
 from lm.errors import InvalidValueError
 
 CASES = json.loads((Path(__file__).parent / "reference.json").read_text(encoding="utf-8"))["cases"]

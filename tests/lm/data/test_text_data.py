@@ -2,8 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from lm.data.documents import TokenStream, TokenWindows, cached_token_stream, read_documents, tokenize_documents
 from lm.errors import InvalidValueError, ModelFolderError

@@ -1,7 +1,6 @@
 import numpy as np
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
 from lm.decoding.sampling import inverse_cdf_sample, top_k, top_k_mask, top_p_mask
