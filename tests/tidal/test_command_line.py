@@ -80,13 +80,14 @@ def test_print_config_can_be_read_back(tidal: Tidal, tmp_path: Path, command: st
         "evaluate": ["--agent", "neutral"],
         "statistics": ["--model", "rlm-tiny", "--data", "data.txt"],
         "carl": ["constants"],
+        "runs": ["list"],
         "rlm": ["train", "--output", "run"],
     }.get(command, [])
     code, out, _ = tidal(command, *required, "--print_config")
     assert code == 0
     config = tmp_path / "config.yaml"
     config.write_text(out, encoding="utf-8")
-    positional = required if command in ("generate", "carl", "rlm") else []
+    positional = required if command in ("generate", "carl", "rlm", "runs") else []
     again = tidal(command, *positional, "--config", config, "--print_config")
     assert again.code == 0 and yaml.safe_load(again.out) == yaml.safe_load(out)
 
