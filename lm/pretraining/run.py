@@ -38,7 +38,10 @@ from lm.models.reference_statistics import ReferenceStatistics
 from lm.pretraining.config import DataConfig, PretrainConfig, TrainingConfig
 from lm.pretraining.muon import MuonWithAdamW
 from lm.pretraining.trainer_checkpoints import last_whole_checkpoint, naming_a_full_disk, take_up, train_to_the_end
+from lm.pretraining.trainer_control import TrainerRunControl
 from lm.runs import run_folder
+from lm.runs.progress import Report, ignore
+from lm.runs.stop import StopRequest
 from lm.runs.whole_file import write_json
 from lm.runs.whole_folder import write_whole_folder
 from lm.tokenizers.tokenization import load_tokenizer, train_bpe
@@ -65,6 +68,8 @@ def pretrain(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    progress: Report = ignore,
+    stop: StopRequest | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> PretrainResult:
     """Train a model and save it as a bundle in ``output_dir/model``; checkpoints and logs lie beside it.
@@ -76,12 +81,15 @@ def pretrain(
             machine and number of threads to the same weights as the unbroken run, bit for bit. Only the length of the
             run may differ; the learning rate follows the new length's cosine from there on.
         overwrite: replace what `output_dir` holds.
-        callbacks: additional transformers callbacks (progress, for one).
+        progress: receives the progress after every step.
+        stop: asks the run to end: to finish, with what it has learned, or to cancel, with a checkpoint.
+        callbacks: additional transformers callbacks.
 
     Raises:
         OutputExistsError: `output_dir` holds a run, and neither resuming nor overwriting was asked for.
         CheckpointError: to be resumed with another configuration.
         DivergedError: weights have become NaN or infinite.
+        RunCancelledError: `stop` asked the run to cancel.
         InvalidValueError: a value of `config` breaks its rule.
     """
     asked: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "adjustable": LENGTH_OF_RUN}
@@ -95,7 +103,8 @@ def pretrain(
             if config.data.tokenizer is None and not (folder / "tokenizer").is_dir():
                 with write_whole_folder(folder / "tokenizer") as partial:
                     tokenizer.save_pretrained(partial)
-            return _pretrain_in(folder, config, resume, callbacks, tokenizer, windows, validation)
+            control = TrainerRunControl("Pretraining", progress, stop, config.tokens_per_step)
+            return _pretrain_in(folder, config, resume, [control, *callbacks], stop, tokenizer, windows, validation)
 
 
 def _pretrain_in(
@@ -103,6 +112,7 @@ def _pretrain_in(
     config: PretrainConfig,
     resume: bool,
     callbacks: Sequence[TrainerCallback],
+    stop: StopRequest | None,
     tokenizer: PreTrainedTokenizerBase,
     windows: TokenWindows,
     validation: TokenStream,
@@ -126,7 +136,7 @@ def _pretrain_in(
     trainer.context_length = config.model.context_length
     checkpoint = last_whole_checkpoint(folder / "checkpoints") if resume else None
     with naming_a_full_disk(folder):
-        steps = train_to_the_end(trainer, checkpoint, arguments.max_steps)
+        steps = train_to_the_end(trainer, checkpoint, arguments.max_steps, stop)
 
     score = trainer.score_validation()
     result = PretrainResult(

@@ -17,6 +17,7 @@ from lm.errors import CheckpointError
 from lm.finite_weights import require_finite
 from lm.passed_files import read_object
 from lm.runs.checksums import require_unchanged, write_checksums
+from lm.runs.stop import StopRequest
 from lm.runs.whole_file import write_json
 from lm.runs.whole_folder import finish_folder
 
@@ -55,11 +56,16 @@ def take_up(callback: ExportableState, state: TrainerState) -> None:
             setattr(callback, name, value)
 
 
-def train_to_the_end(trainer: Trainer, checkpoint: str | None, max_steps: int) -> int:
+def train_to_the_end(
+    trainer: Trainer, checkpoint: str | None, max_steps: int, stop: StopRequest | None = None
+) -> int:
     """Train to the end from a checkpoint, or take its best weights where it is the end already; returns the steps.
 
     Trainer itself would take one step more from a checkpoint of the last one, be it that of `max_steps` or the one at
     which a callback stopped the run.
+
+    Raises:
+        RunCancelledError: `stop` asked the run to cancel.
     """
     if checkpoint is not None:
         state = _state_of(Path(checkpoint))
@@ -79,6 +85,8 @@ def train_to_the_end(trainer: Trainer, checkpoint: str | None, max_steps: int) -
     trainer.add_callback(_FinishCheckpoints)
     trainer.add_callback(_RequireFinite)  # last: the others decide when there is something to save
     trainer.train(resume_from_checkpoint=checkpoint)
+    if stop is not None:
+        stop.raise_if_cancelled()
     return trainer.state.global_step
 
 

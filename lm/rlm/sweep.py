@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
-
-from transformers import TrainerCallback
 
 from lm.checks import SEED, check_fields
 from lm.errors import InvalidValueError
 from lm.rlm.config import RLMConfig
 from lm.rlm.training import RLMResult, train_on_grammar
 from lm.runs import run_folder
+from lm.runs.progress import Progress, Report, ignore
+from lm.runs.stop import StopRequest
 from lm.runs.whole_file import write_json
 
 RESULTS_FILE = "sweep.json"
@@ -83,7 +82,8 @@ def run_sweep(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    callbacks: Callable[[int, int], Sequence[TrainerCallback]] = lambda done, total: (),
+    progress: Report = ignore,
+    stop: StopRequest | None = None,
 ) -> list[SweepPoint]:
     """Train a model for each value and grammar, and write what they came to into ``output_dir/sweep.json``.
 
@@ -92,7 +92,8 @@ def run_sweep(
         output_dir: its folder; each run has one of its own in ``runs/``.
         resume: continue; finished runs are not repeated, and values and grammars may be added.
         overwrite: replace what the folder holds.
-        callbacks: transformers callbacks for a run, from the number of runs done before it and of all.
+        progress: receives the progress, in runs; the present run counts by the share of its steps.
+        stop: asks the sweep to end; a sweep that is to finish returns the points that it has.
 
     Returns:
         A point for each run, value by value.
@@ -105,11 +106,11 @@ def run_sweep(
     config.run_of(config.values[0], config.grammars[0]).grammar.make()  # what it refuses, it refuses before a claim
     choice: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "adjustable": GROWING}
     with run_folder.claimed(output_dir, "rlm-sweep", config, **choice) as folder:
-        return _sweep_in(folder, config, callbacks)
+        return _sweep_in(folder, config, progress, stop)
 
 
 def _sweep_in(
-    folder: Path, config: SweepConfig, callbacks: Callable[[int, int], Sequence[TrainerCallback]]
+    folder: Path, config: SweepConfig, progress: Report, stop: StopRequest | None
 ) -> list[SweepPoint]:
     pairs = [(value, grammar) for value in config.values for grammar in config.grammars]
     points = []
@@ -119,11 +120,19 @@ def _sweep_in(
             config.run_of(value, grammar),
             run,
             resume=run.exists(),
-            callbacks=callbacks(done, len(pairs)),
+            progress=_as_share(progress, done, len(pairs)),
+            stop=stop,
         )
         points.append(_point(value, grammar, result))
         write_json(folder / RESULTS_FILE, [asdict(point) for point in points])
+        if stop is not None and stop.is_requested:
+            break
     return points
+
+
+def _as_share(progress: Report, done: int, total: int) -> Report:
+    """Reports a run of a sweep as a share of it, after `done` of `total` runs."""
+    return lambda run: progress(Progress("Sweeping", done + (run.fraction or 0.0), total, "runs", run.metrics))
 
 
 def _point(value: float, grammar: int, result: RLMResult) -> SweepPoint:

@@ -30,6 +30,7 @@ from lm.models.new_model import build_model
 from lm.models.reference_statistics import ReferenceStatistics
 from lm.pretraining.muon import MuonWithAdamW
 from lm.pretraining.trainer_checkpoints import last_whole_checkpoint, naming_a_full_disk, train_to_the_end
+from lm.pretraining.trainer_control import TrainerRunControl
 from lm.rlm import grammar as grammar_file
 from lm.rlm.config import OptimizationConfig, RLMConfig
 from lm.rlm.datasets import SentenceSet, SentenceStream, generator_of
@@ -38,6 +39,8 @@ from lm.rlm.measurement import Floors, Measurement, Yardstick
 from lm.rlm.symbols import symbol_tokenizer
 from lm.rlm.tasks import IGNORED, Examples, Task, make_task
 from lm.runs import run_folder
+from lm.runs.progress import Report, ignore
+from lm.runs.stop import StopRequest
 from lm.runs.whole_file import write_json
 
 FLOORS_FILE = "floors.json"
@@ -74,6 +77,8 @@ def train_on_grammar(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    progress: Report = ignore,
+    stop: StopRequest | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> RLMResult:
     """Train a model on a grammar's sentences.
@@ -87,21 +92,30 @@ def train_on_grammar(
         output_dir: its folder.
         resume: continue from the last whole checkpoint, if there is one; ends as the unbroken run would have.
         overwrite: replace what the folder holds.
+        progress: receives the progress after every step.
+        stop: asks the run to end: to finish, with what it has learned, or to cancel, with a checkpoint.
         callbacks: additional transformers callbacks.
 
     Raises:
         OutputExistsError: the folder holds a run, and neither resuming nor overwriting was asked for.
         CheckpointError: to be resumed with another configuration; or the disk filled up.
         DivergedError: weights have become NaN or infinite.
+        RunCancelledError: `stop` asked the run to cancel.
         InvalidValueError: a value of `config` breaks its rule.
     """
     task = make_task(config.examples.task, config.grammar.make())
     with run_folder.claimed(output_dir, "rlm-train", config, resume=resume, overwrite=overwrite) as folder:
-        return _train_in(folder, config, task, resume, callbacks)
+        return _train_in(folder, config, task, resume, progress, stop, callbacks)
 
 
 def _train_in(
-    folder: Path, config: RLMConfig, task: Task, resume: bool, callbacks: Sequence[TrainerCallback]
+    folder: Path,
+    config: RLMConfig,
+    task: Task,
+    resume: bool,
+    progress: Report,
+    stop: StopRequest | None,
+    callbacks: Sequence[TrainerCallback],
 ) -> RLMResult:
     set_seed(config.training.seed)
     tokenizer = symbol_tokenizer(task)
@@ -113,12 +127,14 @@ def _train_in(
     yardsticks = {"train": Yardstick(task, measured), "test": Yardstick(task, test.examples)}
     floors = yardsticks["test"].floors()
 
+    tokens_per_step = config.training.batch_size * 2**config.grammar.depth
+    control = TrainerRunControl("Training", progress, stop, tokens_per_step)
     trainer = _GrammarTrainer(
         model=model,
         args=_training_arguments(config.training, folder),
         train_dataset=train,
         eval_dataset=test,
-        callbacks=[*callbacks, _MeasureAndSave(checkpoint_steps(config.training))],
+        callbacks=[*callbacks, _MeasureAndSave(checkpoint_steps(config.training)), control],
         optimizer_cls_and_kwargs=_optimizer(config.training),
     )
     trainer.remove_callback(PrinterCallback)  # a library function prints nothing
@@ -133,7 +149,7 @@ def _train_in(
             trainer.measure()
         else:
             cut_dynamics(dynamics, int(checkpoint.rpartition("-")[2]))
-        train_to_the_end(trainer, checkpoint, config.training.max_steps)
+        train_to_the_end(trainer, checkpoint, config.training.max_steps, stop)
         points = read_dynamics(dynamics)
         best = min(points[1:], key=lambda point: point.test.loss)
         result = RLMResult(folder / MODEL_FOLDER, best, points[-1], floors, model.num_parameters())

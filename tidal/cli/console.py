@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from rich.console import Console, ConsoleDimensions
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from lm.runs.progress import Progress as RunProgress, Report
 from lm.terminal_text import shown_controls
 
 
@@ -96,6 +97,50 @@ def _lines(description: str) -> Iterator[Update]:
 
     yield update
     errors.print(f"{description}: done in {time.monotonic() - started:.0f} s {newest}".rstrip(), soft_wrap=True)
+
+
+@contextmanager
+def reporting() -> Iterator[Report]:
+    """Show the progress of a run: a bar or lines for each of its stages, with the newest metrics."""
+    with ExitStack() as stack:
+        stage = ""
+        update: Update
+
+        def report(run: RunProgress) -> None:
+            nonlocal stage, update
+            if run.stage != stage:
+                stack.close()
+                stage = run.stage
+                update = stack.enter_context(progress(stage))
+            if run.total:
+                update(run.done, run.total, note_of(run.metrics))
+
+        yield report
+
+
+def note_of(metrics: Mapping[str, float]) -> str:
+    """Metrics as a progress line shows them: those that have a form here, in this order."""
+    notes = [form.format(metrics[name]) for name, form in NOTES.items() if name in metrics]
+    return "  ".join(notes)
+
+
+NOTES = {
+    "loss": "loss {:.3f}",
+    "validation_bits_per_byte": "validation {:.4f} bits/byte",
+    "excess": "{:.4f} nats above the optimum",
+    "reward": "reward {:.3f}",
+    "token_accuracy": "token accuracy {:.3f}",
+    "episode_reward": "reward {:.2f}",
+    "episode_cost": "cost {:.2f}",
+    "multiplier": "λ {:.2f}",
+    "mean_return": "return {:.2f}",
+    "tokens_per_second": "{:,.0f} tokens/s",
+    "steps_per_second": "{:,.0f} steps/s",
+    "creativity": "gates {:.2f}",
+    "focus": "{:.2f}",
+    "stability": "{:.2f}",
+}
+"""Forms of the metrics that a progress line shows."""
 
 
 def print_text(text: str | Text, style: str | None = None) -> None:

@@ -31,8 +31,11 @@ from lm.model_names import resolve
 from lm.models.bundle import load_model
 from lm.passed_files import read_object, record_from
 from lm.pretraining.trainer_checkpoints import last_whole_checkpoint, train_to_the_end
+from lm.pretraining.trainer_control import TrainerRunControl
 from lm.runs import run_folder
 from lm.runs.checksums import write_checksums
+from lm.runs.progress import Report, ignore
+from lm.runs.stop import StopRequest
 from lm.runs.whole_file import write_json
 from lm.runs.whole_folder import write_whole_folder
 from lm.tokenizers.tokenization import load_tokenizer
@@ -75,6 +78,8 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    progress: Report = ignore,
+    stop: StopRequest | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> CarlTrainResult:
     """Train a model and save it in ``output_dir/model``; checkpoints and logs of each method lie beside it.
@@ -85,13 +90,16 @@ def train(
         resume: continue from the last whole checkpoint: on the same machine with the same number of threads to the same
             weights as the unbroken run, bit for bit, if a `task_reward` of your own keeps nothing from call to call.
         overwrite: replace what `output_dir` holds.
-        callbacks: additional transformers callbacks, for both methods.
+        progress: receives the progress after every step of a method.
+        stop: asks the run to end: to finish, with what it has learned, or to cancel, with a checkpoint.
+        callbacks: additional transformers callbacks.
 
     Raises:
         MissingExtraError: TRL is not installed.
         OutputExistsError: `output_dir` holds a run, and neither resuming nor overwriting was asked for.
         CheckpointError: to be resumed with another configuration.
         DivergedError: weights have become NaN or infinite.
+        RunCancelledError: `stop` asked the run to cancel.
         InvalidValueError: data that cannot be trained on.
     """
     require_extra("trl", "trl", "Training with CARL")
@@ -103,7 +111,21 @@ def train(
         if isinstance(reward, CarlGRPOReward):
             reward.load_judge()  # missed before there is a folder
     with run_folder.claimed(output_dir, "carl-train", config, resume=resume, overwrite=overwrite) as folder:
-        return _train_in(folder, config, model, tokenizer, dataset, prompts, rewards, reward_weights, callbacks)
+        control = _Control(progress, stop, callbacks)
+        return _train_in(folder, config, model, tokenizer, dataset, prompts, rewards, reward_weights, control)
+
+
+@dataclass(frozen=True)
+class _Control:
+    """Progress, stop request and additional callbacks of a run."""
+
+    progress: Report
+    stop: StopRequest | None
+    callbacks: Sequence[TrainerCallback]
+
+    def callbacks_of(self, stage: str) -> list[TrainerCallback]:
+        """Callbacks of the method's trainer."""
+        return [*self.callbacks, TrainerRunControl(stage, self.progress, self.stop, evaluates=False)]
 
 
 def _train_in(
@@ -115,19 +137,19 @@ def _train_in(
     prompts: Dataset,
     rewards: list[Callable[..., list[float | None]]],
     reward_weights: list[float],
-    callbacks: Sequence[TrainerCallback],
+    control: _Control,
 ) -> CarlTrainResult:
     set_seed(config.seed)
     sft = grpo = None
     if config.has_sft:
         if not (folder / "sft" / RESULT_FILE).is_file():
-            sft = _fine_tune(config, folder / "sft", model, tokenizer, dataset, callbacks)
+            sft = _fine_tune(config, folder / "sft", model, tokenizer, dataset, control)
             _save(folder / "sft" / MODEL_FOLDER, model, tokenizer)
             write_json(folder / "sft" / RESULT_FILE, sft)
         sft = asdict(record_from(_FineTuned, read_object(folder / "sft" / RESULT_FILE), folder / "sft" / RESULT_FILE))
         model = load_model(str(folder / "sft" / MODEL_FOLDER))  # without what a trainer has put around it
     if config.has_grpo:
-        grpo = _optimize(config, folder / "grpo", model, tokenizer, prompts, rewards, reward_weights, callbacks)
+        grpo = _optimize(config, folder / "grpo", model, tokenizer, prompts, rewards, reward_weights, control)
     _save(folder / MODEL_FOLDER, model, tokenizer)
     write_json(folder / RESULT_FILE, {"sft": sft, "grpo": grpo})
     return CarlTrainResult(folder / MODEL_FOLDER, sft, grpo)
@@ -172,7 +194,7 @@ def _fine_tune(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     dataset: Dataset,
-    callbacks: Sequence[TrainerCallback],
+    control: _Control,
 ) -> dict[str, Any]:
     from trl import SFTConfig, SFTTrainer
 
@@ -190,9 +212,9 @@ def _fine_tune(
         ),
         train_dataset=dataset,
         processing_class=tokenizer,
-        callbacks=[gate, *callbacks],
+        callbacks=[gate, *control.callbacks_of("Fine-tuning")],
     )
-    log = _run(trainer, folder)
+    log = _run(trainer, folder, control.stop)
     accuracies = [entry["mean_token_accuracy"] for entry in log if "mean_token_accuracy" in entry]
     return {
         "steps": trainer.state.global_step,
@@ -211,7 +233,7 @@ def _optimize(
     dataset: Dataset,
     rewards: list[Any],
     reward_weights: list[float],
-    callbacks: Sequence[TrainerCallback],
+    control: _Control,
 ) -> dict[str, Any]:
     from trl import GRPOConfig, GRPOTrainer
 
@@ -233,20 +255,20 @@ def _optimize(
         ),
         train_dataset=dataset,
         processing_class=tokenizer,
-        callbacks=list(callbacks),
+        callbacks=control.callbacks_of("Policy optimisation"),
     )
     trainer.add_callback(OrderOfPrompts())
     for reward in rewards:
         if isinstance(getattr(reward, "weights", None), PhaseAdaptiveWeights):
             trainer.add_callback(PhaseOfTraining(reward.weights))
-    log = _run(trainer, folder)
+    log = _run(trainer, folder, control.stop)
     return {"steps": trainer.state.global_step, "log": log}
 
 
-def _run(trainer: Any, folder: Path) -> list[dict[str, Any]]:
+def _run(trainer: Any, folder: Path, stop: StopRequest | None) -> list[dict[str, Any]]:
     """Train from the last whole checkpoint, if there is one, and return what was logged."""
     trainer.remove_callback(PrinterCallback)  # a library function prints nothing
-    train_to_the_end(trainer, last_whole_checkpoint(folder / "checkpoints"), trainer.args.max_steps)
+    train_to_the_end(trainer, last_whole_checkpoint(folder / "checkpoints"), trainer.args.max_steps, stop)
     # Trainer sorts the entries that it keeps in checkpoints, so a resumed run has them sorted.
     return [dict(sorted(entry.items())) for entry in trainer.state.log_history if "train_runtime" not in entry]
 

@@ -25,6 +25,7 @@ from lm.rlm.sweep import SweepConfig, run_sweep
 from lm.rlm.symbols import symbol_tokenizer
 from lm.rlm.tasks import TASKS, make_task
 from lm.rlm.training import checkpoint_steps, train_on_grammar
+from lm.runs.stop import StopRequest
 
 TINY = ModelConfig(
     hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, gated=False,
@@ -249,21 +250,32 @@ def test_a_model_without_a_grammar():
 
 def test_a_sweep_is_resumed(tmp_path):
     config = SweepConfig("train_size", (16, 64), (0, 1), make_config(max_steps=4, checkpoints=2))
+
+    def kill(progress):
+        if progress.done == 2.5:
+            raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(config, tmp_path / "sweep", callbacks=lambda done, total: [Kill(2)] if done == 2 else [])
+        run_sweep(config, tmp_path / "sweep", progress=kill)
     assert len(json.loads((tmp_path / "sweep" / "sweep.json").read_text())) == 2
     seen = []
-    points = run_sweep(
-        replace(config, values=(16, 64, 128)), tmp_path / "sweep", resume=True,
-        callbacks=lambda done, total: seen.append((done, total)) or [],
-    )  # fmt: skip
+    points = run_sweep(replace(config, values=(16, 64, 128)), tmp_path / "sweep", resume=True, progress=seen.append)
     assert [(point.value, point.grammar) for point in points] == [
         (16, 0), (16, 1), (64, 0), (64, 1), (128, 0), (128, 1),
     ]  # fmt: skip
-    assert seen[-1] == (5, 6) and all(point.excess > 0 for point in points)
+    assert (seen[-1].done, seen[-1].total, seen[-1].unit) == (6, 6, "runs")
+    assert all(point.excess > 0 for point in points)
     assert points[0].optimum != points[1].optimum, "another grammar"
     with pytest.raises(CheckpointError, match="`parameter` was train_size and is beta"):
         run_sweep(replace(config, parameter="beta"), tmp_path / "sweep", resume=True)
+
+
+def test_a_sweep_that_is_to_finish_returns_what_it_has(tmp_path):
+    stop = StopRequest()
+    config = SweepConfig("train_size", (16, 64), (0,), make_config(max_steps=4, checkpoints=2))
+    points = run_sweep(config, tmp_path, progress=lambda run: stop.finish() if run.done == 0.5 else None, stop=stop)
+    assert [point.value for point in points] == [16] and points[0].best_step == 2  # of the step at which it was asked
+    assert [point["value"] for point in json.loads((tmp_path / "sweep.json").read_text())] == [16]
 
 
 def test_what_a_sweep_varies():

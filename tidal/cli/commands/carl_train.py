@@ -6,7 +6,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from tidal.cli.console import print_figures, print_next, progress
+from tidal.cli.console import print_figures, print_next, reporting
 from tidal.cli.parsing import add_run_folder, config_of, new_parser
 
 
@@ -27,15 +27,14 @@ def run(options: Namespace) -> int:
 
     from lm.carl.training.config import CarlTrainConfig
     from lm.carl.training.run import train
-    from tidal.cli.progress.carl import ShowMethod
 
     logging.set_verbosity_error()  # the trainers' warnings concern their own arguments
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
     config = config_of(make_parser(), options, CarlTrainConfig)
-    with progress("Training") as update:
+    with reporting() as report:
         result = train(
-            config, options.output, resume=options.resume, overwrite=options.overwrite, callbacks=[ShowMethod(update)]
+            config, options.output, resume=options.resume, overwrite=options.overwrite, progress=report
         )
     print_figures("Trained", _figures(result) | {"Model": str(result.model_folder)})
     print_next(

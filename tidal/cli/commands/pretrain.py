@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser
 
-from tidal.cli.console import print_figures, print_next, progress
+from tidal.cli.console import print_figures, print_next, reporting
 from tidal.cli.parsing import add_run_folder, config_of, new_parser
 
 
@@ -29,17 +29,16 @@ def run(arguments: Sequence[str]) -> int:
 
     from lm.pretraining.config import PretrainConfig
     from lm.pretraining.run import pretrain
-    from tidal.cli.progress.pretraining import ShowProgress
 
     logging.set_verbosity_error()  # the Trainer's warnings concern its own arguments
     config = config_of(parser, options, PretrainConfig)
-    with progress("Pretraining") as update:
+    with reporting() as report:
         result = pretrain(
             config,
             options.output,
             resume=options.resume,
             overwrite=options.overwrite,
-            callbacks=[ShowProgress(update, config.tokens_per_step)],
+            progress=report,
         )
     validation = result.validation
     figures = {

@@ -8,7 +8,7 @@ import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 
 from lm.paths import user_path
-from tidal.cli.console import print_figures, print_next, progress
+from tidal.cli.console import print_figures, print_next, reporting
 from tidal.cli.parsing import CommandParser, add_run_folder, config_of, new_parser
 
 TRAIN = "Train a model on the sentences of a random grammar, and compare it with the optimal model."
@@ -64,18 +64,16 @@ def _train(options: Namespace) -> int:
     from lm.rlm.config import RLMConfig
     from lm.rlm.dynamics import FILE_NAME, read_dynamics
     from lm.rlm.training import train_on_grammar
-    from tidal.cli.progress.pretraining import ShowProgress
     from tidal.reports.rlm_figures import dynamics_figure, save_figure
 
     config = config_of(train_parser(), options, RLMConfig)
-    tokens_per_step = config.training.batch_size * 2**config.grammar.depth
-    with progress("Training") as update:
+    with reporting() as report:
         result = train_on_grammar(
             config,
             options.output,
             resume=options.resume,
             overwrite=options.overwrite,
-            callbacks=[ShowProgress(update, tokens_per_step)],
+            progress=report,
         )
     folder = user_path(options.output)
     plot = folder / "dynamics.png"
@@ -105,17 +103,16 @@ def _train(options: Namespace) -> int:
 
 def _sweep(options: Namespace) -> int:
     from lm.rlm.sweep import RESULTS_FILE, SweepConfig, run_sweep
-    from tidal.cli.progress.sweep import ShowSweepProgress
     from tidal.reports.rlm_figures import save_figure, sweep_figure
 
     config = config_of(sweep_parser(), options, SweepConfig)
-    with progress("Sweeping") as update:
+    with reporting() as report:
         points = run_sweep(
             config,
             options.output,
             resume=options.resume,
             overwrite=options.overwrite,
-            callbacks=lambda done, total: [ShowSweepProgress(update, done, total)],
+            progress=report,
         )
     folder = user_path(options.output)
     plot = folder / "sweep.png"
