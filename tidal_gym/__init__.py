@@ -1,7 +1,7 @@
 """Tidal Gym's environments: decoding a language model, token by token, as a control problem.
 
-``import tidal_gym`` registers ``TidalGating-v0`` and ``TidalRLM-v0`` with Gymnasium. Nothing heavy is imported here:
-torch and transformers come with the first environment that is made.
+``import tidal_gym`` registers ``TidalGating-v0`` and ``TidalRLM-v0`` with Gymnasium. torch and transformers are only
+imported when the first environment is made.
 """
 
 import gymnasium

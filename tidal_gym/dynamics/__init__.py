@@ -1,1 +1,1 @@
-"""The dynamics of one token: streams, modulation by the gates, neutral distribution, observation."""
+"""The dynamics of a step: streams, modulation by the gates, neutral distribution and observation."""

@@ -1,4 +1,4 @@
-"""The action: three gates in [0, 1], and what happens to an action that is not."""
+"""The action: three gates in [0, 1], and its checks."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from lm.models.gate_names import GATE_NAMES
 
 
 def require_gates(actions: ArrayLike, shape: tuple[int, ...], parameter: str = "actions") -> NDArray[np.float64]:
-    """Actions as an array of gates.
+    """Checks actions and converts them to an array of gates.
 
     Args:
-        actions: anything that numpy can turn into an array of `shape`.
+        actions: array-like of shape `shape`.
         shape: (N, 3), or (3,) for a single environment.
-        parameter: the name that errors use.
+        parameter: parameter name in error messages.
 
     Returns:
-        Gates of shape `shape`, float64; the same numbers, also when they come as float32.
+        Gates of shape `shape`, float64.
 
     Raises:
-        InvalidValueError: wrong shape, not numbers, not finite, or outside [0, 1]; names the value, its gate and row.
+        InvalidValueError: the actions have a wrong shape, are not numbers, not finite, or outside [0, 1]; names the
+            value with its gate and row.
     """
     try:
         gates = np.asarray(actions, dtype=np.float64)

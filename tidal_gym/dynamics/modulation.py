@@ -1,4 +1,4 @@
-"""What the gates do to sampling: temperature, repetition penalty, focus bias, and the distribution q that results."""
+"""Modulation of sampling by the gates: temperature, repetition penalty, focus bias, and the sampling distribution q."""
 
 from __future__ import annotations
 
@@ -11,35 +11,34 @@ from torch import Tensor
 from lm.checks import COUNT, TEMPERATURE, above, at_least, check_fields
 from lm.decoding.sampling import inverse_cdf_sample, top_k, top_p_mask
 
-_PENALTY = at_least(1.0, 1e3)  # base and factor each: logits times the product of two stay finite in float32
+_PENALTY = at_least(1.0, 1e3)  # for base and factor each: logits times their product stay finite in float32
 
 
 @dataclass(frozen=True)
 class ModulationConfig:
-    """How far each gate reaches."""
+    """Configuration of the modulation: effect of each gate on sampling."""
 
     base_temperature: float = 1.0
-    """Temperature at the middle of `temperature_range`; from 1e-4 to 1e4."""
+    """Base temperature, multiplied by `temperature_range`; from 1e-4 to 1e4."""
 
     temperature_range: tuple[float, float] = (0.5, 1.5)
     """Factors on `base_temperature` at creativity 0 and 1, linear in between; from 1e-4 to 1e4."""
 
     base_penalty: float = 1.0
-    """Repetition penalty at stability 0; at least 1, which is none, and at most 1000."""
+    """Base repetition penalty, multiplied by `penalty_range`; from 1 (no penalty) to 1000."""
 
     penalty_range: tuple[float, float] = (1.0, 2.5)
     """Factors on `base_penalty` at stability 0 and 1, linear in between; from 1 to 1000."""
 
     focus_strength: float = 2.0
-    """Attention bias [nats] that focus 1 lays on the farthest token; from 0, which switches focus off,
-    to 1000."""
+    """Magnitude of the attention bias at focus 1 on the most distant token [nats]; from 0 (no focus) to 1000."""
 
     top_k: int = 40
-    """Tokens that may be drawn, the most probable ones; at least 1, and the whole vocabulary if it is smaller."""
+    """Number of most probable tokens to sample from, at least 1; values above the vocabulary size mean all tokens."""
 
     top_p: float = 1.0
-    """Probability that the tokens which may be drawn must reach together, the most probable ones of the `top_k` first,
-    after temperature; above 0 and at most 1, where 1 keeps all (nucleus sampling, arXiv:1904.09751)."""
+    """Nucleus sampling (arXiv:1904.09751): total probability of the tokens to sample from, the most probable ones of
+    the `top_k` after temperature; in (0, 1], where 1 keeps all."""
 
     def __post_init__(self) -> None:
         check_fields(
@@ -61,25 +60,25 @@ class ModulationConfig:
 
 
 class GateEffects(NamedTuple):
-    """What the three gates mean for one token of every row."""
+    """Effects of the three gates on the next token of each row."""
 
     temperature: Tensor
-    """(N,), divides the logits."""
+    """(N,) temperature, which divides the logits."""
     penalty: Tensor
-    """(N,), repetition penalty of tokens that the text already holds."""
+    """(N,) repetition penalty of tokens that occur in the text."""
     focus_bias: Tensor
-    """(N,), attention bias [nats] that grows with distance."""
+    """(N,) strength of the attention bias [nats], which is linear in distance."""
 
 
 class SamplingDistribution(NamedTuple):
-    """The distribution q that a token is drawn from, over its K possible tokens."""
+    """The sampling distribution q over its K possible tokens, for N rows."""
 
     tokens: Tensor
-    """(N, K) token ids, ascending, so that a uniform number meets them in the order of the vocabulary."""
+    """(N, K) token ids in ascending order, as the inverse-CDF sampling needs."""
     probs: Tensor
-    """(N, K), sums to 1."""
+    """(N, K) probabilities; they sum to 1."""
     entropy: Tensor
-    """(N,) [nats]."""
+    """(N,) entropy [nats]."""
 
 
 def gate_effects(gates: Tensor, config: ModulationConfig) -> GateEffects:
@@ -93,25 +92,25 @@ def gate_effects(gates: Tensor, config: ModulationConfig) -> GateEffects:
 
 
 def penalize(logits: Tensor, penalty: Tensor | float) -> Tensor:
-    """Logits of repeated tokens under a repetition penalty: positive ones divided by it, the others multiplied.
+    """Applies a repetition penalty to logits of repeated tokens: divides positive ones, multiplies the others.
 
-    Source: Keskar et al. 2019 (arXiv:1909.05858), with the sign rule that transformers' processor uses.
+    Source: Keskar et al. 2019 (arXiv:1909.05858), with the sign rule of transformers' processor.
     """
     return torch.where(logits > 0, logits / penalty, logits * penalty)
 
 
 def modulate(logits: Tensor, effects: GateEffects, text: Tensor, config: ModulationConfig) -> SamplingDistribution:
-    """The distribution q: repetition penalty, then top-k, then temperature, then top-p.
+    """The sampling distribution q: repetition penalty, then top-k, then temperature, then top-p.
 
     Args:
-        logits: (N, V) of the gated stream; those of the text are overwritten.
-        effects: of the action, fields (N,).
-        text: (N, L) ids of tokens that each row's text holds, in any order and with any repeats.
-        config: how many tokens may be drawn.
+        logits: (N, V) logits of the gated stream; entries of the text's tokens are overwritten.
+        effects: effects of the action, fields (N,).
+        text: (N, L) ids of the tokens in each row's text, in any order, repeats allowed.
+        config: configuration with top-k and top-p.
 
-    Temperature keeps the order of the logits, so taking it after top-k changes nothing and costs K numbers a row.
+    Temperature preserves the order of the logits, so applying it after top-k is equivalent and cheaper.
     """
-    # Repeats of a token write the same number to the same place.
+    # Repeated tokens write the same value to the same place.
     logits.scatter_(1, text, penalize(logits.gather(1, text), effects.penalty.unsqueeze(1)))
     tokens, kept = _largest(logits, config.top_k)
     tempered = kept / effects.temperature.unsqueeze(1)
@@ -121,12 +120,12 @@ def modulate(logits: Tensor, effects: GateEffects, text: Tensor, config: Modulat
 
 
 def distribution_of(scores: Tensor) -> SamplingDistribution:
-    """The distribution that scores (N, V) stand for, over as many tokens as the row with the most has above −inf."""
+    """Softmax distribution of scores (N, V); K is the maximum number of tokens of a row with scores above −inf."""
     return _distribution(*_largest(scores, int((scores > -torch.inf).sum(dim=1).max())))
 
 
 def _largest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Ids, ascending, and logits of the k largest of each row, (N, k) each."""
+    """Ids in ascending order and logits of the k largest logits of each row, (N, k) each."""
     values, columns = top_k(logits, k)
     tokens, order = columns.sort(dim=1)
     return tokens, values.gather(1, order)
@@ -135,17 +134,17 @@ def _largest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _distribution(tokens: Tensor, logits: Tensor) -> SamplingDistribution:
     log_probs = logits.log_softmax(dim=1)
     probs = log_probs.exp()
-    # Tokens that the model rules out (logit -inf) have probability 0 and add nothing to the entropy.
+    # Tokens with logit -inf have probability 0 and do not contribute to the entropy.
     entropy = -(probs * log_probs.clamp(min=torch.finfo(log_probs.dtype).min)).sum(dim=1)
     return SamplingDistribution(tokens, probs, entropy)
 
 
 def draw(distribution: SamplingDistribution, uniforms: Tensor) -> Tensor:
-    """One token a row, by inverse CDF.
+    """Draws one token per row by inverse CDF.
 
     Args:
-        distribution: q over K tokens a row.
-        uniforms: (N,) in [0, 1).
+        distribution: sampling distribution q.
+        uniforms: (N,) random numbers in [0, 1).
 
     Returns:
         (N,) token ids.

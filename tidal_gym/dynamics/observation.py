@@ -1,6 +1,6 @@
-"""The observation: 64 numbers about a generation, every one of them alive.
+"""The observation: 64 features of a generation.
 
-Their order is the contract that the docstring of :class:`tidal_gym.envs.env.TidalGatingEnv` states.
+The docstring of :class:`tidal_gym.envs.env.TidalGatingEnv` defines their order.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from lm.models.gate_names import GATE_NAMES
 from tidal_gym.dynamics.neutral_distribution import NeutralDistribution
 
 NUM_CHUNKS = 24
-"""Chunks of the hidden state that the observation summarizes; also the least width of a model."""
+"""Number of chunks of the hidden state in the observation; also the minimum width of a model."""
 
 LARGEST_SURPRISAL = math.log(100.0)
-"""C [nats]: surprisal is clipped here, in observation and reward; the surprisal of a token with probability 1%."""
+"""C [nats]: maximum surprisal in observation and reward; the surprisal of a token with probability 1%."""
 
 OBSERVATION_NAMES = (
     "entropy at temperature 0.5",
@@ -39,38 +39,38 @@ OBSERVATION_NAMES = (
     *(f"previous {name}" for name in GATE_NAMES),
     "entropy of the last sampling distribution",
 )
-"""What each of the 64 entries is."""
+"""Name of each of the 64 entries."""
 
 OBSERVATION_SIZE = len(OBSERVATION_NAMES)
 
 
 class Trace(NamedTuple):
-    """What happened on the way to the present state, for N rows."""
+    """Features of the generation so far, for N rows."""
 
     repetition_ratio: Tensor
-    """(N,) 1 - distinct-1 of the text."""
+    """(N,) repetition ratio of the text: 1 - distinct-1."""
     distinct_bigrams: Tensor
     """(N,) distinct-2 of the text."""
     surprisal: Tensor
-    """(N,) of the newest token under p [nats]."""
+    """(N,) surprisal of the newest token under p [nats]."""
     progress: Tensor
     """(N,) steps taken / episode limit."""
     context_use: Tensor
     """(N,) tokens in the context / tokens that the model can attend to."""
     gates: Tensor
-    """(N, 3) the last action."""
+    """(N, 3) gates of the last action."""
     sampling_entropy: Tensor
-    """(N,) of the distribution that the newest token was drawn from [nats]."""
+    """(N,) entropy of the distribution that the newest token was drawn from [nats]."""
 
 
 class HiddenSummary:
-    """Means and standard deviations of 24 near-equal chunks of a hidden state.
+    """Computes means and standard deviations of 24 near-equal chunks of hidden states.
 
-    As in ``numpy.array_split``, the first ``width % 24`` chunks have one number more. The deviation is the
-    population's.
+    As in ``numpy.array_split``, the first ``width % 24`` chunks have one element more. The standard deviation is that
+    of the population.
 
     Args:
-        width: D of the model.
+        width: hidden size D of the model.
 
     Raises:
         InvalidValueError: the width is below 24.
@@ -93,12 +93,12 @@ class HiddenSummary:
 
 
 def observe(neutral: NeutralDistribution, hidden: tuple[Tensor, Tensor], trace: Trace, human_entropy: float) -> Tensor:
-    """The observation (N, 64), float32.
+    """Makes the observations (N, 64), float32.
 
     Args:
         neutral: p over the token about to be drawn.
-        hidden: summary of the neutral stream's final hidden state at the newest token, two of (N, 24).
-        trace: the way to here.
+        hidden: means and standard deviations (N, 24) of the neutral stream's final hidden state at the newest token.
+        trace: features of the generation so far.
         human_entropy: H*, mean entropy of the model on human text [nats].
     """
     scalars = (

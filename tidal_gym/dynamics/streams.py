@@ -1,4 +1,4 @@
-"""The two streams: the same frozen model run twice a token, once untouched and once under the gates."""
+"""The two streams: the same frozen model runs twice per token, once without and once with the gates."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from lm.streams.opening import PromptOutput, StreamOutput, accepts_gates, open_s
 
 
 class TwoStreams:
-    """A neutral stream that has read every token, and a gated stream that has read all but the newest.
+    """A neutral stream that has read all tokens, and a gated stream that has read all but the newest.
 
-    Where nothing can differ, in a model without gates and with focus switched off, one stream serves both.
+    For a model without gates and without focus, the streams are equal and share one decoding stream.
 
     Args:
         model: frozen causal LM.
-        num_rows: N.
-        capacity: most tokens that a row will hold.
-        has_focus: whether focus biases the attention at all.
+        num_rows: number of rows N.
+        capacity: maximum number of tokens of a row.
+        has_focus: whether focus biases the attention.
     """
 
     def __init__(self, model: PreTrainedModel, num_rows: int, capacity: int, *, has_focus: bool) -> None:
@@ -31,19 +31,19 @@ class TwoStreams:
 
     @property
     def is_shared(self) -> bool:
-        """Whether one stream serves both."""
+        """Whether both streams share one decoding stream."""
         return not (self._has_gates or self._has_focus)
 
     def read_prompts(self, rows: Tensor, prompts: Tensor, lengths: Tensor) -> PromptOutput:
-        """Begins rows anew: both streams read their prompts, the gated one all but the newest token, without gates.
+        """Resets rows: both streams read the prompts without gates, the gated one without the newest token.
 
         Args:
-            rows: (R,) which rows; all of them, in order, the first time.
-            prompts: (R, P) ids, right-padded with anything.
-            lengths: (R,) tokens of each prompt, at least 1.
+            rows: (R,) indices of the rows; all of them, in order, in the first call.
+            prompts: (R, P) token ids, right-padded with any values.
+            lengths: (R,) length of each prompt [tokens], at least 1.
         """
         outputs = self._neutral.prefill(rows, prompts, lengths)
-        if not self.is_shared:  # a prompt is read without gates, by both streams alike
+        if not self.is_shared:  # both streams read prompts without gates
             self._gated.copy_rows(self._neutral, rows, lengths - 1)
         if not hasattr(self, "latest"):
             self.latest = StreamOutput(*(output.clone() for output in outputs.newest))
@@ -61,17 +61,17 @@ class TwoStreams:
             present.copy_(new[rows])
 
     def state(self) -> dict[str, Tensor]:
-        """What both have read and said last: the tensors themselves; see :class:`lm.streams.DecodingStream`."""
+        """State of both streams: the tensors themselves, not copies; see :class:`lm.streams.DecodingStream`."""
         streams = {"neutral": self._neutral.state(), "latest": self.latest._asdict()}
         return joined(**streams) if self.is_shared else joined(**streams, gated=self._gated.state())
 
     def gated_logits(self, newest: Tensor, gates: Tensor, focus_bias: Tensor, *, keep: bool = True) -> Tensor:
-        """Logits (N, V) of the gated stream, which reads the newest tokens (N,) under gates (N, 3) and focus bias (N,).
+        """Reads the newest tokens (N,) under gates (N, 3) and focus bias (N,); returns the gated logits (N, V).
 
-        They are the caller's to overwrite, and hold until the stream reads again.
+        The caller may overwrite the logits. They are valid until the stream reads again.
 
         Args:
-            keep: False asks "what if", and leaves the stream where it was.
+            keep: whether to keep the read tokens; False leaves the stream unchanged, for hypothetical actions.
         """
         if self.is_shared:
             return self.latest.logits.clone()
@@ -79,15 +79,15 @@ class TwoStreams:
         return read(newest, gates if self._has_gates else None, focus_bias if self._has_focus else None).logits
 
     def catch_up(self, lengths: Tensor) -> None:
-        """The gated stream takes over, read without gates, all but the newest of the tokens (N,) of every row."""
+        """Copies the neutral stream's cache of all but the newest token to the gated stream; `lengths` (N,)."""
         if not self.is_shared:
             self._gated.copy_rows(self._neutral, torch.arange(len(lengths), device=lengths.device), lengths - 1)
 
     def advance(self, tokens: Tensor) -> None:
-        """The neutral stream reads the tokens (N,) that were drawn."""
+        """Reads the drawn tokens (N,) into the neutral stream."""
         self.latest = self._neutral.step(tokens)
 
 
 def surprisal(output: StreamOutput, tokens: Tensor) -> Tensor:
-    """-log p (R,) [nats] of tokens (R,) that follow an output (R, ...)."""
+    """Surprisal -log p (R,) [nats] of tokens (R,) after outputs (R, ...)."""
     return torch.nn.functional.cross_entropy(output.logits, tokens, reduction="none")

@@ -1,1 +1,1 @@
-"""The environments: batched and scalar, their episodes, prompts and rendering."""
+"""The environments, batched and scalar, with their prompts, rendering and state."""

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - the manual's tables
-"""The environment for a single episode, and its manual."""
+"""The scalar environment `TidalGating-v0`, and its manual."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
     """
     ## Description
 
-    A small language model writes a text, token by token, and the agent steers it. Before each token it sees 64 numbers
-    about the generation so far and sets three gates: **creativity**, **focus** and **stability**. It is rewarded for text
-    that the untouched model finds likely, sampled at the entropy of human text, without repeats and in familiar bigrams.
+    A small language model generates a text, token by token. Before each token the agent observes 64 features of the
+    generation and sets three gates: **creativity**, **focus** and **stability**. The reward favours text that is likely
+    under the unmodified model, sampled at the entropy of human text, without repetition and with frequent bigrams.
 
-    The same frozen model runs twice a token, each time with its own KV cache. The *neutral stream* has no gates: its
-    distribution p over the next token is what the agent observes and what the reward scores with, so that no action can
-    flatter its own score. The *gated stream* reads the newest token under the action; its logits, modulated, are the
-    distribution q that the next token is drawn from. In a model without gates, with `focus_strength` 0, one stream
-    serves both.
+    The same frozen model runs twice per token, each time with its own KV cache. The *neutral stream* has no gates. Its
+    distribution p over the next token defines the observation and the reward, so that actions do not affect how their
+    tokens are scored. The *gated stream* reads the newest token under the action; its modulated logits define the
+    distribution q that the next token is drawn from. For a model without gates and `focus_strength` 0, the streams are
+    equal, and one stream serves both.
 
-    H is entropy in nats, H* the model's mean entropy on held-out human text, and C = log 100 nats. The *text* is the
-    prompt and all drawn tokens; special tokens that the tokenizer puts before a text are in the model's context, but not
-    part of the text, so that the repetition penalty does not keep a model from ending it.
+    H is entropy in nats, H* the model's mean entropy on held-out human text, and C = log 100 nats. The *text* consists of
+    the prompt and all drawn tokens. Special tokens that the tokenizer puts before a text are in the model's context, but
+    not part of the text, so that the repetition penalty does not apply to the end-of-text token.
 
     ## Action space
 
-    `Box(0, 1, (3,), float32)`. Anything else (NaN, out of range, another shape) raises `lm.errors.InvalidValueError`.
+    `Box(0, 1, (3,), float32)`. Invalid actions (NaN, out of range, wrong shape) raise `lm.errors.InvalidValueError`.
 
     | Num | Gate       | Effect at value g, with the default modulation                                             |
     |-----|------------|--------------------------------------------------------------------------------------------|
     | 0   | creativity | temperature 0.5 + g                                                                         |
-    | 1   | focus      | attention bias −2 g (i − j)/max(i, 1) [nats] from query place i to key place j, gated stream |
+    | 1   | focus      | attention bias −2 g (i − j)/max(i, 1) [nats] from query position i to key position j, gated stream |
     | 2   | stability  | repetition penalty 1 + 1.5 g on tokens of the text: logits above 0 divided, others multiplied |
 
-    All three are also the gate signals of the model's own `DynamicGate`s, if it has any. Then one of the 40 most
-    probable tokens is drawn. The action (0.5, 0, 0), `neutral_action`, is plain sampling from the model.
+    All three are also the gate signals of the model's `DynamicGate`s, if it has any. The next token is drawn from the 40
+    most probable tokens. The action (0.5, 0, 0), `neutral_action`, is plain sampling from the model.
 
     ## Observation space
 
-    `Box(-inf, inf, (64,), float32)`. It describes the state before the token about to be drawn; p is the neutral
-    distribution over that token.
+    `Box(-inf, inf, (64,), float32)`. It describes the state before the next token is drawn; p is the neutral
+    distribution over the next token.
 
     | Num   | Observation                                                                    | Unit, range             |
     |-------|--------------------------------------------------------------------------------|-------------------------|
@@ -69,7 +69,7 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
     | 6     | mass of p on the last 10 tokens of the text                                    | probability, [0, 1]     |
     | 7     | repetition ratio of the text: 1 − distinct tokens / tokens                     | [0, 1)                  |
     | 8     | distinct-2 of the text: distinct bigrams / bigrams; 1 for a single token       | (0, 1]                  |
-    | 9     | surprisal of the newest token under p, clipped at C; 0 if nothing came before  | / C, [0, 1]             |
+    | 9     | surprisal of the newest token under p, clipped at C; 0 without a previous token | / C, [0, 1]             |
     | 10–33 | final hidden state of the newest token, neutral stream: means of 24 near-equal chunks | the model's      |
     | 34–57 | standard deviations of these chunks                                            | the model's, from 0     |
     | 58    | steps taken / episode limit                                                    | [0, 1]                  |
@@ -81,7 +81,7 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
 
     ## Rewards
 
-    For the drawn token x, the weighted sum of four terms:
+    The reward for the drawn token x is the weighted sum of four terms:
 
     | Term       | Weight | Formula                                                                                      |
     |------------|--------|----------------------------------------------------------------------------------------------|
@@ -90,23 +90,23 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
     | repetition | 0.2    | −min(1, r + 0.3 [x = newest]), in [−1, 0]; r = 0, .25, .5, .75 for 0 to 3 occurrences of x among the last 10 tokens, .05 more for each further one |
     | coherence  | 0.1    | (log P(x given newest) + log V)/log V clipped to [0, 1]; add-one smoothed bigrams of the training text |
 
-    Another reward, `reward="judge"`, has a single term, from a second language model that shares no weights with the first:
+    The reward `reward="judge"` has a single term, from a second language model that shares no weights with the first:
 
     | Term       | Weight | Formula                                                                                      |
     |------------|--------|----------------------------------------------------------------------------------------------|
     | agreement  | 1      | −KL(q ‖ P) = −Σ q(x) (log q(x) − log P(x)) [nats], at most 0; P(x) under the judge given the whole text, at least 1e-12 |
 
-    It is summed over all tokens that q can draw, so it is exact and does not depend on which of them is drawn. The judge
-    reads along as a third stream: one more forward a token.
+    It is an exact sum over all tokens of q, so it does not depend on the drawn token. The judge reads each token in a
+    third stream, which costs one more forward pass per token.
 
-    `info` carries the terms, unweighted, as `reward_perplexity`, `reward_diversity`, `reward_repetition` and
-    `reward_coherence` (or `reward_agreement`), besides `token` (id), `log_prob` (log p(x) [nats]), `entropy` (H(q) [nats]), `temperature` and
-    `penalty`; the step that ends an episode adds `token_ids`, the whole episode with its prompt.
+    `info` contains the unweighted terms as `reward_perplexity`, `reward_diversity`, `reward_repetition` and
+    `reward_coherence` (or `reward_agreement`), and `token` (id), `log_prob` (log p(x) [nats]), `entropy` (H(q) [nats]), `temperature` and
+    `penalty`. The last step of an episode adds `token_ids`, all tokens of the episode with its prompt.
 
     ## Costs
 
-    With `cost=...`, `info["cost"]` carries a number apart from the reward, for agents that learn under a constraint. A
-    bound is kept in the mean over tokens exactly when the mean of an episode's summed costs is at most 0.
+    With `cost=...`, `info["cost"]` contains a cost per token, separate from the reward, for constrained RL. The mean over
+    tokens satisfies the bound if and only if the mean sum of costs of an episode is at most 0.
 
     | Cost                 | Formula                                         | Bound, unless `cost_bound` is given               |
     |----------------------|-------------------------------------------------|---------------------------------------------------|
@@ -115,8 +115,8 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
 
     ## Starting state
 
-    The text begins with the first 3 to 10 tokens (uniform) of a random opening; a shorter opening is used whole. The
-    episode's generator, seeded by `reset(seed=...)`, draws opening, length and one uniform number for each token.
+    The text begins with the first 3 to 10 tokens (uniform) of a random opening; a shorter opening is used completely. The
+    episode's generator, seeded by `reset(seed=...)`, draws the opening, its length and one uniform number per token.
 
     ## Episode end
 
@@ -128,20 +128,20 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
     | Parameter           | Type             | Default        | Description                                                  |
     |---------------------|------------------|----------------|--------------------------------------------------------------|
     | `model`             | str              | `"tidal-tiny"` | bundled name, folder or hub id of any causal LM of transformers at least 24 wide |
-    | `statistics`        | str or None      | `None`         | file of reference statistics, if the model's folder has none |
-    | `dtype`             | str              | `"auto"`       | `"float32"`, `"bfloat16"`, `"float64"`, or `"auto"`: bfloat16 where the device multiplies it natively, else float32 |
-    | `device`            | str              | `"cpu"`        | where the model runs, as torch names it                      |
-    | `prompts`           | str or list[str] | `"train"`      | `"train"`, `"heldout"`, a UTF-8 text file with an opening a line, or openings |
-    | `prompt_tokens`     | (int, int)       | `(3, 10)`      | fewest and most tokens of an opening that are used           |
-    | `modulation`        | dict or None     | `None`         | fields of `ModulationConfig` that differ: `base_temperature`, `temperature_range`, `base_penalty`, `penalty_range`, `focus_strength`, `top_k`, `top_p` |
+    | `statistics`        | str or None      | `None`         | file of reference statistics; `None`: the file in the model's folder |
+    | `dtype`             | str              | `"auto"`       | `"float32"`, `"bfloat16"`, `"float64"`, or `"auto"`: bfloat16 if the device supports it natively, else float32 |
+    | `device`            | str              | `"cpu"`        | torch device of the model                                    |
+    | `prompts`           | str or list[str] | `"train"`      | `"train"`, `"heldout"`, a UTF-8 text file with one opening per line, or a list of openings |
+    | `prompt_tokens`     | (int, int)       | `(3, 10)`      | minimum and maximum number of tokens of an opening to use    |
+    | `modulation`        | dict or None     | `None`         | fields of `ModulationConfig` that differ from the defaults: `base_temperature`, `temperature_range`, `base_penalty`, `penalty_range`, `focus_strength`, `top_k`, `top_p` |
     | `reward`            | str              | `"tidal"`      | a registered reward (`tidal_gym.register_reward`), or `"module:attribute"` |
-    | `reward_weights`    | dict or None     | `None`         | weights of the reward's terms that differ                    |
-    | `judge`             | str or None      | `None`         | model that judges, of the same vocabulary; `None`: with `reward="judge"` the bundled `tidal-judge`, else nobody |
-    | `entropy_target`    | float or None    | `None`         | entropy [nats] in place of H* in the diversity term          |
-    | `cost`              | str or None      | `None`         | `"diversity_floor"`, `"repetition_ceiling"`, or a cost of `tidal_gym.register_cost` |
-    | `cost_bound`        | float or None    | `None`         | bound in [0, 1] in place of the cost's own                   |
-    | `expected_reward`   | bool             | `False`        | whether `info["expected_reward"]` is the exact mean of the reward over the tokens that the action could have drawn |
-    | `max_episode_steps` | int              | `50`           | tokens that an episode draws at most; it must fit into the model's context |
+    | `reward_weights`    | dict or None     | `None`         | weights of reward terms that differ from the defaults        |
+    | `judge`             | str or None      | `None`         | judge model with the same vocabulary; `None`: the bundled `tidal-judge` with `reward="judge"`, else no judge |
+    | `entropy_target`    | float or None    | `None`         | target entropy [nats] of the diversity term; `None`: H*      |
+    | `cost`              | str or None      | `None`         | `"diversity_floor"`, `"repetition_ceiling"`, or a cost registered with `tidal_gym.register_cost` |
+    | `cost_bound`        | float or None    | `None`         | bound of the cost in [0, 1]; `None`: the default of the cost |
+    | `expected_reward`   | bool             | `False`        | whether `info["expected_reward"]` contains the exact expectation of the reward over q |
+    | `max_episode_steps` | int              | `50`           | maximum number of drawn tokens of an episode; prompt and episode must fit into the model's context |
     | `render_mode`       | str or None      | `None`         | `"ansi"` (tokens coloured by gate), `"human"` (live in the terminal), `"rgb_array"` |
 
     ```python
@@ -160,8 +160,8 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
 
     ## Vectorized environment
 
-    One implementation serves both: this class is a view of `TidalGatingVectorEnv` with a single row. Many rows share each
-    forward pass, so train on the batch:
+    This class is a view of `TidalGatingVectorEnv` with a single row. In the vector environment all rows share each
+    forward pass, so use it for training:
 
     ```python
     >>> envs = gymnasium.make_vec("TidalGating-v0", num_envs=4, autoreset_mode="SameStep")
@@ -178,9 +178,9 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
 
     metadata: dict[str, Any] = TidalGatingVectorEnv.metadata
     batch_class: Callable[..., TidalGatingVectorEnv] = TidalGatingVectorEnv
-    """What this environment is a view of."""
+    """Class of the underlying vector environment."""
     default_episode_steps: int | None = DEFAULT_EPISODE_STEPS
-    """Episode limit where none is given; None leaves it to the batch."""
+    """Default episode limit; None: that of the vector environment."""
 
     def __init__(
         self, *, max_episode_steps: int | None = None, render_mode: str | None = None, **settings: Any
@@ -195,19 +195,19 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
             autoreset_mode=AutoresetMode.DISABLED,
             **settings,
         )
-        """The environment that this one is the only row of."""
+        """The underlying vector environment with a single row."""
         self.render_mode = self.batch.render_mode
         self.observation_space = self.batch.single_observation_space
         self.action_space = self.batch.single_action_space
 
     @property
     def bundle(self) -> Bundle:
-        """The model with its tokenizer and statistics."""
+        """The model with tokenizer and reference statistics."""
         return self.batch.bundle
 
     @property
     def neutral_action(self) -> NDArray[np.float32]:
-        """(3,) the action that does nothing: plain sampling from the model."""
+        """(3,) the neutral action: plain sampling from the model."""
         return self.batch.neutral_action
 
     def reset(
@@ -216,7 +216,7 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
         """Begins a new episode; returns the observation (64,) and an empty info.
 
         Raises:
-            InvalidValueError: the seed is not an integer of at least 0, or there are options: it has none.
+            InvalidValueError: the seed is not an integer of at least 0, or `options` is not empty.
         """
         require_options(options, ())
         super().reset(seed=None if seed is None else require_integer("seed", seed, at_least(0)))
@@ -229,29 +229,29 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
 
         Raises:
             InvalidValueError: the action has a wrong shape, is not finite or out of range.
-            gymnasium.error.ResetNeeded: the episode has not begun, or has ended.
+            gymnasium.error.ResetNeeded: there is no running episode.
         """
         gates = require_gates(action, (len(GATE_NAMES),), "action")
         observations, rewards, terminations, truncations, infos = self.batch.step(gates[None])
         return observations[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), of_single_row(infos)
 
     def expected_rewards(self, actions: ArrayLike) -> NDArray[np.float64]:
-        """(A,) the exact expected immediate reward of each action (A, 3) in the present state."""
+        """(A,) exact expected reward of the next token for each action (A, 3) in the current state."""
         return self.batch.expected_rewards(actions)[0]
 
     def token_ids(self) -> list[int]:
-        """The tokens of the present episode: prompt, special prefix included, and what was drawn."""
+        """Token ids of the current episode: special prefix, prompt and drawn tokens."""
         return self.batch.token_ids()[0]
 
     def text(self) -> str:
-        """The text of the present episode, without special tokens."""
+        """Text of the current episode, without special tokens."""
         return self.batch.texts()[0]
 
     def render(self) -> Any:
-        """A picture of the present episode: a string (`ansi`), an image (`rgb_array`), or None (`human`)."""
+        """Renders the current episode: a string (`ansi`), an image (`rgb_array`), or None (`human`)."""
         pictures = self.batch.render()
         return None if pictures is None else pictures[0]
 
     def close(self) -> None:
-        """Leaves the terminal in order."""
+        """Closes the renderer and restores the terminal."""
         self.batch.close()

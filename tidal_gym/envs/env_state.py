@@ -1,4 +1,4 @@
-"""Where a vector environment stands in its episodes, so that another process can go on from there, bit for bit."""
+"""Saves and restores the state of a vector environment's episodes, bit for bit."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def state_of(env: TidalGatingVectorEnv) -> SavedState:
-    """The episodes under way, and what each row's generator will draw: to be saved before the next step.
+    """State of the running episodes and of each row's generator; save it before the next step.
 
-    Its size is mostly that of the streams' caches: keys and values of every layer, row and token, twice over.
+    Most of its size is the KV caches of both streams.
     """
     generators = [generator.bit_generator.state for generator in env.row_generators]
     return SavedState(env.state(), {"generators": generators})
@@ -23,14 +23,14 @@ def state_of(env: TidalGatingVectorEnv) -> SavedState:
 
 @torch.inference_mode()
 def restore(env: TidalGatingVectorEnv, state: SavedState) -> None:
-    """Take the episodes up.
+    """Restores the episodes.
 
     Args:
-        env: made with the same arguments, and reset.
-        state: of :func:`state_of`.
+        env: environment made with the same arguments, after a reset.
+        state: result of :func:`state_of`.
 
     Raises:
-        KeyError, ValueError: the state is that of another environment.
+        KeyError, ValueError: the state does not fit the environment.
     """
     write_into(env.state(), state.tensors)
     for generator, saved in zip(env.row_generators, state.values["generators"], strict=True):

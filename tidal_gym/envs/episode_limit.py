@@ -1,4 +1,4 @@
-"""How long an episode may be: the limit that was asked for, and the limit that the model's context sets."""
+"""Episode limits: that of the running ``gymnasium.make`` call, and that of the model's context."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ RLM_ENTRY_POINT = "tidal_gym.envs.rlm_env:TidalRLMEnv"
 
 
 def limit_of_enclosing_make() -> int | None:
-    """The episode limit [steps] of the ``gymnasium.make`` call that is constructing an environment, or None.
+    """The episode limit [steps] of the running ``gymnasium.make`` call, or None.
 
-    ``make`` keeps ``max_episode_steps`` for the TimeLimit wrapper that it adds afterwards and tells the environment
-    nothing. This environment has to know when it is built: progress towards the limit is part of the observation, the
-    KV caches are allocated for it, and a limit beyond the model's context is an error that belongs at ``make``. A
-    wrapper of our own could pass the number down, but ``make_vec`` refuses a specification with additional wrappers.
-    So the call that is under way is asked for its arguments.
+    ``make`` uses ``max_episode_steps`` for the TimeLimit wrapper that it adds afterwards, and does not pass it to the
+    environment. But the constructor needs it: the observation contains the progress towards the limit, the KV caches
+    are allocated for it, and a limit beyond the model's context must raise an error in ``make``. A wrapper could pass
+    the number on, but ``make_vec`` does not accept a specification with additional wrappers. So this function reads
+    the local variables of the running call.
 
     Returns None outside ``make``, and for ``max_episode_steps=-1`` (no TimeLimit).
     """
     frame = inspect.currentframe()
     while frame is not None and frame.f_code is not gymnasium.make.__code__:
         frame = frame.f_back
-    # The limit of an environment of somebody else's, which has one of ours inside, is not ours.
+    # An outer environment that constructs this one has a limit of its own, which does not apply here.
     if frame is None or frame.f_locals["env_spec"].entry_point not in (ENTRY_POINT, RLM_ENTRY_POINT):
         return None
     limit = frame.f_locals["max_episode_steps"]
@@ -38,14 +38,14 @@ def limit_of_enclosing_make() -> int | None:
 
 
 def require_episode_fits(max_episode_steps: int, *, longest_prompt: int, context_length: int) -> int:
-    """The tokens that a stream must hold for one episode: the prompt, a token a step, and one to spare.
+    """Capacity of a stream for one episode [tokens]: prompt, one token per step, and one spare token.
 
-    The spare token is for a finished row that idles through the step in which it is reset (NEXT_STEP autoreset).
+    The spare token is for a finished row that idles in the step of its reset (NEXT_STEP autoreset).
 
     Args:
         max_episode_steps: the episode limit [steps], one token each.
-        longest_prompt: tokens of the longest prompt that can be drawn, special prefix included.
-        context_length: tokens that the model can attend to.
+        longest_prompt: length of the longest possible prompt, special prefix included [tokens].
+        context_length: context length of the model [tokens].
 
     Raises:
         InvalidValueError: the episode does not fit into the context.
@@ -57,6 +57,6 @@ def require_episode_fits(max_episode_steps: int, *, longest_prompt: int, context
             f"must be at most {context_length - longest_prompt - 1} for prompts of up to {longest_prompt} tokens and "
             f"a model that attends to {context_length} tokens",
             max_episode_steps,
-            "Take shorter episodes, shorter prompts, or a model with a longer context.",
+            "Use shorter episodes, shorter prompts, or a model with a longer context.",
         )
     return capacity

@@ -1,4 +1,4 @@
-"""N texts being written under gates: what the environment does on the device, without episodes, rewards or numpy."""
+"""Generation of N texts under gates: the device part of the environment, without episodes, rewards and numpy."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ _REMEMBERED = (
     "_log_normalizer", "neutral_entropy", "_recent", "_steps", "_prefix_lengths", "_surprisal", "_sampling_entropy",
     "_gates",
 )  # fmt: skip
-"""Tensors (N, ...) that the last step left."""
+"""Names of the tensors (N, ...) with results of the last step."""
 
 
 class Generation:
-    """Both streams, the texts, and what the observation remembers of the last step.
+    """State of N generations: both streams, the texts, and results of the last step for the observation.
 
-    :meth:`observe` comes before every :meth:`accept`. Both change the state in place, and, as
-    :meth:`propose`, have fixed shapes and ask the device nothing, so that a CUDA graph can hold a step.
+    :meth:`observe` must be called before each :meth:`accept`. Both change the state in place. Like :meth:`propose`,
+    they have fixed shapes and do not synchronise with the device, so that a CUDA graph can record a step.
 
     Args:
         model: frozen causal LM.
-        num_rows: N.
-        capacity: most tokens that a row will hold, special prefix included.
-        step_limit: steps after which a generation counts as complete.
-        context_length: tokens that the model can attend to.
-        modulation: what the gates do.
+        num_rows: number of rows N.
+        capacity: maximum number of tokens of a row, special prefix included.
+        step_limit: number of steps of a complete generation.
+        context_length: context length of the model [tokens].
+        modulation: configuration of the modulation.
         human_entropy: H*, the model's mean entropy on human text [nats].
-        judge: reads along, for the rewards; None: nobody does.
+        judge: judge of the rewards, which reads all tokens; None: no judge.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class Generation:
             config.vocab_size, modulation.strongest_penalty, self.dtype, device
         )
         self._summarize_hidden = HiddenSummary(config.hidden_size, self.dtype, device)
-        # What the newest observation saw of p, for the step that follows it.
+        # Statistics of p from the newest observation, for the next step.
         self._log_normalizer = torch.zeros(num_rows, dtype=self.dtype, device=device)
         self.neutral_entropy = torch.zeros_like(self._log_normalizer)
-        """(N,) entropy [nats] of the neutral distribution p over the next token, as of the newest observation."""
+        """(N,) entropy [nats] of the neutral distribution p over the next token, from the newest observation."""
         self._recent = torch.zeros(num_rows, RECENT_TOKENS, dtype=torch.int64, device=device)
-        # What the last step left.
+        # Results of the last step.
         self._steps, self._prefix_lengths = self.history.lengths.new_zeros(2, num_rows).unbind()
         self._surprisal, self._sampling_entropy = self._log_normalizer.new_zeros(2, num_rows).unbind()
         self._neutral = self._log_normalizer.new_tensor(NEUTRAL_GATES)
@@ -90,13 +90,13 @@ class Generation:
 
     @torch.inference_mode()
     def begin(self, rows: Tensor, prompts: Tensor, lengths: Tensor, prefix_lengths: Tensor) -> None:
-        """Begins rows anew.
+        """Resets rows.
 
         Args:
-            rows: (R,) which rows, ascending; all of them the first time.
-            prompts: (R, P) ids, right-padded with anything.
-            lengths: (R,) tokens of each prompt, at least 1.
-            prefix_lengths: (R,) how many of them are special tokens before the text, fewer than all.
+            rows: (R,) indices of the rows, ascending; all of them in the first call.
+            prompts: (R, P) token ids, right-padded with any values.
+            lengths: (R,) length of each prompt [tokens], at least 1.
+            prefix_lengths: (R,) number of special tokens before the text, below the prompt's length.
         """
         columns = torch.arange(prompts.shape[1], device=rows.device) + prefix_lengths.unsqueeze(1)
         texts = prompts.gather(1, columns.clamp(max=prompts.shape[1] - 1))
@@ -129,8 +129,8 @@ class Generation:
 
     @torch.inference_mode()
     def state(self) -> dict[str, Tensor]:
-        """All that the next steps hang on: the tensors themselves; see :class:`lm.streams.protocol.DecodingStream`."""
-        self.catch_up()  # so that tensors tell all
+        """State of the generations: the tensors, not copies; see :class:`lm.streams.protocol.DecodingStream`."""
+        self.catch_up()  # so that the tensors are the complete state
         return joined(
             last_step={name: getattr(self, name) for name in _REMEMBERED},
             history=self.history.state(),
@@ -140,7 +140,7 @@ class Generation:
 
     @torch.inference_mode()
     def observe(self, rows: Tensor | None = None) -> Tensor:
-        """Observations (N, 64) float32, or (R, 64) of the rows (R,), before the next token is drawn."""
+        """Observations (N, 64) float32, or (R, 64) for rows (R,), before the next token is drawn."""
 
         def of(values: Tensor) -> Tensor:
             return values if rows is None else values[rows]
@@ -172,12 +172,12 @@ class Generation:
     def propose(
         self, gates: Tensor, process: Callable[[Tensor], Tensor] | None = None, *, keep: bool = True
     ) -> tuple[SamplingDistribution, GateEffects]:
-        """The distribution q of the next token under gates (N, 3), and what the gates do.
+        """The sampling distribution q of the next token under gates (N, 3), and the gates' effects.
 
         Args:
             gates: creativity, focus and stability of each row.
-            process: changes the gated stream's logits (N, V) before the modulation; None leaves them.
-            keep: False asks "what if", and leaves the gated stream where it was.
+            process: function that changes the gated stream's logits (N, V) before the modulation, or None.
+            keep: whether the gated stream keeps the read token; False leaves it unchanged, for hypothetical actions.
         """
         effects = gate_effects(gates, self.modulation)
         logits = self.streams.gated_logits(self.history.newest, gates, effects.focus_bias, keep=keep)
@@ -186,7 +186,7 @@ class Generation:
         return modulate(logits, effects, self.history.tokens, self.modulation), effects
 
     def outcome(self, tokens: Tensor, sampling: SamplingDistribution) -> Outcome:
-        """What a reward may look at, for candidates (N, K) from q."""
+        """The reward's input for candidates (N, K) from q."""
         history = self.history
         log_prob = self.streams.latest.logits.gather(1, tokens) - self._log_normalizer.unsqueeze(1)
         judged = None if self._judge is None else self._judge.log_probs
@@ -195,7 +195,7 @@ class Generation:
 
     @torch.inference_mode()
     def accept(self, gates: Tensor, outcome: Outcome) -> None:
-        """Streams, judge and texts take in the tokens of an outcome (K = 1) that were drawn under gates (N, 3)."""
+        """Adds the drawn tokens of an outcome (K = 1) under gates (N, 3) to streams, judge and texts."""
         tokens = outcome.tokens[:, 0]
         self._surprisal.copy_(-outcome.log_prob[:, 0])
         self._sampling_entropy.copy_(outcome.sampling_entropy)
@@ -216,13 +216,13 @@ class Generation:
         *,
         with_expectation: bool = False,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Draws a token in every row under gates (N, 3), with uniforms (N,) in [0, 1).
+        """Draws a token in each row under gates (N, 3), with uniforms (N,) in [0, 1).
 
         Args:
-            with_expectation: report as well what the reward was expected to be before the draw.
+            with_expectation: whether to report the exact expectation of the reward before the draw, too.
 
         Returns:
-            The next observations (N, 64), and what the step reports by name, (N,) each.
+            The next observations (N, 64), and the step's reported values by name, (N,) each.
         """
         q, effects = self.propose(gates)
         return self._settle(q, gates, effects, uniforms, reward, cost, with_expectation=with_expectation)
@@ -237,12 +237,12 @@ class Generation:
         *,
         with_expectation: bool = False,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """As :meth:`step`, but a logits processor makes the distribution q of the neutral stream's logits.
+        """Draws a token as :meth:`step`, but a logits processor makes q from the neutral stream's logits.
 
-        The gates count as neutral. Temperature and penalty are reported as NaN: only the processor knows them. The
-        gated stream does not read along, see :meth:`catch_up`.
+        The gates count as neutral. Temperature and penalty are reported as NaN, since they are not known. The gated
+        stream does not read the tokens, see :meth:`catch_up`.
         """
-        # A processor may write into what it is given, and the logits are still needed to score with.
+        # A processor may change its input in place, and the reward still needs the logits.
         scores = processor(self.history.newest_last(), self.streams.latest.logits.clone())
         unknown = torch.full_like(uniforms, torch.nan)
         self._is_gated_stream_behind = True
@@ -252,7 +252,7 @@ class Generation:
         return self._settle(q, gates, effects, uniforms, reward, cost, with_expectation=with_expectation)
 
     def catch_up(self) -> None:
-        """Needed before :meth:`propose` and :meth:`step` where :meth:`step_with` went before; else does nothing."""
+        """Updates the gated stream after :meth:`step_with`; needed before :meth:`propose` and :meth:`step`."""
         if self._is_gated_stream_behind:
             self.streams.catch_up(self.history.lengths + self._prefix_lengths)
             self._is_gated_stream_behind = False
@@ -288,10 +288,10 @@ class Generation:
 
     @torch.inference_mode()
     def prospects(self, actions: Tensor, reward: Reward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What actions (A, 3) or (A, N, 3) would do in every row; changes nothing.
+        """Effects of actions (A, 3) or (A, N, 3) in each row; changes no state.
 
         Returns:
-            The exact expected immediate reward (N, A); ids of what could be drawn, q and p of each, (N, A, K).
+            Exact expected rewards of the next token (N, A); token ids, q and p of the distributions (N, A, K).
         """
         found = []
         for action in actions:
@@ -303,9 +303,9 @@ class Generation:
 
     @torch.inference_mode()
     def candidates(self, gates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids (N, K) of what could be drawn under gates (N, 3), the most probable first, and q and p of each.
+        """Token ids, q and p (N, K) of the sampling distributions under gates (N, 3), by descending q.
 
-        It changes nothing.
+        Changes no state.
         """
         q, _ = self.propose(gates, keep=False)
         probs, order = q.probs.sort(dim=1, descending=True, stable=True)
@@ -313,10 +313,10 @@ class Generation:
         return tokens, probs, self.outcome(tokens, q).log_prob.exp()
 
     def texts(self) -> tuple[Tensor, Tensor]:
-        """Tokens (N, L) of the texts, special prefix excluded, and how many of each row's count, (N,)."""
+        """Tokens (N, L) of the texts, special prefix excluded, and the length (N,) of each text."""
         return self.history.tokens, self.history.lengths
 
 
 def _mean(q: SamplingDistribution, scored: RewardTerms) -> Tensor:
-    """(N,) mean over the tokens that q may draw, whose rewards are given."""
+    """(N,) expectation under q of the given rewards of its tokens."""
     return (q.probs * scored.total).sum(dim=1)

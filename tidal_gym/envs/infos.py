@@ -1,4 +1,4 @@
-"""Info dictionaries under Gymnasium's vector convention: an array a key, and the mask ``_key`` of rows that have it."""
+"""Info dictionaries in Gymnasium's vector convention: an array per key, and the mask ``_key`` of rows that have it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def masked(values: Mapping[str, NDArray[Any]], rows: NDArray[np.bool_]) -> dict[str, Any]:
-    """Values (N, ...) as info of the rows (N,) that are True; the others read zero. The masks are one array."""
+    """Info of the rows (N,) that are True from values (N, ...); other rows are zero. All keys share one mask array."""
     mask = rows.copy()
     is_whole = bool(mask.all())
     info: dict[str, Any] = {}
@@ -21,7 +21,7 @@ def masked(values: Mapping[str, NDArray[Any]], rows: NDArray[np.bool_]) -> dict[
 
 
 def add_objects(info: dict[str, Any], key: str, objects: Sequence[Any], rows: NDArray[np.bool_]) -> None:
-    """Adds one object for each row (N,) that is True, in order; the others hold None."""
+    """Adds one object for each row (N,) that is True, in order; other rows are None."""
     column = np.full(len(rows), None, dtype=object)
     for row, value in zip(np.flatnonzero(rows), objects, strict=True):
         column[row] = value
@@ -29,12 +29,12 @@ def add_objects(info: dict[str, Any], key: str, objects: Sequence[Any], rows: ND
 
 
 def of_step(infos: Mapping[str, Any], key: str, is_over: NDArray[np.bool_]) -> Any:
-    """What a vector env's infos tell of the step itself, (N, ...): under SAME_STEP autoreset, finished rows' lie apart.
+    """Values (N, ...) of the step itself in a vector env's infos; under SAME_STEP, of finished rows in the final info.
 
     Args:
-        infos: of the step.
-        key: of one of them.
-        is_over: (N,) rows whose episodes ended in the step.
+        infos: infos of the step.
+        key: key of the values.
+        is_over: (N,) mask of rows whose episodes ended in the step.
     """
     final = infos.get("final_info", {})
     if key not in final or key not in infos:
@@ -44,7 +44,7 @@ def of_step(infos: Mapping[str, Any], key: str, is_over: NDArray[np.bool_]) -> A
 
 
 def of_single_row(info: Mapping[str, Any]) -> dict[str, Any]:
-    """The info of the only row, as a scalar environment gives it: Python numbers and objects, no masks."""
+    """The info of a single row in a scalar environment's form: Python numbers and objects, no masks."""
     single = {}
     for key, column in info.items():
         if not key.startswith("_") and info[f"_{key}"][0]:

@@ -1,4 +1,4 @@
-"""Environments are pickled as their arguments: the model is loaded again by its name, and the episode is new."""
+"""Pickles environments by their arguments: a copy loads the model by name and starts a new episode."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gymnasium.utils import EzPickle
 
 
 class MadeAgain(EzPickle):
-    """Gymnasium's EzPickle, which also keeps the specification that ``gymnasium.make`` has given to an environment."""
+    """Gymnasium's EzPickle that also keeps the spec that ``gymnasium.make`` has set."""
 
     spec: Any
 

@@ -1,4 +1,4 @@
-"""Where episodes begin: openings from a bundled file, a file or a list, tokenized once, and the draw among them."""
+"""Prompts of episodes: openings from a bundled file, a file or a list, tokenised once, and their sampling."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ BUNDLED_OPENINGS = ("train", "heldout")
 
 
 class PromptBatch(NamedTuple):
-    """The text tokens of R prompts."""
+    """Text tokens of R prompts."""
 
     tokens: NDArray[np.int64]
-    """(R, P), padded with 0 on the right."""
+    """(R, P) token ids, right-padded with 0."""
     lengths: NDArray[np.int64]
-    """(R,) [tokens], at least 1."""
+    """(R,) length of each prompt [tokens], at least 1."""
 
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Tokenized openings, of which an episode takes the first few tokens."""
+    """Tokenised openings; an episode's prompt is the first tokens of one."""
 
     prefix: tuple[int, ...]
-    """Special tokens that the tokenizer puts before every text; always kept, and not part of the text."""
+    """Special tokens that the tokenizer puts before each text; always included, and not part of the text."""
 
     openings: tuple[tuple[int, ...], ...]
-    """The text tokens of each opening, cut to the longest length that can be used."""
+    """Text tokens of each opening, cut to the maximum length."""
 
     lengths: tuple[int, int]
-    """Fewest and most text tokens [tokens] of an opening that an episode begins with."""
+    """Minimum and maximum number of text tokens of a prompt."""
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest prompt that can be drawn, prefix included."""
+        """Length of the longest possible prompt, prefix included [tokens]."""
         return len(self.prefix) + max(len(opening) for opening in self.openings)
 
     def draw(self, generator: np.random.Generator) -> tuple[int, ...]:
-        """The text tokens of one prompt: a uniform opening, and a uniform number of its tokens, or all it has."""
+        """Draws the text tokens of a prompt: a uniform opening and a uniform number of its tokens, at most all."""
         opening = self.openings[generator.integers(len(self.openings))]
         fewest, most = self.lengths
         return opening[: generator.integers(fewest, most + 1)]
 
     def draw_batch(self, generators: Sequence[np.random.Generator]) -> PromptBatch:
-        """One prompt from each of R generators."""
+        """Draws one prompt with each of R generators."""
         texts = [self.draw(generator) for generator in generators]
         lengths = np.array([len(text) for text in texts])
         tokens = np.zeros((len(texts), lengths.max()), np.int64)
@@ -64,15 +64,15 @@ class PromptSet:
 
 
 def read_openings(source: str | Sequence[str]) -> list[str]:
-    """The texts that `source` stands for.
+    """Reads openings.
 
     Args:
-        source: ``"train"`` or ``"heldout"`` (bundled with the package), the path of a UTF-8 text file (or one packed as
-            ``.gz``) with one opening a line, or the openings themselves. Openings are taken as they are, lines without
-            their line breaks; a line without text is skipped.
+        source: ``"train"`` or ``"heldout"`` (bundled with the package), the path of a UTF-8 text file (or a ``.gz`` of
+            one) with one opening per line, or a list of openings. Openings are used unchanged, lines without their line
+            breaks; empty lines are skipped.
 
     Raises:
-        InvalidValueError: there is no such file, it is not UTF-8 text, or it holds no opening; or an opening is empty.
+        InvalidValueError: the file does not exist, is not UTF-8 text, or contains no opening; or an opening is empty.
     """
     if isinstance(source, (str, Path)):
         texts = [line for line in lines_of(_file_text(source)) if line.strip()]
@@ -95,17 +95,17 @@ def tokenize_openings(
     lengths: Sequence[int] = (3, 10),
     context_length: int,
 ) -> PromptSet:
-    """Openings as tokens.
+    """Tokenises openings.
 
     Args:
         texts: at least one opening.
-        tokenizer: of the model.
-        lengths: fewest and most text tokens of an opening that an episode begins with.
-        context_length: tokens that the model can attend to.
+        tokenizer: tokenizer of the model.
+        lengths: minimum and maximum number of text tokens of a prompt.
+        context_length: context length of the model [tokens].
 
     Raises:
-        InvalidValueError: `lengths` is not an ascending pair from 1, or an opening has no token, or does not fit into
-            the context.
+        InvalidValueError: `lengths` is not an ascending pair of at least 1, or an opening has no token or does not fit
+            into the context.
     """
     fewest, most = _require_lengths(lengths)
     prefix: tuple[int, ...] = ()

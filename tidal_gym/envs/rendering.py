@@ -1,4 +1,4 @@
-"""Pictures of an episode: coloured text for a terminal, and a frame with text and gate curves for a video."""
+"""Rendering of an episode: coloured text for a terminal, and a frame with text and gate curves for a video."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from lm.terminal_text import shown_controls
 from tidal_gym.envs.token_pieces import token_pieces
 
 GATE_COLORS = ((255, 140, 60), (90, 200, 120), (100, 150, 255))
-"""Creativity orange, focus green, stability blue; a token is the brighter in a gate's colour the wider it is open."""
+"""Colours of the gates: creativity orange, focus green, stability blue; brighter for higher values."""
 
 FRAME_SIZE = (640, 400)
 """Width and height of a frame [pixels]; even, as video encoders want it."""
 
 TERMINAL_WIDTH = 100
-"""Columns of text in the `ansi` mode."""
+"""Line width in the `ansi` mode [characters]."""
 
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
@@ -34,16 +34,16 @@ _BACKGROUND, _FAINT, _PLAIN = (24, 24, 32), (70, 70, 84), (170, 170, 180)
 
 
 class EpisodeView(NamedTuple):
-    """What a picture shows of an episode."""
+    """Data of an episode for rendering."""
 
     prompt: str
-    """Text that the episode began with."""
+    """Text of the prompt."""
     pieces: Sequence[str]
     """Text of each drawn token."""
     gates: NDArray[np.float64]
-    """(T, 3) the action at each drawn token."""
+    """(T, 3) gates of each drawn token."""
     limit: int
-    """Most tokens that the episode may draw."""
+    """Maximum number of drawn tokens of the episode."""
 
 
 def view_episode(
@@ -53,13 +53,13 @@ def view_episode(
     gates: NDArray[np.float64],
     limit: int,
 ) -> EpisodeView:
-    """The view of an episode's tokens, the first `prompt_length` of them its prompt, under gates (T, 3)."""
+    """Makes the view from an episode's tokens, the first `prompt_length` of which are the prompt, and gates (T, 3)."""
     prompt = tokenizer.decode(list(token_ids[:prompt_length]), skip_special_tokens=True)
     return EpisodeView(prompt, token_pieces(tokenizer, token_ids, start=prompt_length), gates, limit)
 
 
 def gate_color(gates: Sequence[float]) -> tuple[int, int, int]:
-    """A token's colour: each gate adds its own colour as far as it is open, on a grey ground."""
+    """A token's colour: grey plus each gate's colour weighted by its value."""
     ground = np.full(3, 105.0)
     color = ground + sum(gate * (np.array(own) - ground) for gate, own in zip(gates, GATE_COLORS, strict=True))
     red, green, blue = np.clip(color, 40, 255).astype(int).tolist()
@@ -67,7 +67,7 @@ def gate_color(gates: Sequence[float]) -> tuple[int, int, int]:
 
 
 def as_text(view: EpisodeView) -> Text:
-    """The episode as rich text: the prompt dim, drawn tokens coloured by gate, a legend with the last gates below."""
+    """The episode as rich text: dim prompt, drawn tokens coloured by gate, and a legend with the last gates."""
     text = Text(shown_controls(view.prompt), style="dim")
     for piece, gates in zip(view.pieces, view.gates, strict=True):
         text.append(shown_controls(piece), style="bold rgb({},{},{})".format(*gate_color(gates)))
@@ -79,7 +79,7 @@ def as_text(view: EpisodeView) -> Text:
 
 
 def as_ansi(view: EpisodeView) -> str:
-    """The episode as a string with ANSI colours, whatever terminal (or none) the process has."""
+    """The episode as a string with ANSI colours, independent of the process's terminal."""
     buffer = io.StringIO()
     console = Console(
         file=buffer, force_terminal=True, color_system="truecolor", width=TERMINAL_WIDTH, legacy_windows=False
@@ -105,14 +105,14 @@ def as_frame(view: EpisodeView) -> NDArray[np.uint8]:
 
 
 class Renderer:
-    """Pictures in one of Gymnasium's render modes: `ansi`, `rgb_array` or `human` (in place in the terminal)."""
+    """Renders episodes in one of Gymnasium's render modes: `ansi`, `rgb_array` or `human` (live in the terminal)."""
 
     def __init__(self, render_mode: str) -> None:
         self._render_mode = render_mode
         self._live: Live | None = None
 
     def show(self, views: Sequence[EpisodeView]) -> tuple[Any, ...] | None:
-        """A string or an image of each episode; `human` draws them and returns None."""
+        """Renders each episode as a string or an image; `human` shows them and returns None."""
         if self._render_mode != "human":
             return tuple(map(as_ansi if self._render_mode == "ansi" else as_frame, views))
         if self._live is None:
@@ -122,7 +122,7 @@ class Renderer:
         return None
 
     def close(self) -> None:
-        """Leaves the last picture standing in the terminal."""
+        """Ends the live display; the last frame stays in the terminal."""
         if self._live is not None:
             self._live.stop()
             self._live = None

@@ -1,4 +1,4 @@
-"""Rules for the arguments of a vector environment and of its `reset`."""
+"""Checks of arguments of vector environments and of their `reset`."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lm.errors import InvalidValueError
 
 
 def require_names(required: Mapping[str, object], optional: Mapping[str, object]) -> None:
-    """Requires strings that are not empty, where the optional ones are not None.
+    """Checks that arguments are non-empty strings; optional ones may be None.
 
     Raises:
-        InvalidValueError: names the first argument that is something else.
+        InvalidValueError: an argument is not; names the first one.
     """
     for name, value in {**required, **{name: value for name, value in optional.items() if value is not None}}.items():
         require_text(name, value)
 
 
 def require_autoreset_mode(value: str | AutoresetMode) -> AutoresetMode:
-    """A member of ``AutoresetMode``, which may be given by its name ("SAME_STEP") or value ("SameStep").
+    """Converts a name ("SAME_STEP") or value ("SameStep") to a member of ``AutoresetMode``.
 
     Raises:
-        InvalidValueError: there is no such mode.
+        InvalidValueError: the mode is unknown.
     """
     for mode in AutoresetMode:
         if value in (mode, mode.name, mode.value):
@@ -37,7 +37,7 @@ def require_autoreset_mode(value: str | AutoresetMode) -> AutoresetMode:
 
 
 def require_render_mode(value: str | None, render_modes: Sequence[str]) -> str | None:
-    """One of `render_modes`, or None.
+    """Checks that a render mode is None or one of `render_modes`.
 
     Raises:
         InvalidValueError: anything else.
@@ -48,10 +48,10 @@ def require_render_mode(value: str | None, render_modes: Sequence[str]) -> str |
 
 
 def require_options(options: object, names: Sequence[str]) -> None:
-    """Refuses options of `reset` that do not exist, which would have no effect.
+    """Raises an error for unknown options of `reset`.
 
     Raises:
-        InvalidValueError: `options` is no mapping, or has other keys than `names`.
+        InvalidValueError: `options` is not a mapping, or has keys that are not in `names`.
     """
     if options is not None and not isinstance(options, Mapping):
         raise InvalidValueError("options", "must be None or a mapping", repr(options))
@@ -62,10 +62,10 @@ def require_options(options: object, names: Sequence[str]) -> None:
 
 
 def require_reset_mask(options: dict[str, Any] | None, num_rows: int) -> NDArray[np.bool_]:
-    """(N,) the rows that a reset begins anew: ``options["reset_mask"]``, or all.
+    """(N,) mask of the rows to reset: ``options["reset_mask"]``, or all.
 
     Raises:
-        InvalidValueError: there are other options, or the mask is not an array (N,) of bool with at least one True.
+        InvalidValueError: there are other options, or the mask is not a bool array (N,) with at least one True.
     """
     require_options(options, ("reset_mask",))
     mask = (options or {}).get("reset_mask")
@@ -79,7 +79,7 @@ def require_reset_mask(options: dict[str, Any] | None, num_rows: int) -> NDArray
 
 
 def require_rows(rows: ArrayLike, count: int, most: int) -> NDArray[np.integer]:
-    """Indices of rows, (`count`,) integers from 0 to `most` - 1.
+    """Checks indices of rows: (`count`,) integers from 0 to `most` - 1.
 
     Raises:
         InvalidValueError: anything else.
@@ -91,7 +91,7 @@ def require_rows(rows: ArrayLike, count: int, most: int) -> NDArray[np.integer]:
 
 
 def require_uniforms(uniforms: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Random numbers in [0, 1) of a shape.
+    """Checks random numbers in [0, 1) of a given shape.
 
     Raises:
         InvalidValueError: anything else.
@@ -105,7 +105,7 @@ def require_uniforms(uniforms: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.
 
 
 def seeds_by_row(seed: int | Sequence[int | None] | None, num_rows: int) -> list[int | None]:
-    """A seed for each of N rows: s, s + 1, ... from an integer s, a list as it is, None where there is no new seed.
+    """Seeds of N rows: s, s + 1, ... for an integer s, a list unchanged, None for rows without a new seed.
 
     Raises:
         InvalidValueError: a seed is not an integer of at least 0, or the list does not have N seeds.

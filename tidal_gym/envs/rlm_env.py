@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - the manual's tables
-"""The environment on a random grammar for a single episode, and its manual."""
+"""The scalar environment `TidalRLM-v0` on a random grammar, and its manual."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ class TidalRLMEnv(TidalGatingEnv):
     """
     ## Description
 
-    A small language model writes a sentence of a random grammar that it was trained on, token by token, and the agent
-    steers it by the same three gates as in `TidalGating-v0`. What is different is who judges: the grammar itself. At every
-    token the exact distribution P of the true next token is known, and the reward is minus the divergence of the sampling
-    distribution q from it. So this is a decoding environment whose best possible return is known: it is 0, and an agent
-    reaches it only by sampling exactly as the grammar would go on.
+    A small language model generates a sentence of the random grammar that it was trained on, token by token, and the
+    agent sets the same three gates as in `TidalGating-v0`. The judge is the grammar itself: at each token the exact
+    distribution P of the next token is known, and the reward is minus the KL divergence from the sampling distribution q
+    to P. So the maximum return is known: it is 0, and is reached only if q equals P at every token.
 
-    A sentence has T = 2^L tokens, the leaves of a binary tree of depth L whose root and whose rules are random (the Random
-    Language Model). The model has learned them imperfectly: what an agent can gain is what is wrong with the model, as far
-    as the gates can mend it.
+    A sentence has T = 2^L tokens, the leaves of a binary tree of depth L with random root and random rules (the Random
+    Language Model). The model has learned the rules imperfectly; an agent can gain as much return as the gates can
+    correct the model's errors.
 
     ## Action space
 
@@ -29,9 +28,8 @@ class TidalRLMEnv(TidalGatingEnv):
 
     ## Observation space
 
-    `Box(-inf, inf, (64,), float32)`, as in [TidalGating-v0](tidal-gating.md#observation-space). The grammar is not in it:
-    the agent sees what the model believes, and not whether it is right. The token that begins a sentence counts as the
-    first token of the text.
+    `Box(-inf, inf, (64,), float32)`, as in [TidalGating-v0](tidal-gating.md#observation-space). It contains features of
+    the model's predictions, and nothing of the grammar. The token that begins a sentence is the first token of the text.
 
     ## Rewards
 
@@ -39,18 +37,18 @@ class TidalRLMEnv(TidalGatingEnv):
     |-----------|--------|-----------------------------------------------------------------------------------------------|
     | agreement | 1      | −KL(q ‖ P) = −Σ q(x) (log q(x) − log P(x)) [nats], at most 0; P(x) = P(x given all tokens so far) under the grammar, at least 1e-12 |
 
-    It is summed over all tokens that q can draw, so it does not depend on which of them is drawn. `info` carries it as
-    `reward_agreement`, besides the figures of `TidalGating-v0`.
+    It is an exact sum over all tokens of q, so it does not depend on the drawn token. `info` contains it as
+    `reward_agreement`, and the other entries of `TidalGating-v0`.
 
     ## Starting state
 
-    Nothing but the token that begins a sentence. The episode's generator, seeded by `reset(seed=...)`, draws one uniform
-    number for each token.
+    Only the token that begins a sentence. The episode's generator, seeded by `reset(seed=...)`, draws one uniform number
+    per token.
 
     ## Episode end
 
-    1. Termination: the sentence has its T tokens; or the model draws the token that begins and ends texts before that,
-       which a trained model all but never does.
+    1. Termination: the sentence has T tokens; or the token that begins and ends texts is drawn before, which almost never
+       happens with a trained model.
     2. Truncation: `max_episode_steps` tokens have been drawn.
 
     ## Arguments
@@ -58,13 +56,13 @@ class TidalRLMEnv(TidalGatingEnv):
     | Parameter           | Type        | Default      | Description                                                         |
     |---------------------|-------------|--------------|---------------------------------------------------------------------|
     | `model`             | str         | `"rlm-tiny"` | bundled name, or the `model` folder of a run of `tidal rlm train` with `examples.task: next` |
-    | `reward`            | str         | `"judge"`    | or any registered reward                                            |
-    | `reward_weights`    | dict or None | `None`      | weights of the reward's terms that differ                           |
-    | `judge`             | str or None | `None`       | `None`: the grammar; or a language model that judges in its place   |
-    | `prompts`           | str         | `"train"`    | `"train"` or `"heldout"`, for agents' evaluations; both begin with nothing |
-    | `max_episode_steps` | int or None | `None`       | the whole sentence where it is not less                             |
+    | `reward`            | str         | `"judge"`    | name of a registered reward                                         |
+    | `reward_weights`    | dict or None | `None`      | weights of reward terms that differ from the defaults               |
+    | `judge`             | str or None | `None`       | judge model; `None`: the grammar                                    |
+    | `prompts`           | str         | `"train"`    | `"train"` or `"heldout"`, for evaluations; both are empty prompts   |
+    | `max_episode_steps` | int or None | `None`       | maximum number of drawn tokens; `None`: the whole sentence          |
 
-    `dtype`, `device`, `modulation`, `entropy_target` and `render_mode` are as in `TidalGating-v0`, but that the `dtype`
+    `dtype`, `device`, `modulation`, `entropy_target` and `render_mode` are as in `TidalGating-v0`, except that the `dtype`
     `"auto"` is float32.
 
     ```python
@@ -92,5 +90,5 @@ class TidalRLMEnv(TidalGatingEnv):
 
     @property
     def grammar(self) -> RandomGrammar:
-        """Whose sentences are written."""
+        """Grammar of the sentences."""
         return self.batch.grammar

@@ -1,4 +1,4 @@
-"""The gating environment on a random grammar, batched: see :class:`tidal_gym.envs.rlm_env.TidalRLMEnv`."""
+"""The vector environment of `TidalRLM-v0` on a random grammar: see :class:`tidal_gym.envs.rlm_env.TidalRLMEnv`."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from tidal_gym.rewards.judge import Judge
 
 
 class TidalRLMVectorEnv(TidalGatingVectorEnv):
-    """N sentences of a grammar being written, stepped together with one batched model.
+    """Vector environment of N sentences of a random grammar, stepped with one batched model.
 
     Args:
-        num_envs: N, at least 1.
-        model: a bundled name or a folder, with a grammar in it.
-        prompts: "train" or "heldout", which are the same here: every sentence begins with nothing.
-        reward: "judge", or any registered reward.
-        judge: None: the grammar, which cannot be wrong; or the name of a language model.
-        max_episode_steps: most tokens that an episode draws; None, or more than the sentence has: the whole sentence.
-        dtype: "auto" is float32 here, as the models are small.
-        settings: as in :class:`tidal_gym.envs.vector_env.TidalGatingVectorEnv`; `prompt_tokens` have no meaning.
+        num_envs: number of rows N, at least 1.
+        model: bundled name or folder of a model with a grammar.
+        prompts: "train" or "heldout"; both are empty prompts.
+        reward: "judge", or another registered reward.
+        judge: name of a judge model; None: the grammar.
+        max_episode_steps: maximum number of drawn tokens of an episode, at most those of a sentence; None: a sentence.
+        dtype: data type of the model; "auto" is float32.
+        settings: other arguments of :class:`tidal_gym.envs.vector_env.TidalGatingVectorEnv`; `prompt_tokens` is unused.
 
     Raises:
-        InvalidValueError: an argument breaks its rule.
-        ModelFolderError: the model is missing, has no grammar, or was not trained to write its sentences.
+        InvalidValueError: an argument is invalid.
+        ModelFolderError: the model is missing, has no grammar, or was not trained to generate its sentences.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class TidalRLMVectorEnv(TidalGatingVectorEnv):
             require_integer("max_episode_steps", max_episode_steps, COUNT)
         grammar = load_grammar_of(model, torch.float64 if dtype == "float64" else torch.float32)
         self.grammar = grammar.to(require_device(settings.get("device", "cpu")))
-        """Whose sentences are written."""
+        """Grammar of the sentences."""
         length = grammar.sentence_length
         super().__init__(
             num_envs,
@@ -70,13 +70,14 @@ class TidalRLMVectorEnv(TidalGatingVectorEnv):
 
     def _read_prompts(self, prompts: str | Sequence[str], lengths: Sequence[int]) -> PromptSet:
         if prompts not in BUNDLED_OPENINGS:
-            rule = f"must be one of {', '.join(BUNDLED_OPENINGS)}: sentences of a grammar begin with nothing"
+            rule = f"must be one of {', '.join(BUNDLED_OPENINGS)}: sentences of a grammar have empty prompts"
             raise InvalidValueError("prompts", rule, repr(prompts))
         beginning = self.bundle.tokenizer.bos_token_id
         if beginning != self.grammar.vocab_size or self.bundle.vocab_size != beginning + 1:
             raise ModelFolderError(
-                f"The model '{self.bundle.name}' was not trained to write sentences: it has {self.bundle.vocab_size} "
-                f"tokens for {self.grammar.vocab_size} symbols, and should have one more, which begins a sentence. "
+                f"The model '{self.bundle.name}' was not trained to generate sentences: it has "
+                f"{self.bundle.vocab_size} tokens for {self.grammar.vocab_size} symbols, and should have one more, "
+                "which begins a sentence. "
                 "Train it with `--examples.task next`."
             )
         return PromptSet(prefix=(), openings=((beginning,),), lengths=(1, 1))
@@ -89,11 +90,11 @@ class TidalRLMVectorEnv(TidalGatingVectorEnv):
 
 
 class GrammarJudge:
-    """Judge: the exact posterior over the next symbol; see :class:`tidal_gym.rewards.judge.Judge`.
+    """Judge by the grammar's exact posterior over the next symbol; see :class:`tidal_gym.rewards.judge.Judge`.
 
     Args:
-        grammar: of the sentences; on the device that the texts are on.
-        num_rows: N.
+        grammar: grammar of the sentences, on the device of the texts.
+        num_rows: number of rows N.
     """
 
     is_fixed = True
@@ -101,14 +102,14 @@ class GrammarJudge:
     def __init__(self, grammar: RandomGrammar, num_rows: int) -> None:
         rules = grammar.rules
         self._rules, self._vocab_size = rules, grammar.vocab_size
-        # What is not drawn yet may be any symbol: the posterior at a place does not see it.
+        # Symbols that are not drawn yet may have any value: the posterior does not depend on them.
         self._leaves = torch.zeros(num_rows, grammar.sentence_length, dtype=torch.int64, device=rules.device)
         self._places = torch.zeros(num_rows, 1, dtype=torch.int64, device=rules.device)
         self.log_probs = rules.new_full((num_rows, grammar.vocab_size + 1), -torch.inf)
-        """(N, v + 1); the token that begins a sentence, last in the vocabulary, never comes again."""
+        """(N, v + 1) log-probabilities; −inf for the last token, which begins a sentence."""
 
     def begin(self, rows: Tensor, prompts: Tensor, lengths: Tensor) -> None:
-        """Sentences begin with nothing but the token that begins them."""
+        """Resets rows; sentences have empty prompts."""
         self._places[rows] = 0
         self.log_probs[rows, :-1] = self._posterior(self._leaves[rows], self._places[rows])
 
@@ -122,12 +123,12 @@ class GrammarJudge:
         return {"leaves": self._leaves, "places": self._places, "log_probs": self.log_probs}
 
     def advance(self, tokens: Tensor) -> None:
-        """Reads one more symbol; whatever token it is, a row that idles between two episodes stays at its last."""
+        """Reads one symbol (N,); rows that idle between two episodes stay at their last position."""
         self._leaves.scatter_(1, self._places, tokens.clamp(max=self._vocab_size - 1).unsqueeze(1))
         self._places.add_(1).clamp_(max=self._leaves.shape[1] - 1)
         self.log_probs[:, :-1] = self._posterior(self._leaves, self._places)
 
     def _posterior(self, leaves: Tensor, places: Tensor) -> Tensor:
-        """log P (R, v) at places (R, 1) of sentences (R, T)."""
+        """log P (R, v) at positions (R, 1) of sentences (R, T)."""
         posterior = next_leaf_posterior(self._rules, leaves)  # (R, T, v)
         return posterior.gather(1, places.unsqueeze(2).expand(-1, 1, self._vocab_size)).squeeze(1).log()

@@ -1,4 +1,4 @@
-"""The text that each token of a text adds."""
+"""Splits a text into the pieces that its tokens add."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from transformers import PreTrainedTokenizerBase
 
 
 class GrowingText:
-    """A text that grows token by token. A character of several tokens comes with the last of them.
+    """Decodes a growing text token by token. A character of several tokens is added with the last of them.
 
     Args:
-        tokenizer: of the tokens.
-        token_ids: what the text begins with.
-        skip_special_tokens: whether special tokens add nothing.
+        tokenizer: tokenizer of the model.
+        token_ids: initial tokens of the text.
+        skip_special_tokens: whether to skip special tokens.
     """
 
     def __init__(
@@ -24,10 +24,10 @@ class GrowingText:
         self.text = self._decoded()
 
     def add(self, token_id: int, *, is_last: bool) -> str:
-        """What one more token adds; empty while the bytes of a character are incomplete and the text goes on."""
+        """Text that one more token adds; empty while the bytes of a character are incomplete and `is_last` is False."""
         self._token_ids.append(token_id)
         longer = self._decoded()
-        # The replacement character stands for bytes that the next tokens complete.
+        # The replacement character marks bytes that the next tokens may complete.
         if longer.endswith("\ufffd") and not is_last:
             return ""
         piece, self.text = longer[len(self.text) :], longer
@@ -38,6 +38,6 @@ class GrowingText:
 
 
 def token_pieces(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int], start: int = 0) -> list[str]:
-    """The text that each token from place `start` on adds; joined, they are the text after the first `start` tokens."""
+    """Text that each token from position `start` on adds; joined, they are the text after the first `start` tokens."""
     growing, last = GrowingText(tokenizer, token_ids[:start]), len(token_ids) - 1
     return [growing.add(token_ids[place], is_last=place == last) for place in range(start, len(token_ids))]

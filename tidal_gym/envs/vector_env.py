@@ -1,6 +1,6 @@
-"""The environment, batched: N generations side by side, each steered by three gates, token by token.
+"""The vector environment of `TidalGating-v0`: N parallel generations under three gates.
 
-What actions, observations, rewards and arguments mean stands in :class:`tidal_gym.envs.env.TidalGatingEnv`.
+See :class:`tidal_gym.envs.env.TidalGatingEnv` for actions, observations, rewards and arguments.
 """
 
 from __future__ import annotations
@@ -54,29 +54,28 @@ from tidal_gym.rewards.language_model_judge import open_language_model_judge
 from tidal_gym.rewards.rewards import RewardReference, make_reward
 
 _EPISODE = ("_steps", "_prompt_lengths", "_is_finished", "_uniforms", "_gates_taken")
-"""Arrays (N, ...) that tell of each row's episode."""
+"""Names of the arrays (N, ...) with each row's episode state."""
 
 
 class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any]], MadeAgain):
-    """N episodes of the tidal gating environment, stepped together with one batched model.
+    """Vector environment of `TidalGating-v0`: N episodes, stepped with one batched model.
 
-    A row's episodes do not depend on how many rows run beside it: each row has a generator of its own, seeded with
-    ``seed + row``, that draws its prompts and one uniform number a token. With ``dtype="float64"`` this is exact;
-    the other types are deterministic for a given number of rows.
+    A row's episodes do not depend on the number of rows: each row has a generator of its own, seeded with
+    ``seed + row``, for its prompts and one uniform number per token. With ``dtype="float64"`` this is exact; the other
+    types are deterministic for a given number of rows.
 
     Args:
-        num_envs: N, at least 1.
-        autoreset_mode: "NextStep", "SameStep" or "Disabled", or the member of ``AutoresetMode``. SAME_STEP puts copies
-            of the final observations into ``infos["final_obs"]`` and the finished step's info into
+        num_envs: number of rows N, at least 1.
+        autoreset_mode: "NextStep", "SameStep" or "Disabled", or a member of ``AutoresetMode``. SAME_STEP stores copies
+            of the final observations in ``infos["final_obs"]`` and the infos of finished rows in
             ``infos["final_info"]``; with DISABLED, ``reset(options={"reset_mask": mask})`` resets finished rows.
-        max_episode_steps: most tokens that an episode draws.
-        expected_reward: whether ``info["expected_reward"]`` gives, beside the reward of the token drawn, its exact
-            expectation over the tokens that could have been drawn.
+        max_episode_steps: maximum number of drawn tokens of an episode.
+        expected_reward: whether ``info["expected_reward"]`` contains the exact expectation of the reward over q.
         model, statistics, dtype, device, prompts, prompt_tokens, modulation, reward, reward_weights, judge,
             entropy_target, cost, cost_bound, render_mode: as in :class:`tidal_gym.envs.env.TidalGatingEnv`.
 
     Raises:
-        InvalidValueError: an argument breaks its rule, or the episode does not fit into the model's context.
+        InvalidValueError: an argument is invalid, or the episode does not fit into the model's context.
         ModelFolderError: the model, its tokenizer or its statistics are missing.
     """
 
@@ -133,13 +132,13 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         self.capacity = capacity = require_episode_fits(
             self.max_episode_steps, longest_prompt=self._prompts.longest, context_length=context_length
         )
-        """Most tokens of an episode, prompt and special prefix included, and one to spare."""
+        """Capacity of a row [tokens]: special prefix, prompt, drawn tokens, and one spare token."""
         require_memory("num_envs", self.num_envs, "its episodes", lambda count: count * self._bytes_of_row())
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        who_judges = self._open_judge(judge, reward)
+        opened_judge = self._open_judge(judge, reward)
         target = statistics_of_text.human_entropy if entropy_target is None else entropy_target
-        reference = RewardReference(statistics_of_text, self.bundle.vocab_size, target, who_judges is not None)
+        reference = RewardReference(statistics_of_text, self.bundle.vocab_size, target, opened_judge is not None)
         self._reward = make_reward(reward, reference, reward_weights)
         self._cost = make_cost(cost, reference, cost_bound)
 
@@ -151,29 +150,29 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             context_length=context_length,
             modulation=settings,
             human_entropy=statistics_of_text.human_entropy,
-            judge=who_judges,
+            judge=opened_judge,
         )
         self._with_expectation = expected_reward
         self._step_on_device: Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]] = self._transition
-        # Other models, and judges on them, may ask the device.
-        is_fixed = isinstance(self.bundle.model, GatedTransformer) and (who_judges is None or who_judges.is_fixed)
+        # Other models and judges may synchronise with the device.
+        is_fixed = isinstance(self.bundle.model, GatedTransformer) and (opened_judge is None or opened_judge.is_fixed)
         if self._generation.device.type == "cuda" and is_fixed:
             self._step_on_device = Recorded(self._transition)
 
         self.row_generators: list[np.random.Generator] = []
-        """The generator of each row; empty before the first reset."""
+        """Random generator of each row; empty before the first reset."""
         self._row_seeds: list[int] = []
         self._is_halfway = False
         self._rows = np.arange(self.num_envs)
         self._steps = np.zeros(self.num_envs, np.int64)
         self._prompt_lengths = np.zeros(self.num_envs, np.int64)
         self._is_finished = np.ones(self.num_envs, np.bool_)
-        # Room for one step more: a finished row idles through the step in which NEXT_STEP autoreset begins it anew.
+        # One additional step: under NEXT_STEP autoreset a finished row idles in the step of its reset.
         self._uniforms = np.zeros((self.num_envs, self.max_episode_steps + 1))
         self._gates_taken = np.zeros((self.num_envs, self.max_episode_steps + 1, len(GATE_NAMES)))
 
     def _bytes_of_row(self) -> int:
-        """Least memory [bytes] of a row: the keys and values of both streams, and logits."""
+        """Minimum memory [bytes] of a row: keys and values of both streams, and logits."""
         model = self.bundle.model
         config = model.config.get_text_config()
         heads = config.num_attention_heads
@@ -183,41 +182,41 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
 
     @property
     def modulation(self) -> ModulationConfig:
-        """How far each gate reaches."""
+        """Configuration of the modulation."""
         return self._generation.modulation
 
-    # What an environment on other texts does in another way
+    # Hooks for environments on other texts
 
     def _read_prompts(self, prompts: str | Sequence[str], lengths: Sequence[int]) -> PromptSet:
-        """What episodes begin with."""
+        """Reads the prompts of episodes."""
         context_length = self.bundle.context_length
         return tokenize_openings(
             read_openings(prompts), self.bundle.tokenizer, lengths=lengths, context_length=context_length
         )
 
     def _open_judge(self, name: str | None, reward: str) -> Judge | None:
-        """Who else says what should come next: a named language model, or the default one for the reward `judge`."""
+        """Opens the judge: a named language model, or the default one for the reward `judge`; None without a judge."""
         if name is None and reward != "judge":
             return None
         return open_language_model_judge(name or DEFAULT_JUDGE, self.bundle, self.num_envs, self.capacity)
 
     def _is_at_end(self, tokens: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(N,) whether the texts end with the tokens (N,) that were drawn last."""
+        """(N,) whether the texts end with the last drawn tokens (N,)."""
         return tokens == self.bundle.eos_token_id
 
     @property
     def neutral_action(self) -> NDArray[np.float32]:
-        """(3,) the action that does nothing: plain sampling from the model."""
+        """(3,) the neutral action: plain sampling from the model."""
         return np.array(NEUTRAL_GATES, np.float32)
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
-        """The generator of each row, as in Gymnasium's other vector environments; none before the first reset."""
+        """Random generator of each row, as in Gymnasium's vector environments; empty before the first reset."""
         return tuple(self.row_generators)
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
-        """The seed of each row's generator; none before the first reset."""
+        """Seed of each row's generator; empty before the first reset."""
         return tuple(self._row_seeds)
 
     # Reset and step
@@ -229,15 +228,15 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         """Begins new episodes.
 
         Args:
-            seed: an integer s seeds row i with s + i, a list seeds each row; None leaves a row's generator as it is.
-            options: ``{"reset_mask": mask}``, (N,) bool, begins only the rows that are True.
+            seed: an integer s seeds row i with s + i, a list seeds each row; None keeps a row's generator.
+            options: ``{"reset_mask": mask}``, (N,) bool, resets only the rows that are True.
 
         Returns:
             Observations (N, 64), and an empty info.
 
         Raises:
-            InvalidValueError: the seeds or the mask break their rules, or there are other options.
-            gymnasium.error.ResetNeeded: a step raised an exception halfway, and not all rows are to begin.
+            InvalidValueError: the seeds or the mask are invalid, or there are other options.
+            gymnasium.error.ResetNeeded: a step was interrupted by an exception, and not all rows are reset.
         """
         rows = require_reset_mask(options, self.num_envs)
         seeds = seeds_by_row(seed, self.num_envs)
@@ -259,7 +258,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
     def step(
         self, actions: ArrayLike
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Draws one token for every row.
+        """Draws one token in each row.
 
         Args:
             actions: (N, 3) gates in [0, 1].
@@ -269,8 +268,8 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
 
         Raises:
             InvalidValueError: the actions have a wrong shape, are not finite or out of range.
-            gymnasium.error.ResetNeeded: before the first reset, while a row waits for one (DISABLED autoreset), or
-                after a step that raised an exception halfway, as of a reward.
+            gymnasium.error.ResetNeeded: before the first reset, while a row needs a reset (DISABLED autoreset), or
+                after a step that was interrupted by an exception, for example in a reward.
         """
         self._require_running()
         gates = require_gates(actions, (self.num_envs, len(GATE_NAMES)))
@@ -284,18 +283,18 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
     def step_with(
         self, processor: LogitsProcessor | LogitsProcessorList
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Draws one token for every row from what a logits processor makes of the model's logits.
+        """Draws one token in each row with a logits processor in place of gates.
 
         Random numbers, rewards, infos and autoreset are those of :meth:`step`, so that any decoding method of
         transformers can be compared with gates. The gates count as neutral; the infos' temperature and penalty are NaN.
-        Steps of both kinds may follow each other: a gated one reads what came before as if under neutral gates.
+        Both kinds of steps may alternate: for a gated step, previous tokens count as read under neutral gates.
 
         Args:
-            processor: called with the texts (N, L), each with its newest token last and left-padded with its own first
-                token, and the neutral stream's logits (N, V).
+            processor: logits processor, called with the texts (N, L), left-padded with their first tokens, and the
+                neutral stream's logits (N, V).
 
         Returns:
-            What :meth:`step` returns.
+            The same as :meth:`step`.
 
         Raises:
             gymnasium.error.ResetNeeded: as for :meth:`step`.
@@ -310,20 +309,20 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         return result
 
     def expected_rewards(self, actions: ArrayLike) -> NDArray[np.float64]:
-        """The expected immediate reward of each action in every row's present state, exact: summed over q, not sampled.
+        """Exact expected rewards of the next token for each action in each row's current state.
 
-        Nothing is drawn and no state changes. This is what a one-step oracle maximizes.
+        Sums over q without sampling; no state changes. The one-step oracle maximises it.
 
         Args:
-            actions: (A, 3) gates in [0, 1], the same for every row; or (A, N, 3), for each row its own.
+            actions: gates in [0, 1]: (A, 3) for all rows, or (A, N, 3) for each row.
 
         Returns:
-            (N, A).
+            (N, A) expected rewards.
         """
         return self._ask(actions)[0].cpu().numpy().astype(np.float64)
 
     def prospects(self, actions: ArrayLike) -> Prospects:
-        """As :meth:`expected_rewards`, and besides what each action could draw, and how likely."""
+        """Expected rewards as :meth:`expected_rewards`, with the sampling distribution of each action."""
         expected, tokens, q, p = (column.cpu().numpy() for column in self._ask(actions))
         return Prospects(expected.astype(np.float64), tokens, q.astype(np.float64), p.astype(np.float64))
 
@@ -342,7 +341,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
 
     @torch.inference_mode()
     def candidates(self, actions: ArrayLike) -> Candidates:
-        """The tokens that could be drawn next under actions (N, 3). Nothing is drawn and no state changes."""
+        """Tokens of the sampling distributions under actions (N, 3). Nothing is drawn and no state changes."""
         self._require_running()
         gates = self._as_tensor(require_gates(actions, (self.num_envs, len(GATE_NAMES))))
         tokens, q, p = (column.cpu().numpy() for column in self._generation.candidates(gates))
@@ -350,10 +349,10 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
 
     @contextmanager
     def one_piece(self) -> Iterator[None]:
-        """Around what must happen whole: after an exception inside, every row must be reset.
+        """Context for operations that must complete: after an exception inside, all rows must be reset.
 
-        A reward, cost, judge, processor or interrupt that raises within a step leaves streams, texts and counters that
-        do not belong together.
+        An exception in a reward, cost, judge or processor, or an interrupt, leaves streams, texts and counters
+        inconsistent.
         """
         self._is_halfway = True
         yield
@@ -362,7 +361,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
     def _require_whole(self) -> None:
         if self._is_halfway:
             raise gymnasium.error.ResetNeeded(
-                "The last step or reset raised an exception and ended halfway: call `reset()`, for all rows, first."
+                "The last step or reset was interrupted by an exception: call `reset()` for all rows first."
             )
 
     def _require_running(self) -> None:
@@ -376,14 +375,14 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
             )
 
     def _begin_step(self, gates: NDArray[np.floating]) -> Tensor:
-        """Counts a step under gates (N, 3) or (3,), and returns the random numbers (N,) to draw with."""
+        """Counts a step under gates (N, 3) or (3,), and returns the random numbers (N,) for sampling."""
         uniforms = self._as_tensor(self._uniforms[self._rows, self._steps])
         self._gates_taken[self._rows, self._steps] = gates
         self._steps += 1
         return uniforms
 
     def _transition(self, gates: Tensor, uniforms: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Everything of a step that happens on the device: the next observations, and what the step reports."""
+        """The device part of a step: returns the next observations and the reported values."""
         expects = self._with_expectation
         return self._generation.step(gates, uniforms, self._reward, self._cost, with_expectation=expects)
 
@@ -395,7 +394,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         columns = torch.stack([column.double() for column in report.values()]).cpu().numpy()
         values: dict[str, NDArray[Any]] = dict(zip(report, columns, strict=True))
         values["token"] = tokens = values["token"].astype(np.int64)
-        has_stepped = ~self._is_finished  # the others idled, and NEXT_STEP autoreset begins them anew
+        has_stepped = ~self._is_finished  # NEXT_STEP autoreset resets the other rows
         self._require_numbers((values["log_prob"] + values["entropy"])[has_stepped])
         rewards = np.where(has_stepped, values.pop("reward"), 0.0)
         terminations = self._is_at_end(tokens) & has_stepped
@@ -419,21 +418,21 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         return observations, rewards, terminations, truncations, infos
 
     def _require_numbers(self, values: NDArray[np.float64]) -> None:
-        """Raise InvalidValueError where a distribution that was drawn from is not one."""
+        """Raises InvalidValueError if a sampling distribution contains NaN."""
         if np.isnan(values).any():
-            rule = "must predict probabilities that are numbers, under these gates and settings"
-            hint = "Take another number format (`dtype`), a smaller reach of the gates, or another model."
+            rule = "must predict finite probabilities under these gates and settings"
+            hint = "Use another `dtype`, smaller ranges of the modulation, or another model."
             raise InvalidValueError("model", rule, f"NaN from '{self.bundle.name}'", hint)
 
     def _begin_within_step(self, mask: NDArray[np.bool_], observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Begins the rows of the mask (N,) anew; their first observations take the place of those given."""
+        """Resets the rows of the mask (N,), and writes their first observations into `observations`."""
         rows = self._begin_episodes(mask)
         observations = observations.copy()
         observations[mask] = self._generation.observe(rows).cpu().numpy()
         return observations
 
     def _begin_episodes(self, mask: NDArray[np.bool_]) -> Tensor:
-        """Draws new prompts for the rows of the mask (N,) and begins their generations; returns the rows (R,)."""
+        """Draws prompts for the rows of the mask (N,) and starts their generations; returns the rows (R,)."""
         places = np.flatnonzero(mask)
         generators = [self.row_generators[row] for row in places]
         batch = self._prompts.draw_batch(generators)
@@ -449,20 +448,20 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         return rows
 
     def resized(self, num_envs: int, **changes: Any) -> Self:
-        """Another environment with the same arguments but for the number of rows and what else `changes` names."""
+        """Makes another environment with the same arguments, except for the number of rows and `changes`."""
         return type(self)(**{**self._ezpickle_kwargs, "num_envs": num_envs, **changes})
 
     def copy_rows(self, other: TidalGatingVectorEnv, rows: ArrayLike, uniforms: ArrayLike | None = None) -> None:
         """Every row leaves its episode and takes up that of a row of another environment, to try what might follow.
 
         Args:
-            other: made with the same arguments, but for the number of rows; it stays as it is.
-            rows: (N,) its rows, with any repeats.
-            uniforms: (N, max_episode_steps) in [0, 1), what tokens are drawn with, from the present step on; None: what
-                `other` will draw with, so that the same gates lead to the same tokens.
+            other: environment made with the same arguments except for the number of rows; it does not change.
+            rows: (N,) indices of its rows, repeats allowed.
+            uniforms: (N, max_episode_steps) random numbers in [0, 1) for sampling from the current step on; None: those
+                of `other`, so that the same gates lead to the same tokens.
 
         Raises:
-            InvalidValueError: rows or uniforms break their rules.
+            InvalidValueError: rows or uniforms are invalid.
             gymnasium.error.ResetNeeded: one of the two has never been reset.
         """
         self._require_running()
@@ -479,30 +478,30 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
                 self._uniforms[:, :-1] = np.take_along_axis(uniforms, columns, axis=1)
 
     def state(self) -> dict[str, Tensor]:
-        """All that the present episodes hang on, the memory itself: see :mod:`tidal_gym.envs.env_state`."""
+        """State of the current episodes: the tensors themselves, not copies; see :mod:`tidal_gym.envs.env_state`."""
         episode = {name: torch.from_numpy(getattr(self, name)) for name in _EPISODE}
         return joined(episode=episode, generation=self._generation.state())
 
-    # Looking at the episodes
+    # Inspection of episodes
 
     def token_embeddings(self) -> Tensor:
-        """(V, D) the language model's input embeddings, for networks that look at tokens: a copy in float32."""
+        """(V, D) the language model's input embeddings, as a float32 copy."""
         return self.bundle.model.get_input_embeddings().weight.detach().to("cpu", torch.float32, copy=True)
 
     def token_ids(self) -> list[list[int]]:
-        """The tokens of each row's present episode: prompt, special prefix included, and what was drawn."""
+        """Token ids of each row's current episode: special prefix, prompt and drawn tokens."""
         return self._token_ids(np.ones(self.num_envs, np.bool_))
 
     def neutral_entropy(self) -> NDArray[np.float64]:
-        """(N,) entropy [nats] of the neutral distribution p over the token about to be drawn in each row."""
+        """(N,) entropy [nats] of the neutral distribution p over the next token of each row."""
         return self._generation.neutral_entropy.to("cpu", torch.float64, copy=True).numpy()
 
     def texts(self) -> list[str]:
-        """The text of each row's present episode, without special tokens."""
+        """Text of each row's current episode, without special tokens."""
         return [self.bundle.tokenizer.decode(ids, skip_special_tokens=True) for ids in self.token_ids()]
 
     def render(self) -> tuple[Any, ...] | None:
-        """A picture of each row's present episode: strings (`ansi`), images (`rgb_array`), or None (`human`)."""
+        """Renders each row's current episode: strings (`ansi`), images (`rgb_array`), or None (`human`)."""
         if self._renderer is None:
             gymnasium.logger.warn("`render` needs a render mode: make the environment with render_mode='ansi', say.")
             return None
@@ -515,7 +514,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         return self._renderer.show(views)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Leaves the terminal in order."""
+        """Closes the renderer and restores the terminal."""
         if self._renderer is not None:
             self._renderer.close()
 

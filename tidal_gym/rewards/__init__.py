@@ -1,1 +1,1 @@
-"""Rewards and costs of a drawn token."""
+"""Rewards, costs and judges."""

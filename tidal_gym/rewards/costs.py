@@ -1,8 +1,8 @@
-"""Costs: what an episode may spend, for agents that learn under a constraint.
+"""Costs of tokens, for constrained reinforcement learning.
 
-A cost is a number per token in ``info["cost"]``, apart from the reward. The ready-made ones say how far the token lies
-on the wrong side of a bound, below 0 where it lies on the right side. Their sum over an episode is at most 0 in the
-mean exactly when the mean over tokens keeps the bound, however long the episodes are.
+A cost is a number per token in ``info["cost"]``, separate from the reward. The registered ones are the distance of a
+quantity from a bound, positive if it violates the bound. The mean of their sum over an episode is at most 0 if and only
+if the mean over tokens satisfies the bound, for episodes of any length.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from tidal_gym.rewards.rewards import Outcome, RewardReference, diversity_term, 
 
 
 class Cost(Protocol):
-    """A pure function of the outcome, for all rows and candidates at once: costs (N, K)."""
+    """Protocol of costs: a pure function from an outcome to costs (N, K) of all rows and candidates."""
 
     def __call__(self, outcome: Outcome) -> Tensor: ...
 
 
 CostFactory = Callable[[RewardReference, "float | None"], Cost]
-"""Makes a cost from the reference and the `cost_bound` that the environment was given, None for the cost's own."""
+"""Function that makes a cost from the reference and the environment's `cost_bound`; None: the cost's default."""
 
 _FACTORIES: dict[str, CostFactory] = {}
 
 
 def register_cost(name: str) -> Callable[[CostFactory], CostFactory]:
-    """A decorator that makes ``cost=name`` stand for the decorated factory, in this process."""
+    """Decorator that registers a factory of costs under a name, in this process."""
 
     def bind(factory: CostFactory) -> CostFactory:
         _FACTORIES[name] = factory
@@ -40,16 +40,15 @@ def register_cost(name: str) -> Callable[[CostFactory], CostFactory]:
 
 
 def registered_costs() -> tuple[str, ...]:
-    """Names that costs are registered under in this process."""
+    """Names of the costs registered in this process."""
     return tuple(_FACTORIES)
 
 
 def make_cost(name: str | None, reference: RewardReference, bound: float | None) -> Cost | None:
-    """The cost that `name` stands for; None for None.
+    """Makes the cost with a name; None for None.
 
     Raises:
-        InvalidValueError: nothing is registered under the name, there is a bound without a cost, or the cost refuses
-            it.
+        InvalidValueError: the name is not registered, there is a bound without a cost, or the bound is out of range.
     """
     if name is None:
         if bound is not None:
@@ -61,15 +60,15 @@ def make_cost(name: str | None, reference: RewardReference, bound: float | None)
 
 
 DIVERSITY_FLOOR = 0.55
-"""Mean diversity term that "diversity_floor" asks for, unless told otherwise."""
+"""Default bound of "diversity_floor": minimum mean diversity term."""
 
 REPETITION_CEILING = 0.02
-"""Mean repetition penalty that "repetition_ceiling" allows, unless told otherwise; plain sampling has 0.028."""
+"""Default bound of "repetition_ceiling": maximum mean repetition penalty; plain sampling has 0.028."""
 
 
 @register_cost("diversity_floor")
 def diversity_floor(reference: RewardReference, bound: float | None = None) -> Cost:
-    """bound - diversity, in [bound - 1, bound]: the default reward's diversity term is at least `bound` in the mean."""
+    """Cost: bound - diversity, in [bound - 1, bound], for a mean diversity term of at least `bound`."""
     floor = require_number("cost_bound", DIVERSITY_FLOOR if bound is None else bound, SHARE)
 
     def cost(outcome: Outcome) -> Tensor:
@@ -81,7 +80,7 @@ def diversity_floor(reference: RewardReference, bound: float | None = None) -> C
 
 @register_cost("repetition_ceiling")
 def repetition_ceiling(reference: RewardReference, bound: float | None = None) -> Cost:
-    """penalty - bound, in [-bound, 1 - bound]: the repetition penalty shall be at most `bound` in the mean."""
+    """Cost: penalty - bound, in [-bound, 1 - bound], for a mean repetition penalty of at most `bound`."""
     ceiling = require_number("cost_bound", REPETITION_CEILING if bound is None else bound, SHARE)
 
     def cost(outcome: Outcome) -> Tensor:

@@ -1,4 +1,4 @@
-"""A second language model as the judge: a stream of its own, which reads every token that is drawn."""
+"""Judge by a second language model, in a decoding stream that reads all drawn tokens."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lm.streams.opening import open_stream
 
 
 class LanguageModelJudge:
-    """Judge: a frozen causal LM without gates, one cached forward a token; see :class:`tidal_gym.rewards.judge.Judge`.
+    """Judge by a frozen causal LM, with one cached forward pass per token; see :class:`tidal_gym.rewards.judge.Judge`.
 
     Args:
-        model: of the same vocabulary as the texts.
-        num_rows: N.
-        capacity: most tokens that a row will hold.
+        model: causal LM with the texts' vocabulary.
+        num_rows: number of rows N.
+        capacity: maximum number of tokens of a row.
     """
 
     def __init__(self, model: PreTrainedModel, num_rows: int, capacity: int) -> None:
@@ -29,7 +29,7 @@ class LanguageModelJudge:
         dtype = torch.promote_types(model.dtype, torch.float32)
         vocab_size = vocab_size_of(model)
         self.log_probs = torch.zeros(num_rows, vocab_size, dtype=dtype, device=model.device)
-        """(N, V) [nats]."""
+        """(N, V) log-probabilities of the next token [nats]."""
 
     def begin(self, rows: Tensor, prompts: Tensor, lengths: Tensor) -> None:
         """Reads the prompts (R, P) of the rows (R,)."""
@@ -47,16 +47,16 @@ class LanguageModelJudge:
         return joined(stream=self._stream.state(), judge={"log_probs": self.log_probs})
 
     def advance(self, tokens: Tensor) -> None:
-        """Reads one more token (N,) in every row."""
+        """Reads one token (N,) in each row."""
         torch.log_softmax(self._stream.step(tokens).logits, dim=1, out=self.log_probs)
 
 
 def open_language_model_judge(name: str, bundle: Bundle, num_rows: int, capacity: int) -> LanguageModelJudge:
-    """A judge for texts that a bundle's model writes in N rows of at most `capacity` tokens.
+    """Opens a judge for texts of a bundle's model in N rows of at most `capacity` tokens.
 
     Raises:
-        ModelFolderError: the judge or its tokenizer are missing.
-        InvalidValueError: it has another vocabulary, or too short a context.
+        ModelFolderError: the judge or its tokenizer is missing.
+        InvalidValueError: the judge has another vocabulary or too short a context.
     """
     model = load_judge(name, bundle)
     context_length = context_length_of(model)
@@ -67,16 +67,16 @@ def open_language_model_judge(name: str, bundle: Bundle, num_rows: int, capacity
 
 
 def load_judge(name: str, bundle: Bundle, dtype: torch.dtype | None = None) -> PreTrainedModel:
-    """A model with the vocabulary of a bundle's, on its device.
+    """Loads a judge model with a bundle's vocabulary, on its device.
 
     Args:
         name: a bundled name, a folder or a hub id.
-        bundle: the model that writes.
-        dtype: number format; None: the other model's.
+        bundle: bundle whose vocabulary and device the judge must have.
+        dtype: data type; None: that of the bundle's model.
 
     Raises:
-        ModelFolderError: the judge or its tokenizer are missing.
-        InvalidValueError: it has another vocabulary.
+        ModelFolderError: the judge or its tokenizer is missing.
+        InvalidValueError: the judge has another vocabulary.
     """
     model, tokenizer = load_model_and_tokenizer(name, dtype or bundle.model.dtype, str(bundle.model.device))
     vocab_size = vocab_size_of(model)

@@ -1,8 +1,8 @@
-"""Rewards: named terms, then one weighted sum.
+"""Rewards: weighted sums of named terms.
 
-A reward is any callable from an :class:`Outcome` to :class:`RewardTerms`. It is chosen by name (`reward="tidal"`): one
-that :func:`register_reward` has bound to a factory, or ``"module:attribute"``. The environment scores the drawn token
-with it, and the one-step oracle all tokens that could be drawn.
+A reward is a callable from an :class:`Outcome` to :class:`RewardTerms`. It is chosen by name (`reward="tidal"`):
+registered with :func:`register_reward`, or ``"module:attribute"``. The environment applies it to the drawn token, and
+to all tokens of q for expected rewards.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from tidal_gym.dynamics.observation import LARGEST_SURPRISAL
 
 
 class Outcome(NamedTuple):
-    """What a reward may look at: K candidate tokens in the situation of each of N rows (K is 1 for a drawn token)."""
+    """Input of a reward: K candidate tokens in the current state of each of N rows (K is 1 for the drawn token)."""
 
     tokens: Tensor
-    """(N, K) ids of the candidates."""
+    """(N, K) token ids of the candidates."""
     log_prob: Tensor
-    """(N, K) log p of the candidates [nats], p the neutral distribution, which no action can change."""
+    """(N, K) log-probabilities of the candidates under the neutral distribution p [nats], independent of the action."""
     sampling: SamplingDistribution
-    """q, the distribution that the candidates are drawn from."""
+    """The sampling distribution q."""
     newest: Tensor
-    """(N,) ids of the tokens that the candidates would follow."""
+    """(N,) ids of the tokens before the candidates."""
     recent: Tensor
-    """(N, 10) ids of the last tokens of the text, the newest included; -1 where there are fewer."""
+    """(N, 10) ids of the last tokens of the text, the newest included; -1 if the text is shorter."""
     text: Tensor
-    """(N, L) ids of the whole text before the candidates; what lies behind a row's length has no meaning."""
+    """(N, L) ids of the whole text before the candidates; entries beyond a row's length are undefined."""
     lengths: Tensor
-    """(N,) tokens of each text."""
+    """(N,) lengths of the texts [tokens]."""
     judged: Tensor | None = None
-    """(N, V) log P of the next token under the judge [nats], where there is one (:mod:`tidal_gym.rewards.judge`)."""
+    """(N, V) log-probabilities of the next token under the judge [nats]; None without a judge."""
 
     @property
     def sampling_entropy(self) -> Tensor:
@@ -51,44 +51,44 @@ class Outcome(NamedTuple):
 
 
 class RewardTerms(NamedTuple):
-    """A reward, taken apart."""
+    """A reward and its terms."""
 
     terms: Mapping[str, Tensor]
-    """Unweighted terms by name, (N, K) each; ``info`` carries them as ``reward_<name>``."""
+    """Unweighted terms by name, (N, K) each; ``info`` contains them as ``reward_<name>``."""
     total: Tensor
-    """(N, K) the reward: weighted sum of the terms."""
+    """(N, K) reward: the weighted sum of the terms."""
 
 
 class Reward(Protocol):
-    """A pure function of the outcome, for all rows and candidates at once."""
+    """Protocol of rewards: a pure function from an outcome to the rewards of all rows and candidates."""
 
     def __call__(self, outcome: Outcome) -> RewardTerms: ...
 
 
 class RewardReference(NamedTuple):
-    """What a reward knows beforehand."""
+    """Constants of an environment that a reward is made with."""
 
     statistics: ReferenceStatistics
-    """Of the model's bundle: H*, unigram and bigram counts."""
+    """Reference statistics of the model: H*, unigram and bigram counts."""
     vocab_size: int
-    """V."""
+    """Vocabulary size V."""
     entropy_target: float
-    """The entropy that sampling should have [nats]: H*, unless the environment was given another."""
+    """Target of the sampling entropy [nats]: H* by default."""
     has_judge: bool = False
-    """Whether somebody else says what should come next: whether outcomes are `judged`."""
+    """Whether the environment has a judge, so that outcomes have `judged`."""
 
 
 RewardFactory = Callable[[RewardReference, "Mapping[str, float] | None"], Reward]
-"""Makes a reward from the reference and the `reward_weights` that the environment was given."""
+"""Function that makes a reward from the reference and the environment's `reward_weights`."""
 
 _FACTORIES: dict[str, RewardFactory] = {}
 
 
 def register_reward(name: str) -> Callable[[RewardFactory], RewardFactory]:
-    """A decorator that makes ``reward=name`` stand for the decorated factory.
+    """Decorator that registers a factory of rewards under a name.
 
-    Registration lives in the process: for environments in worker processes, give ``reward="module:attribute"``, which
-    needs none.
+    The registration applies to this process. For environments in worker processes, use ``reward="module:attribute"``,
+    which needs no registration.
     """
 
     def bind(factory: RewardFactory) -> RewardFactory:
@@ -99,16 +99,16 @@ def register_reward(name: str) -> Callable[[RewardFactory], RewardFactory]:
 
 
 def registered_rewards() -> tuple[str, ...]:
-    """Names that rewards are registered under in this process."""
+    """Names of the rewards registered in this process."""
     return tuple(_FACTORIES)
 
 
 def make_reward(name: str, reference: RewardReference, weights: Mapping[str, float] | None) -> Reward:
-    """The reward that `name` stands for.
+    """Makes the reward with a name.
 
     Raises:
-        InvalidValueError: nothing is registered under the name, there is no such ``module:attribute``, or the factory
-            refuses the weights.
+        InvalidValueError: the name is not registered, the ``module:attribute`` does not exist, or the weights are
+            invalid.
     """
     if name in _FACTORIES:
         return _FACTORIES[name](reference, weights)
@@ -127,19 +127,19 @@ def make_reward(name: str, reference: RewardReference, weights: Mapping[str, flo
 
 @dataclass(frozen=True)
 class TidalWeights:
-    """How much each term of the default reward counts; any finite number, 0 switches a term off."""
+    """Weights of the default reward's terms; any finite numbers, 0 disables a term."""
 
     perplexity: float = 0.4
-    """Of the penalty for surprising tokens."""
+    """Weight of the perplexity term, a penalty for improbable tokens."""
 
     diversity: float = 0.3
-    """Of the bonus for sampling at human entropy."""
+    """Weight of the diversity term, a bonus for sampling at the entropy of human text."""
 
     repetition: float = 0.2
-    """Of the penalty for recent tokens."""
+    """Weight of the repetition term, a penalty for recent tokens."""
 
     coherence: float = 0.1
-    """Of the bonus for familiar bigrams."""
+    """Weight of the coherence term, a bonus for frequent bigrams."""
 
     def __post_init__(self) -> None:
         check_fields(
@@ -149,7 +149,7 @@ class TidalWeights:
 
 @register_reward("tidal")
 class TidalReward:
-    """The default reward: likely for the neutral model, sampled at human entropy, without repeats, in familiar bigrams.
+    """The default reward: weighted sum of the terms perplexity, diversity, repetition and coherence.
 
     Raises:
         InvalidValueError: `weights` names an unknown term, or the entropy target is not positive.
@@ -161,7 +161,7 @@ class TidalReward:
         self._reference = reference
 
     def __call__(self, outcome: Outcome) -> RewardTerms:
-        """Terms and total, (N, K)."""
+        """Terms and total reward, (N, K)."""
         statistics, vocab_size, entropy_target, _ = self._reference
         bigrams = statistics.bigram_log_prob(outcome.newest, outcome.tokens)
         terms = {
@@ -175,22 +175,24 @@ class TidalReward:
 
 
 def perplexity_term(log_prob: Tensor) -> Tensor:
-    """-min(-log p, C)/C, in [-1, 0], with C = log 100; shape of `log_prob`."""
+    """Perplexity term -min(-log p, C)/C, in [-1, 0], with C = log 100; shape of `log_prob`."""
     return log_prob.clamp(min=-LARGEST_SURPRISAL) / LARGEST_SURPRISAL
 
 
 def diversity_term(entropy: Tensor, target: float) -> Tensor:
-    """exp(-½ ((H - target)/(target/2))²), in [0, 1], of entropies [nats]."""
+    """Diversity term exp(-½ ((H - target)/(target/2))²), in [0, 1], of entropies H [nats]."""
     return (-0.5 * ((entropy - target) / (target / 2)) ** 2).exp()
 
 
 def repetition_term(tokens: Tensor, newest: Tensor, recent: Tensor) -> Tensor:
-    """-min(1, r + 0.3 [token = newest]), in [-1, 0]; r = 0, .25, .5, .75 for 0 to 3 recent occurrences, then .05 each.
+    """Repetition term -min(1, r + 0.3 [token = newest]), in [-1, 0].
+
+    r = 0, .25, .5, .75 for 0 to 3 recent occurrences, plus .05 for each further one.
 
     Args:
-        tokens: (N, K) candidates.
-        newest: (N,) last token of the text.
-        recent: (N, 10) last tokens of the text, -1 where there are fewer.
+        tokens: (N, K) ids of the candidates.
+        newest: (N,) ids of the newest tokens of the text.
+        recent: (N, 10) ids of the last tokens of the text, -1 if the text is shorter.
     """
     count = (tokens.unsqueeze(2) == recent.unsqueeze(1)).sum(dim=2).double()  # (N, K)
     recurrence = torch.minimum(0.25 * count, 0.6 + 0.05 * count)  # the lines meet at 3 occurrences
@@ -198,6 +200,6 @@ def repetition_term(tokens: Tensor, newest: Tensor, recent: Tensor) -> Tensor:
 
 
 def coherence_term(bigram_log_prob: Tensor, vocab_size: int) -> Tensor:
-    """(log P + log V)/log V clipped to [0, 1]: 0 for what is no likelier than chance, 1 for what is certain."""
+    """Coherence term (log P + log V)/log V clipped to [0, 1]: 0 at the probability 1/V and below, 1 for certainty."""
     log_vocab_size = math.log(vocab_size)
     return ((bigram_log_prob + log_vocab_size) / log_vocab_size).clamp(0.0, 1.0)

@@ -1,4 +1,4 @@
-"""How the CARL reward is paid."""
+"""Configuration of the CARL reward wrappers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from lm.settings import settings_from
 
 @dataclass(frozen=True)
 class CarlRewardConfig:
-    """How the CARL reward is paid."""
+    """Configuration of the CARL reward, a coherence score of episodes."""
 
     mode: Literal["add", "replace"] = "add"
-    """Whether it is added to the environment's reward, or replaces it."""
+    """Whether the CARL reward is added to the environment's reward, or replaces it."""
     payment: Literal["differences", "end"] = "differences"
-    """"differences": after each token, how much the episode's score changed, which sums to the final score; "end": the
-    final score, with the last token."""
+    """Time of the reward. "differences": change of the episode's score at each token, which sums to the final score;
+    "end": the final score at the last token."""
     weight: float = 1.0
-    """What the score is multiplied by; finite. An episode's score lies in [0, 1], its tidal reward about at 5."""
+    """Weight of the score; finite. An episode's score is in [0, 1]; its return of the reward `tidal` is about 5."""
     composite: Composite = "corrected"
-    """How the scores become one number (`lm.carl.reward.carl_reward`)."""
+    """Formula that combines the three scores, see `lm.carl.reward.carl_reward`."""
     weights: CarlWeights | None = None
-    """Of the three scores; None: the published ones."""
+    """Weights of the three scores. None: the published weights."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", settings_from(CarlWeights, "weights", self.weights))

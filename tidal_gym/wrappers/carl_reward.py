@@ -1,4 +1,4 @@
-"""The CARL reward as a wrapper of the environment, scalar and vector: paid as it grows, or all at the end."""
+"""Wrappers that add the CARL reward to the scalar and the vector environment."""
 
 from __future__ import annotations
 
@@ -25,22 +25,21 @@ from tidal_gym.envs.vector_env import TidalGatingVectorEnv
 from tidal_gym.wrappers.carl_config import CarlRewardConfig
 
 INFO_KEY = "reward_carl"
-"""Where ``info`` carries the payment, unweighted."""
+"""Key of ``info`` with the unweighted CARL reward."""
 
 
 class CarlReward(gymnasium.Wrapper, RecordConstructorArgs):
-    """Pays an episode's coherence: the CARL reward of what was drawn, given the prompt.
+    """Wrapper that adds the CARL reward: the coherence score of an episode's drawn tokens, given the prompt.
 
-    Tokens are scored with the neutral distribution that they could have been drawn from, Φ and probability, so that no
-    action flatters its own score; novelty is judged within the episode and its prompt. ``info["reward_carl"]`` is what
-    was paid, before `weight`.
+    Φ and token probabilities are those of the neutral distribution, so that actions do not affect how their tokens are
+    scored. Novelty is relative to the episode and its prompt. ``info["reward_carl"]`` is the unweighted reward.
 
     Args:
-        env: a ``TidalGating-v0``, under any wrappers.
+        env: ``TidalGating-v0``, wrapped or not.
         mode, payment, weight, composite, weights: as in :class:`CarlRewardConfig`.
 
     Raises:
-        InvalidValueError: another environment, or an argument that breaks its rule.
+        InvalidValueError: the environment is another one, or an argument is invalid.
     """
 
     def __init__(self, env: Any, **settings: Any) -> None:
@@ -62,7 +61,7 @@ class CarlReward(gymnasium.Wrapper, RecordConstructorArgs):
         return result
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Draws one token, and pays for it."""
+        """Draws one token and adds the CARL reward."""
         self._account.look(self._base)
         observation, reward, terminated, truncated, info = self.env.step(action)
         token, log_prob = (np.array([info[name]]) for name in ("token", "log_prob"))
@@ -77,11 +76,11 @@ class VectorCarlReward(VectorWrapper):
     """:class:`CarlReward` for the vector environment, with any autoreset mode.
 
     Args:
-        env: the vector environment of ``TidalGating-v0``, under any vector wrappers.
+        env: vector environment of ``TidalGating-v0``, wrapped or not.
         mode, payment, weight, composite, weights: as in :class:`CarlRewardConfig`.
 
     Raises:
-        InvalidValueError: another environment, or an argument that breaks its rule.
+        InvalidValueError: the environment is another one, or an argument is invalid.
     """
 
     def __init__(self, env: Any, **settings: Any) -> None:
@@ -96,7 +95,7 @@ class VectorCarlReward(VectorWrapper):
         return cast(TidalGatingVectorEnv, self.unwrapped)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begins new episodes; arguments as for the environment."""
+        """Begins new episodes; arguments as in the environment."""
         is_first = not self._base.row_generators
         result = self.env.reset(seed=seed, options=options)
         rows = require_reset_mask(options, self.num_envs)
@@ -104,11 +103,11 @@ class VectorCarlReward(VectorWrapper):
         return result
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Draws one token in every row, and pays for it."""
+        """Draws one token in each row and adds the CARL reward."""
         return self._pay_for(lambda: self.env.step(actions))
 
     def step_with(self, processor: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Draws one token in every row with a logits processor, and pays for it."""
+        """Draws one token in each row with a logits processor and adds the CARL reward."""
         return self._pay_for(lambda: cast(TidalGatingVectorEnv, self.env).step_with(processor))
 
     def _pay_for(self, step: Callable[[], Any]) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
@@ -128,38 +127,38 @@ class VectorCarlReward(VectorWrapper):
                 account.begin(self._base, is_over)
             else:
                 infos |= masked({INFO_KEY: payment}, has_stepped)
-                account.begin(self._base, ~has_stepped)  # begun anew in this step (NEXT_STEP)
+                account.begin(self._base, ~has_stepped)  # reset in this step (NEXT_STEP)
         return observations, account.total(rewards, payment), terminations, truncations, infos
 
     def state(self) -> dict[str, Tensor]:
-        """As the environment's own, and what the episodes have earned."""
+        """State of the environment and of the CARL scores."""
         return joined(env=self._base.state(), account=self._account.state())
 
     def expected_rewards(self, actions: Any) -> NoReturn:
-        """Not known: a token's CARL reward hangs on the whole episode.
+        """Not supported: a token's CARL reward depends on the whole episode.
 
         Raises:
             InvalidValueError: always.
         """
-        rule = "must be None for the one-step oracle, which knows the environment's own reward only"
+        rule = "must be None for expected rewards, as of the one-step oracle"
         raise InvalidValueError("carl", rule, self._account.config)
 
     def prospects(self, actions: Any) -> NoReturn:
-        """Not known either, as for :meth:`expected_rewards`."""
+        """Not supported, as :meth:`expected_rewards`."""
         self.expected_rewards(actions)
 
     def __getattr__(self, name: str) -> Any:
-        """What else the environment offers: its bundle, its texts, its limits."""
+        """Forwards other attributes to the environment."""
         if name.startswith("_") or name == "env":
             raise AttributeError(name)
         return getattr(self.env, name)
 
 
 class _Account:
-    """What N episodes have earned so far, and what of it has been paid."""
+    """CARL scores of N episodes so far, and the rewards already given."""
 
     def __init__(self, env: TidalGatingVectorEnv, config: CarlRewardConfig) -> None:
-        # The environment itself is not kept: a copy by pickle makes its own, and would leave another one here.
+        # No reference to the environment: a pickled copy makes its own.
         self.config = config
         self._log_vocab_size = math.log(env.bundle.vocab_size)
         self._growing = GrowingReward(
@@ -173,7 +172,7 @@ class _Account:
         self._paid = np.zeros(env.num_envs)
 
     def begin(self, env: TidalGatingVectorEnv, rows: NDArray[np.bool_]) -> None:
-        """Begins the rows (N,) that are True, which hold nothing but their prompts."""
+        """Starts the rows (N,) that are True, whose texts are their prompts."""
         if rows.any():
             places = np.flatnonzero(rows)
             texts = env.token_ids()
@@ -181,7 +180,7 @@ class _Account:
             self._paid[rows] = 0.0
 
     def look(self, env: TidalGatingVectorEnv) -> None:
-        """Keeps the entropies of the predictions, before a token is drawn from them."""
+        """Stores the entropies of the predictions before a token is drawn."""
         if env.row_generators:
             self._entropy = torch.from_numpy(env.neutral_entropy())
 
@@ -192,7 +191,7 @@ class _Account:
         has_stepped: NDArray[np.bool_],
         is_over: NDArray[np.bool_],
     ) -> NDArray[np.float64]:
-        """(N,) what each row is paid, unweighted, for one more token; all arguments are (N,)."""
+        """Unweighted CARL reward (N,) of one more token in each row; all arguments are (N,)."""
         rows = torch.from_numpy(np.flatnonzero(has_stepped))
         entropy = self._entropy[rows]
         self._growing.add(
@@ -210,10 +209,10 @@ class _Account:
         return payment
 
     def state(self) -> dict[str, Tensor]:
-        """What has been earned and paid: the memory itself."""
+        """State of the scores and rewards: the tensors themselves, not copies."""
         return self._growing.state() | {"paid": torch.from_numpy(self._paid)}
 
     def total(self, rewards: NDArray[Any], payment: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N,) the reward: the environment's, if it is kept, and the weighted payment."""
+        """(N,) total reward: the environment's reward, unless it is replaced, plus the weighted CARL reward."""
         weighted = self.config.weight * payment
         return weighted if self.config.mode == "replace" else rewards + weighted

@@ -193,5 +193,5 @@ def test_predictions_that_become_nan_are_named(make_env, monkeypatch):
         return output
 
     monkeypatch.setattr(env._generation.streams._gated, "step", broken)
-    with pytest.raises(InvalidValueError, match="`model` must predict probabilities that are numbers"):
+    with pytest.raises(InvalidValueError, match="`model` must predict finite probabilities"):
         env.step(actions_for(3, 1)[0])

@@ -173,7 +173,7 @@ def test_other_rewards_work_on_a_grammar(model):
 def test_models_that_do_not_fit(tmp_path):
     with pytest.raises(ModelFolderError, match=r"'tidal-tiny' has no grammar"):
         gymnasium.make("TidalRLM-v0", model="tidal-tiny")
-    with pytest.raises(ModelFolderError, match=r"was not trained to write sentences: it has 6 tokens for 6 symbols"):
+    with pytest.raises(ModelFolderError, match=r"was not trained to generate sentences: it has 6 tokens for 6 symbols"):
         TidalRLMVectorEnv(1, model=save_run(tmp_path, "last"))
 
 

@@ -157,14 +157,14 @@ def test_the_best_that_can_be_earned_is_nothing(make_env, gated_folder):
         env.step(np.tile(env.neutral_action, (4, 1)))
 
 
-def test_who_judges(make_env, gated_judge):
+def test_choice_of_the_judge(make_env, gated_judge):
     assert make_env()._generation._judge is None
     env = make_env(2, judge=gated_judge)  # for a reward of one's own; the default one does not look
     env.reset(seed=0)
     assert "reward_agreement" not in env.step(np.tile(env.neutral_action, (2, 1)))[4]
     by_path = "tidal_gym.rewards.judge:JudgeReward"
     assert make_env(2, reward=by_path, judge=gated_judge)._reward.weights.agreement == 1.0
-    rule = r"`reward` must be another where there is no judge\. Received 'judge'\. Name one, as judge='tidal-judge'\."
+    rule = r"`reward` needs a judge\. Received 'judge'\. Name one, as judge='tidal-judge'\."
     with pytest.raises(InvalidValueError, match=rule):
         make_env(2, reward=by_path)
 

@@ -130,7 +130,7 @@ def test_vector_offers_what_the_environment_does(make_env: MakeEnv) -> None:
     assert VectorEnvToSB3(env).num_envs == 2
     assert not hasattr(env, "_nothing")
     for ask in (env.expected_rewards, env.prospects):
-        with pytest.raises(InvalidValueError, match="`carl` must be None for the one-step oracle"):
+        with pytest.raises(InvalidValueError, match="`carl` must be None for expected rewards"):
             ask([[0.5, 0, 0]])
 
 
