@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def load_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
         with file.open("rb") as stream:
             loaded = np.load(stream, allow_pickle=False)
             arrays = {name: loaded[name] for name in loaded.files} if hasattr(loaded, "files") else {"": loaded}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, OSError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error) as error:
         rule = "must hold arrays of numbers; arrays of objects are refused, as reading them may run code"
         # NumPy goes on to advise how to read such files all the same.
         reason = str(error).partition(". ")[0].rstrip(".")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from transformers.trainer_callback import ExportableState
 
 from lm.errors import CheckpointError
 from lm.finite_weights import require_finite
-from lm.passed_files import read_object
+from lm.passed_files import read_object, record_from
 from lm.runs.checksums import require_unchanged, write_checksums
 from lm.runs.stop import StopRequest
 from lm.runs.whole_file import write_json
@@ -90,11 +91,22 @@ def train_to_the_end(
     return trainer.state.global_step
 
 
+@dataclass(frozen=True)
+class _Reached:
+    """What is read of a checkpoint's state here."""
+
+    global_step: int
+    """Steps taken."""
+    best_model_checkpoint: str | None = None
+    """Folder of the best checkpoint so far."""
+
+
 def _state_of(checkpoint: Path) -> TrainerState:
     """The Trainer's state; the best checkpoint lies beside this one, even if the run's folder has been moved."""
     path = checkpoint / STATE_FILE
     content = read_object(path)
-    best = content.get("best_model_checkpoint")
+    read = {name: content[name] for name in ("global_step", "best_model_checkpoint") if name in content}
+    best = record_from(_Reached, read, path).best_model_checkpoint
     if best is not None and (beside := str(checkpoint.parent / Path(best).name)) != best:
         write_json(path, content | {"best_model_checkpoint": beside})
     return TrainerState.load_from_json(str(path))

@@ -108,7 +108,14 @@ def readings() -> list[Reading]:
             "preset",
             "preset.yaml",
             (".",),
-            lambda m: ["train", "--config", "preset.yaml", "--model", str(m / "model"), "--output", "out"],
+            lambda m: [
+                "train",
+                "--config",
+                "preset.yaml",
+                *model(m),
+                *("--total_steps", "8", "--ppo.num_envs", "2", "--ppo.rollout_steps", "4", "--ppo.batch_size", "4"),
+                *("--output", "out"),
+            ],
             80,
         ),
         Reading(
