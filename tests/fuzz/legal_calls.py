@@ -51,5 +51,8 @@ def legal_calls(materials: Path) -> dict[tuple[str, ...], list[str]]:
         ("carl", "agent"): ["Once upon", "--model", model, "--max_tokens", "3"],
         ("rlm", "train"): [*words(RLM), *output],
         ("rlm", "sweep"): [*words(sweep), *output],
+        ("runs", "list"): [str(materials / "train")],
+        ("runs", "show"): [str(materials / "train")],
+        ("runs", "clean"): [str(materials / "train")],
         ("statistics",): ["--model", model, "--data", text, "--held_out", "0.5", "--output", "new.safetensors"],
     }
