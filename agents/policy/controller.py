@@ -22,8 +22,8 @@ from lm.default_dtype import float32_by_default
 from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
 from lm.passed_files import read_object, record_from
 from lm.paths import user_path
-from lm.runs.checksums import require_unchanged, write_checksums
-from lm.runs.tensor_files import write_tensors
+from lm.runs.tensors.checksums import require_unchanged, write_checksums
+from lm.runs.tensors.tensor_files import write_tensors
 from lm.runs.whole_file import write_json
 from lm.runs.whole_folder import write_whole_folder
 

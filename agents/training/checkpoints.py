@@ -18,8 +18,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 from agents.policy.observation_statistics import RunningStatistics
 from lm.errors import CheckpointError
 from lm.passed_files import read_object, record_from
-from lm.runs.checksums import require_unchanged, write_checksums
-from lm.runs.saved_state import SavedState
+from lm.runs.tensors.checksums import require_unchanged, write_checksums
+from lm.runs.tensors.saved_state import SavedState
 from lm.runs.whole_file import write_json
 from lm.runs.whole_folder import write_whole_folder
 

@@ -38,7 +38,7 @@ from lm.default_dtype import float32_by_default
 from lm.errors import CheckpointError
 from lm.finite_weights import diverged, require_finite
 from lm.runs.run_folder import claimed
-from lm.runs.saved_state import SavedState
+from lm.runs.tensors.saved_state import SavedState
 from tidal_gym.envs.vector_env import TidalGatingVectorEnv
 
 __all__ = ["EnvConfig", "PPOConfig", "TrainConfig", "TrainingProgress", "train"]

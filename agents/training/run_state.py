@@ -12,7 +12,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize, unwrap_vec_wrapper
 
 from agents.training.constrained_ppo.ppo_lagrangian import PPOLagrangian
-from lm.runs.saved_state import SavedState, random_state, restore_random_state
+from lm.runs.tensors.saved_state import SavedState, random_state, restore_random_state
 from tidal_gym.envs import env_state
 from tidal_gym.envs.vector_env import TidalGatingVectorEnv
 

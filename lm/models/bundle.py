@@ -24,7 +24,7 @@ from lm.models.reference_statistics import ReferenceStatistics
 from lm.models.self_test import require_causal
 from lm.models.text_config import context_length_of, text_config, vocab_size_of
 from lm.paths import user_path
-from lm.runs.checksums import write_checksums
+from lm.runs.tensors.checksums import write_checksums
 from lm.runs.whole_folder import write_whole_folder
 from lm.tokenizers.tokenization import load_tokenizer
 

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from lm.errors import CheckpointError, ModelFolderError
-from lm.runs.checksums import require_unchanged
+from lm.runs.tensors.checksums import require_unchanged
 
 _MOST_TO_INITIALISE = 10
 """A config may describe at most so many times the numbers that the weight files hold: packed formats hold fewer."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lm.errors import CheckpointError, ModelFolderError
-from lm.runs.tensor_files import Form, read_tensors, write_tensors
+from lm.runs.tensors.tensor_files import Form, read_tensors, write_tensors
 
 FILE_NAME = "reference_statistics.safetensors"
 

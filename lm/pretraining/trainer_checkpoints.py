@@ -17,8 +17,8 @@ from transformers.trainer_callback import ExportableState
 from lm.errors import CheckpointError
 from lm.finite_weights import require_finite
 from lm.passed_files import read_object, record_from
-from lm.runs.checksums import require_unchanged, write_checksums
 from lm.runs.stop import StopRequest
+from lm.runs.tensors.checksums import require_unchanged, write_checksums
 from lm.runs.whole_file import write_json
 from lm.runs.whole_folder import finish_folder
 

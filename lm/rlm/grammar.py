@@ -17,7 +17,7 @@ from lm.checks import COUNT, SEED, above, at_least, require_integer, require_num
 from lm.errors import CheckpointError, InvalidValueError
 from lm.memory import require_memory
 from lm.rlm import inference
-from lm.runs.tensor_files import Form, read_tensors, write_tensors
+from lm.runs.tensors.tensor_files import Form, read_tensors, write_tensors
 
 FILE_NAME = "grammar.safetensors"
 """Of a grammar in a model's folder."""

@@ -12,7 +12,7 @@ from transformers.cache_utils import CacheLayerMixin
 from lm.errors import InvalidValueError
 from lm.models.self_test import refusal
 from lm.models.text_config import text_config
-from lm.runs.saved_state import joined
+from lm.runs.tensors.saved_state import joined
 from lm.streams.protocol import PromptOutput, StreamOutput, attention_bias, stream_output
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lm.runs.saved_state import joined
+from lm.runs.tensors.saved_state import joined
 from lm.streams.opening import PromptOutput, StreamOutput, accepts_gates, open_stream
 
 

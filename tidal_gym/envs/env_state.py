@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lm.runs.saved_state import SavedState, write_into
+from lm.runs.tensors.saved_state import SavedState, write_into
 
 if TYPE_CHECKING:
     from tidal_gym.envs.vector_env import TidalGatingVectorEnv

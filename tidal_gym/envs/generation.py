@@ -10,7 +10,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from lm.models.gate_names import NEUTRAL_GATES
 from lm.models.text_config import text_config
-from lm.runs.saved_state import joined
+from lm.runs.tensors.saved_state import joined
 from tidal_gym.dynamics.history import RECENT_TOKENS, TokenHistory
 from tidal_gym.dynamics.modulation import (
     GateEffects,

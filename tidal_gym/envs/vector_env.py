@@ -26,7 +26,7 @@ from lm.memory import require_memory
 from lm.models.bundle import load_bundle
 from lm.models.gate_names import GATE_NAMES, NEUTRAL_GATES
 from lm.models.gated_transformer import GatedTransformer
-from lm.runs.saved_state import joined
+from lm.runs.tensors.saved_state import joined
 from lm.settings import settings_from
 from tidal_gym.dynamics.actions import require_gates
 from tidal_gym.dynamics.candidates import Candidates, Prospects

@@ -10,7 +10,7 @@ from lm.errors import InvalidValueError
 from lm.models.bundle import Bundle, load_model_and_tokenizer
 from lm.models.gated_transformer import GatedTransformer
 from lm.models.text_config import context_length_of, vocab_size_of
-from lm.runs.saved_state import joined
+from lm.runs.tensors.saved_state import joined
 from lm.streams.opening import open_stream
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lm.carl.incremental import GrowingReward
 from lm.errors import InvalidValueError
-from lm.runs.saved_state import joined
+from lm.runs.tensors.saved_state import joined
 from lm.settings import settings_from
 from tidal_gym.envs.env import TidalGatingEnv
 from tidal_gym.envs.infos import masked, of_step

@@ -30,7 +30,7 @@ from torch import Tensor
 from agents.training.warm_start.reward_surface import RewardSurface
 from agents.training.warm_start.state_memory import StateMemory
 from agents.training.warm_start.token_value import TokenValue
-from lm.runs.saved_state import SavedState, joined, optimizer_state, restore_optimizer, write_into
+from lm.runs.tensors.saved_state import SavedState, joined, optimizer_state, restore_optimizer, write_into
 from tidal_gym.dynamics.candidates import Prospects
 
 RECENT_ROLLOUTS = 8

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lm.runs.saved_state import write_into
+from lm.runs.tensors.saved_state import write_into
 
 _COLUMNS = ("observations", "actions", "rewards", "tokens", "p", "following", "is_over", "goes_on")
 

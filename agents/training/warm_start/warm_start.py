@@ -34,7 +34,7 @@ from agents.training.learning_curve import LearningCurve
 from agents.training.warm_start.look_ahead import LookAhead
 from agents.training.warm_start.reward_surface import RewardSurface
 from agents.training.warm_start.state_memory import StateMemory
-from lm.runs.saved_state import SavedState, joined, optimizer_state, restore_optimizer
+from lm.runs.tensors.saved_state import SavedState, joined, optimizer_state, restore_optimizer
 from tidal_gym.dynamics.candidates import Prospects
 from tidal_gym.envs.infos import of_step
 

@@ -33,9 +33,9 @@ from lm.passed_files import read_object, record_from
 from lm.pretraining.trainer_checkpoints import last_whole_checkpoint, train_to_the_end
 from lm.pretraining.trainer_control import TrainerRunControl
 from lm.runs import run_folder
-from lm.runs.checksums import write_checksums
 from lm.runs.progress import Report, ignore
 from lm.runs.stop import StopRequest
+from lm.runs.tensors.checksums import write_checksums
 from lm.runs.whole_file import write_json
 from lm.runs.whole_folder import write_whole_folder
 from lm.tokenizers.tokenization import load_tokenizer

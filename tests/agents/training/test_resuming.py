@@ -19,7 +19,7 @@ from benchmarks.final_result import final_result
 from lm.errors import CheckpointError
 from lm.models.bundle import save_bundle
 from lm.models.reference_statistics import ReferenceStatistics
-from lm.runs.saved_state import SavedState
+from lm.runs.tensors.saved_state import SavedState
 from lm.tokenizers.tokenization import load_tokenizer
 
 PPO = PPOConfig(num_envs=4, rollout_steps=8, batch_size=16, epochs=2, hidden_sizes=(8,))

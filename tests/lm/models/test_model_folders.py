@@ -10,7 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from lm.errors import ModelFolderError
 from lm.models.bundle import load_model, save_bundle
 from lm.models.reference_statistics import ReferenceStatistics
-from lm.runs.checksums import write_checksums
+from lm.runs.tensors.checksums import write_checksums
 from lm.tokenizers.tokenization import load_tokenizer, train_bpe
 
 VOCABULARY = 300

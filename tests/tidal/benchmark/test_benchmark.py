@@ -26,7 +26,7 @@ from tidal.benchmark.report import render_report
 from tidal.benchmark.results import collect_results
 from tidal.jobs.stage_results import StageResults
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 Tidal = Callable[..., Any]
 
 KILLED = """

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.tidal.test_train_and_evaluate import Tidal
 
 from agents.training.config import PPOConfig, TrainConfig
-from tests.tidal.test_train_and_evaluate import Tidal
 
 TINY = (
     "--grammar.vocab_size", 6, "--grammar.depth", 2, "--model.hidden_size", 24, "--model.intermediate_size", 24,

@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.final_result import final_result
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OPENINGS = ROOT / "tidal_gym" / "envs" / "openings"
 
 TRAIN = (

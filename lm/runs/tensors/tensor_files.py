@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lm.errors import CheckpointError
-from lm.runs.checksums import relisted, require_unchanged
+from lm.runs.tensors.checksums import relisted, require_unchanged
 from lm.runs.whole_file import write_whole_file
 
 

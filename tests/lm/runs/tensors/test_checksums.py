@@ -19,7 +19,7 @@ from lm.models.reference_statistics import ReferenceStatistics
 from lm.pretraining.trainer_checkpoints import last_whole_checkpoint
 from lm.rlm.grammar import RandomGrammar
 from lm.rlm.model_folder import load_grammar_of
-from lm.runs.checksums import FILE_NAME, require_unchanged, write_checksums
+from lm.runs.tensors.checksums import FILE_NAME, require_unchanged, write_checksums
 
 _WRITE_A_GRAMMAR = "from lm.rlm.grammar import RandomGrammar; RandomGrammar(5, 2, 1.5, 3).save('grammar.safetensors')"
 

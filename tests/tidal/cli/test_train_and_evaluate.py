@@ -23,7 +23,7 @@ def trained(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tidal.cli.main import main
 
     folder = tmp_path_factory.mktemp("runs") / "run"
-    preset = Path(__file__).parents[2] / "configs" / "ppo" / "classic.yaml"
+    preset = Path(__file__).parents[3] / "configs" / "ppo" / "classic.yaml"
     arguments = ["train", "--config", preset, "--model", model, "--output", folder, "--total_steps", 64, *SHORT]
     assert main([str(argument) for argument in arguments]) == 0
     return folder

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lm.passed_files import read_object
-from lm.runs.tensor_files import write_tensors
+from lm.runs.tensors.tensor_files import write_tensors
 from lm.runs.whole_file import write_json
 
 TENSORS_FILE = "state.safetensors"

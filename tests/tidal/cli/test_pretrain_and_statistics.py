@@ -23,7 +23,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_pretrain_from_a_preset_then_generate(tidal: Tidal, text: Path, tmp_path: Path) -> None:
-    preset = Path(__file__).parents[2] / "configs" / "pretrain" / "smoke.yaml"
+    preset = Path(__file__).parents[3] / "configs" / "pretrain" / "smoke.yaml"
     arguments = (
         "pretrain", "--config", preset, "--output", tmp_path / "run", "--data.train", text, "--data.validation=null",
         "--data.cache_dir", tmp_path / "cache", "--data.vocab_size", 280, "--model.hidden_size", 32,
