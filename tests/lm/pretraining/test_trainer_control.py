@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from lm.data import ControlCodeConfig
-from lm.pretraining import DataConfig, ModelConfig, PretrainConfig, TrainingConfig, pretrain
+from lm.models import ModelConfig
+from lm.pretraining import DataConfig, PretrainConfig, TrainingConfig, pretrain
 from lm.runs import Progress, RunCancelledError, StopRequest
 from lm.runs.record import read_record
 
