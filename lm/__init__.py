@@ -1,8 +1,7 @@
 """Language models for Tidal Gym: gated transformers, text data, pretraining, decoding and scoring.
 
-Nothing heavy is imported here: ``import lm`` is free, torch and transformers come with the module that needs them. A
-name is loaded from its module when it is first used. transformers' Auto classes know the gated transformer, whichever
-of the two is imported first.
+Names are imported lazily: ``import lm`` imports neither torch nor transformers. The gated transformer is registered
+with transformers' Auto classes, whichever of the two is imported first.
 """
 
 import importlib

@@ -1,6 +1,6 @@
-"""CARL: coherence-aware rewards from a language model's own predictions, as published and as they can be trusted.
+"""CARL: coherence-aware rewards from a language model's own predictions, in the published and a corrected form.
 
-A name is loaded from its module when it is first used.
+Names are imported lazily, when they are first used.
 """
 
 import lazy_loader

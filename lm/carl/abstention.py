@@ -9,11 +9,11 @@ from lm.carl.constants import SIGMA
 from lm.errors import InvalidValueError
 
 HIGH, MEDIUM = 0.8, 0.5
-"""Mean Φ from which confidence is high, and medium."""
+"""Minimum mean Φ of high and of medium confidence."""
 
 
 class GateDecision(NamedTuple):
-    """What the coherence gate says."""
+    """Decision of the coherence gate."""
 
     should_act: bool
     """Whether to act on the answer, or to abstain."""
@@ -22,16 +22,16 @@ class GateDecision(NamedTuple):
 
 
 def coherence_gate(phi_mean: float, threshold: float = SIGMA) -> GateDecision:
-    """Whether an answer's mean Φ allows to act on it: "high" from 0.8, "medium" from 0.5, "low" from the threshold.
+    """Decides from an answer's mean Φ whether to act on it: "high" from 0.8, "medium" from 0.5, "low" from `threshold`.
 
-    Below the threshold the gate abstains, whatever the level would be called.
+    Below the threshold the gate always abstains.
 
     Args:
-        phi_mean: of the answer's tokens, at most 1.
-        threshold: at most 1.
+        phi_mean: mean Φ of the answer's tokens, at most 1.
+        threshold: mean Φ below which to abstain, at most 1.
 
     Raises:
-        InvalidValueError: a number above 1, or NaN.
+        InvalidValueError: a number is above 1, or NaN.
     """
     for name, value in (("phi_mean", phi_mean), ("threshold", threshold)):
         number: object = value

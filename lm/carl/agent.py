@@ -19,22 +19,22 @@ from lm.models.text_config import text_config
 
 @dataclass(frozen=True)
 class AgentStep:
-    """What the agent did."""
+    """Result of one step of the agent."""
 
     response: str | None
     """The answer to act on; None when it abstains."""
     draft: str
-    """What the model wrote, acted on or not."""
+    """Text that the model generated, used or not."""
     token_ids: tuple[int, ...]
-    """Of the draft, the end of text included."""
+    """Token ids of the draft, end of text included."""
     should_act: bool
     """Whether the coherence gate is open."""
     confidence: str
     """ "high", "medium", "low" or "abstain"."""
     score: float
-    """The corrected CARL reward of the draft, given the prompt."""
+    """Corrected CARL reward of the draft, given the prompt."""
     components: Mapping[str, float]
-    """What it is made of; ``phi_mean`` is what the gate looks at."""
+    """Components of the CARL reward; the gate uses ``phi_mean``."""
 
 
 def agent_step(
@@ -47,23 +47,22 @@ def agent_step(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> AgentStep:
-    """Let a model answer, measure how coherent it was while it did, and abstain if it was not.
+    """Generate an answer, measure its coherence, and abstain if the mean Φ is below the threshold.
 
-    Φ is that of the model's own predictions for the tokens that it wrote. It is a measure of confidence: a model that
-    is confidently wrong passes.
+    Φ is that of the model's own predictions for the generated tokens. It measures confidence, not correctness.
 
     Args:
         model: causal LM.
         tokenizer: its tokenizer. Where it has a chat template, a prompt given as text becomes the user's message.
         prompt: text, or messages with ``role`` and ``content``.
         threshold: mean Φ below which it abstains, at most 1.
-        max_new_tokens: most tokens to write, at least 1.
-        temperature: of the draws, at least 0; 0 takes the most probable token.
-        seed: of the draws. The global generator of torch is left as it was.
+        max_new_tokens: maximum number of new tokens, at least 1.
+        temperature: sampling temperature, at least 0; 0 is greedy decoding.
+        seed: seed of the sampling. torch's global generator does not change.
 
     Raises:
-        InvalidValueError: an empty prompt, a prompt that fills the model's context, messages for a tokenizer without a
-            chat template, or a number that breaks its rule.
+        InvalidValueError: the prompt is empty or fills the model's context, messages are given without a chat template,
+            or a number is out of range.
     """
     if not threshold <= 1.0:  # before the model writes
         raise InvalidValueError("threshold", "must be a number of at most 1", threshold)

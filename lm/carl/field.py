@@ -16,10 +16,10 @@ PUBLISHED_EPSILON = 1e-10
 """Added to probabilities inside the published form's logarithm."""
 
 _SMALLEST_LOG_PROB = math.log(1e-37)
-"""Below this, float32 holds a probability with too few digits for its logarithm [nats]."""
+"""Log-probability below which float32 is too inaccurate [nats]."""
 
 _BLOCK_ELEMENTS = {"cpu": 1 << 19}
-"""Logits worked on at a time: few enough for a processor's cache."""
+"""Number of logits per block, chosen to fit a processor's cache."""
 _BLOCK_ELEMENTS_ELSEWHERE = 1 << 26
 
 
@@ -33,9 +33,9 @@ class Phi(NamedTuple):
 
 
 class TokenField(NamedTuple):
-    """What the scores look at: one number of each kind per scored token, packed to the left of each row.
+    """Input of the scores: Φ, log-probability and entropy per scored token, packed to the left of each row.
 
-    Beyond a row's length all is 0.
+    Entries beyond a row's length are 0.
     """
 
     phi: Tensor

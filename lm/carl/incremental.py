@@ -1,6 +1,6 @@
-"""The CARL reward of texts that grow token by token: the same numbers as for the finished text, at every token.
+"""The CARL reward of texts that grow token by token, equal to the reward of the text so far at each token.
 
-Beside the text itself and its Φ, which lie in arrays of fixed size, the state is a few numbers for each of 16 scales.
+The state consists of the text and its Φ, in arrays of fixed size, and a few numbers for each of 16 scales.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from lm.checks import COUNT, at_least, require_integer, require_one_of
 
 
 class GrowingReward:
-    """The reward of N texts, each a prompt and what was added to it; rows begin anew independently of one another.
+    """CARL rewards of N growing texts, each a prompt and its continuation; rows can be reset independently.
 
-    Novelty is judged within a text and its prompt. Everything is float64.
+    Novelty is relative to the text and its prompt. All numbers are float64.
 
     Args:
-        num_rows: N.
-        capacity: most tokens that a row holds, prompt included.
-        vocab_size: V.
-        composite: how the scores become one number.
-        weights: of the three scores.
+        num_rows: number of rows N.
+        capacity: maximum number of tokens of a row, prompt included.
+        vocab_size: vocabulary size V.
+        composite: formula that combines the scores.
+        weights: weights of the three scores.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class GrowingReward:
         self.composite = require_one_of("composite", composite, get_args(Composite))
         self.weights = require_weights(weights)
         self.counts = torch.zeros(num_rows, dtype=torch.int64)
-        """(N,) tokens added since the rows began."""
+        """(N,) number of tokens added after the prompt."""
         self.phi = torch.zeros(num_rows, capacity, dtype=torch.float64)
-        """(N, L) of the tokens added."""
+        """(N, L) Φ of the added tokens."""
         self._lengths = torch.zeros(num_rows, dtype=torch.int64)
         self._tokens = torch.full((num_rows, GRAM_LENGTH - 1 + capacity), -1)  # room before the first token
         self._num_new = torch.zeros(num_rows, dtype=torch.int64)
@@ -61,7 +61,7 @@ class GrowingReward:
         ).unbind()
 
     def begin(self, rows: Tensor, prompts: list[list[int]]) -> None:
-        """Begins rows (R,) anew with R prompts."""
+        """Resets rows (R,) with R prompts."""
         self.counts[rows] = 0
         for name in ("_num_new", "_cloud", "_surprisal", "_entropy", "_worth", "_jumps", "_spread"):
             getattr(self, name)[rows] = 0
@@ -71,7 +71,7 @@ class GrowingReward:
             self._lengths[row] = len(prompt)
 
     def add(self, rows: Tensor, phi: Tensor, log_prob: Tensor, entropy: Tensor, tokens: Tensor) -> None:
-        """One more token in each of these rows.
+        """Adds one token to each of the rows.
 
         Args:
             rows: (R,) which rows.
@@ -95,11 +95,11 @@ class GrowingReward:
         self.counts[rows] = counts + 1
 
     def state(self) -> dict[str, Tensor]:
-        """All that is kept of the rows: the tensors themselves."""
+        """State of the rows: the tensors themselves, not copies."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     def components(self) -> dict[str, Tensor]:
-        """The components that the reward is made of (N,), so far, by name; 0 for a row without tokens."""
+        """Components (N,) of the reward so far, by name; 0 for rows without tokens."""
         counts = self.counts.clamp(min=1).double()
         scales = 2.0 ** (torch.arange(MOST_SCALES).double() / 2)
         num_blocks = self.counts.unsqueeze(1) >> torch.arange(MOST_SCALES)  # (N, J)
@@ -117,7 +117,7 @@ class GrowingReward:
         return {name: values.where(self.counts > 0, 0.0) for name, values in components.items()}
 
     def reward(self) -> Tensor:
-        """(N,) the reward so far; 0 for a row without tokens."""
+        """(N,) reward so far; 0 for rows without tokens."""
         components = self.components()
         published = published_reward(components, self.weights)
         if self.composite == "published":

@@ -1,4 +1,4 @@
-"""What the scores take: NumPy arrays or tensors, one sequence or a batch, checked and made alike."""
+"""Checks and converts the inputs of scores: NumPy arrays or tensors, one sequence or a batch."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Returned = TypeVar("Returned")
 
 @dataclass(frozen=True)
 class Form:
-    """What a caller gave, and so what it gets back."""
+    """Form of the caller's arrays, for results of the same form."""
 
     is_numpy: bool
     is_single: bool
-    """One sequence, without the batch axis."""
+    """Whether the input is one sequence, without batch axis."""
 
     def give(self, values: Tensor) -> Any:
-        """Values (B, ...) as the caller wants them: without B for one sequence, and as floats or arrays for NumPy."""
+        """Values (B, ...) in the caller's form: without B for one sequence, and floats or arrays for NumPy."""
         if self.is_single:
             values = values[0]
         if not self.is_numpy:

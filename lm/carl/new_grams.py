@@ -1,4 +1,4 @@
-"""How much of a text is said for the first time: against itself, its prompt, and the other texts of its group."""
+"""Novelty of a text: its share of n-grams that are new to itself, its prompt and the other texts of its group."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ GRAM_LENGTH = 4
 
 
 def novelty(token_ids: Array, mask: Array | None = None, groups: Array | None = None) -> Any:
-    """Share of a completion's 4-grams that stand nowhere else, in [0, 1].
+    """Share of a completion's 4-grams that are new, in [0, 1].
 
-    A 4-gram is new if it comes neither earlier in its own row, the prompt included, nor in another completion of the
-    group. What lies across the end of the prompt belongs to the completion. So a loop, a copy of the prompt and copies
-    of one another have none. A completion of fewer than four tokens is judged with the tokens before it; a row of
-    fewer than four tokens in all has a novelty of 1 if no other row of the group is equal to it, else 0.
+    A 4-gram is new if it occurs neither earlier in its row, prompt included, nor in another completion of the group.
+    4-grams across the end of the prompt belong to the completion. So loops, copies of the prompt and copies within a
+    group have a novelty of 0. Completions of fewer than four tokens are extended by the tokens before them; rows of
+    fewer than four tokens have a novelty of 1 if no other row of the group is equal, else 0.
 
     Args:
         token_ids: (T,) or (B, T), prompts and completions.

@@ -1,4 +1,4 @@
-"""What a user chooses: which logits score a token, how the scores become one number, and how much each counts."""
+"""Options of CARL scores: alignment of logits and tokens, composite formula, and weights."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Literal
 from lm.checks import at_least, check_fields, require
 
 Alignment = Literal["shifted", "paired"]
-"""Which logits a token is scored with: ``"shifted"`` those before it, which it was chosen from, and ``"paired"`` those
-at its own place, as in the published form, which are about the token after it."""
+"""Logits that a token is scored with: ``"shifted"``, those of the previous position, which predict it; ``"paired"``,
+those of its own position, which predict the next token, as published."""
 
 Composite = Literal["corrected", "published"]
-"""How the scores become one number: as in :mod:`lm.carl.reward`, or as published."""
+"""Formula that combines the scores: corrected (:mod:`lm.carl.reward`), or as published."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class CarlWeights:
     """Weights of the three scores; finite and at least 0."""
 
     multiscale: float = 0.5
-    """Of the evenness of Φ within blocks."""
+    """Weight of multiscale coherence, the evenness of Φ within blocks."""
 
     cloud_quality: float = 0.3
-    """Of Φ times the chosen token's probability."""
+    """Weight of cloud quality, Φ times the chosen token's probability."""
 
     discontinuity: float = 0.2
-    """Of the worth of jumps of Φ."""
+    """Weight of the discontinuity score, the mean value of jumps of Φ."""
 
     def __post_init__(self) -> None:
         bounds = at_least(0, 1e6)
@@ -34,10 +34,10 @@ class CarlWeights:
 
 
 def require_weights(weights: CarlWeights | None) -> CarlWeights:
-    """The weights, the published ones for None.
+    """Checks weights; None gives the published ones.
 
     Raises:
-        InvalidValueError: they are something else.
+        InvalidValueError: they are not `CarlWeights`.
     """
     require("weights", "must be CarlWeights", weights, weights is None or isinstance(weights, CarlWeights))
     return weights or CarlWeights()

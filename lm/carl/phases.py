@@ -1,4 +1,4 @@
-"""Weights that follow the phase of training: how well Φ agrees across the tokens of the last batch."""
+"""Weights that depend on the phase of training, measured by the agreement of Φ over the last batch's tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from lm.carl.options import CarlWeights
 
 GASEOUS_BELOW, LIQUID_BELOW = 0.30, 0.70
-"""Order R at which one phase gives way to the next."""
+"""Upper limits of the order R of the phases "gaseous" and "liquid"."""
 
 PHASE_WEIGHTS = {
     "gaseous": CarlWeights(0.20, 0.30, 0.50),
@@ -34,26 +34,26 @@ def phase_of(order: float) -> str:
 
 
 class PhaseAdaptiveWeights:
-    """Weights by the phase of the previous batch, so that no batch chooses how it is weighed itself.
+    """Weights by the phase of the previous batch, so that a batch does not affect its own weights.
 
-    The first batch gets the static weights. The state is :attr:`order`, so pickles carry it. TRL's checkpoints hold no
-    reward functions; ``tidal carl train`` adds it to them.
+    The first batch gets the static weights. The state is :attr:`order`. TRL's checkpoints do not contain reward
+    functions; ``tidal carl train`` adds the state to them.
     """
 
     def __init__(self) -> None:
         self.order: float | None = None
-        """R of the previous batch; None before the first."""
+        """Order R of the previous batch; None before the first."""
 
     @property
     def phase(self) -> str | None:
-        """Of the previous batch; None before the first."""
+        """Phase of the previous batch; None before the first."""
         return None if self.order is None else phase_of(self.order)
 
     @property
     def weights(self) -> CarlWeights:
-        """For the next batch."""
+        """Weights for the next batch."""
         return CarlWeights() if self.phase is None else PHASE_WEIGHTS[self.phase]
 
     def observe(self, phi: Tensor, is_token: Tensor) -> None:
-        """Takes note of a batch: Φ (B, T), and which of it are tokens."""
+        """Records a batch: Φ (B, T) and the mask of its tokens."""
         self.order = kuramoto_order(torch.as_tensor(phi), is_token)

@@ -1,17 +1,17 @@
-"""The CARL reward of whole sequences: the published composite, and one that noise and collapse cannot earn.
+"""The CARL reward of whole sequences: the published composite, and a corrected one.
 
-The published composite pays for Φ being high and even, whatever is said: uniform noise earns 0.60, a model collapsed to
+The published composite rewards high and even Φ, independent of the text: uniform noise gets 0.60, a model collapsed to
 one certain token 0.90, a correct model with mixed confidence 0.52. The corrected one multiplies it by two numbers in
 [0, 1]::
 
     corrected = published · information · novelty
     information = clip(1 − max(S, H)/log V, 0, 1)
 
-S is the mean surprisal of the completion and H the mean entropy of the predictions [nats]. Information is the share of
-the surprisal of guessing, log V, that the model takes away: none for tokens that it does not expect (noise), none for a
-model that expects nothing (uniform logits). As text that is typical of a model has S near H (arXiv:2202.00666), being
-likelier than that earns no more. Novelty (:mod:`lm.carl.new_grams`) is the share of 4-grams said for the first time:
-none for loops, for copies of the prompt, and for completions of a group that are copies of one another.
+S is the mean surprisal of the completion and H the mean entropy of the predictions [nats]. Information is the relative
+reduction of the surprisal below log V, that of uniform guesses: 0 for improbable tokens (noise) and for uniform logits.
+Since typical text of a model has S near H (arXiv:2202.00666), more probable text gets no higher score. Novelty
+(:mod:`lm.carl.new_grams`) is the share of new 4-grams: 0 for loops, for copies of the prompt, and for completions of a
+group that are copies of one another.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ def carl_reward(
     groups: Array | None = None,
     weights: CarlWeights | PhaseAdaptiveWeights | None = None,
 ) -> tuple[Any, dict[str, Any]]:
-    """The CARL reward of sequences, and what it is made of.
+    """The CARL reward of sequences, and its components.
 
     One sequence in NumPy gives floats; a batch, or tensors, give arrays or tensors (B,).
 
     Args:
-        logits: (T, V) or (B, T, V) of a model that read the tokens, a row of them for each token.
+        logits: (T, V) or (B, T, V) logits of a model for the tokens.
         token_ids: (T,) or (B, T), prompt and completion.
-        alignment: ``"shifted"`` scores a token with the logits before it, which it was chosen from; the first token of
-            a row has none and is not scored. ``"paired"`` is the published form: with the logits at its own place.
-        composite: ``"corrected"`` or ``"published"``; by default the published one for ``paired``, which is thus the
-            published form whole, and the corrected one for ``shifted``.
-        mask: (T,) or (B, T), True for the tokens of the completion, which lie side by side; without it all are.
-        groups: (B,) an integer each; rows with the same one answer the same prompt. Without it all do.
-        weights: of the three scores; one that adapts is told of this batch afterwards.
+        alignment: ``"shifted"`` scores a token with the logits of the previous position, which predict it; the first
+            token of a row is not scored. ``"paired"`` is the published form: with the logits of its own position.
+        composite: ``"corrected"`` or ``"published"``; by default published for ``paired`` and corrected for
+            ``shifted``.
+        mask: (T,) or (B, T), True for the tokens of the completion, which are contiguous; None: all.
+        groups: (B,) integers; rows with equal numbers have the same prompt. None: all rows have the same prompt.
+        weights: weights of the three scores; adaptive weights are updated with this batch afterwards.
 
     Returns:
         The reward, in [0, 1] while the weights sum to 1, and the components ``multiscale``, ``cloud_quality``,
@@ -87,7 +87,7 @@ def carl_reward(
 
 
 def published_components(field: TokenField) -> dict[str, Tensor]:
-    """The six published numbers (B,) of each row."""
+    """The six published components (B,) of each row."""
     lengths = field.lengths
     phi_mean = mean(field.phi, lengths)
     return {
@@ -110,12 +110,12 @@ def published_reward(components: Mapping[str, Tensor], weights: CarlWeights) -> 
 
 
 def information(field: TokenField, vocab_size: int) -> Tensor:
-    """clip(1 − max(S, H)/log V, 0, 1) of each row (B,): the share of the surprisal of guessing that the model takes."""
+    """Information clip(1 − max(S, H)/log V, 0, 1) of each row (B,)."""
     return information_of(-mean(field.log_prob, field.lengths), mean(field.entropy, field.lengths), vocab_size)
 
 
 def information_of(surprisal: Tensor, entropy: Tensor, vocab_size: int) -> Tensor:
-    """The same of mean surprisals and mean entropies [nats]."""
+    """Information of mean surprisals and mean entropies [nats]."""
     return (1.0 - torch.maximum(surprisal, entropy) / math.log(vocab_size)).clamp(0.0, 1.0)
 
 

@@ -18,11 +18,11 @@ MOST_SCALES = 16
 """Block sizes 2^0, 2^1, ... 2^15 at most."""
 
 NEUTRAL_SCORE = 0.5
-"""Of a sequence too short to be judged."""
+"""Score of a sequence that is too short."""
 
 
 def multiscale_coherence(phi: Array, lengths: Array | None = None) -> Any:
-    """How even Φ is within blocks of 1, 2, 4, ... tokens, in [0, 1].
+    """Multiscale coherence: evenness of Φ within blocks of 1, 2, 4, ... tokens, in [0, 1].
 
     At scale j the sequence is cut into whole blocks of 2^j tokens, and s_j = 1 − mean standard deviation of Φ within a
     block, clipped to [0, 1]. The score is Σ w_j s_j / Σ w_j with w_j = 2^(j/2) over the scales that fit; 0.5 for a
@@ -30,7 +30,7 @@ def multiscale_coherence(phi: Array, lengths: Array | None = None) -> Any:
 
     Args:
         phi: (T,) or (B, T).
-        lengths: (B,) tokens that count in each row, at least 1; without it all do.
+        lengths: (B,) number of tokens of each row, at least 1; None: all.
     """
     values, counts, form = _read(phi, lengths)
     total, weight_sum = values.new_zeros(2, len(values)).unbind()
@@ -51,12 +51,12 @@ def multiscale_coherence(phi: Array, lengths: Array | None = None) -> Any:
 
 
 def cloud_quality(phi: Array, probability: Array, lengths: Array | None = None) -> Any:
-    """Mean of Φ times the probability of the chosen token, in [0, 1]: likely, and from a peaked prediction.
+    """Cloud quality: mean of Φ times the probability of the chosen token, in [0, 1].
 
     Args:
         phi: (T,) or (B, T).
         probability: of the chosen tokens, as `phi`.
-        lengths: (B,) tokens that count in each row, at least 1; without it all do.
+        lengths: (B,) number of tokens of each row, at least 1; None: all.
     """
     values, counts, form = _read(phi, lengths)
     chosen, _, _ = _read(probability, lengths)
@@ -66,13 +66,13 @@ def cloud_quality(phi: Array, probability: Array, lengths: Array | None = None) 
 
 
 def discontinuity_score(phi: Array, lengths: Array | None = None) -> Any:
-    """Mean worth of the jumps |ΔΦ| > 0.03 from one token to the next, in [0.2, 0.8]; 0.5 where there is none.
+    """Discontinuity score: mean value of the jumps |ΔΦ| > 0.03 between adjacent tokens, in [0.2, 0.8]; 0.5 without any.
 
-    A rise is worth 0.8 from Φ < 0.5 and 0.3 from above; a fall 0.2 from Φ > 0.7 and 0.5 from below.
+    An increase has the value 0.8 from Φ < 0.5 and 0.3 from above; a decrease 0.2 from Φ > 0.7 and 0.5 from below.
 
     Args:
         phi: (T,) or (B, T).
-        lengths: (B,) tokens that count in each row, at least 1; without it all do.
+        lengths: (B,) number of tokens of each row, at least 1; None: all.
     """
     values, counts, form = _read(phi, lengths)
     worth, is_jump = jumps(values[:, :-1], values[:, 1:])
@@ -83,7 +83,7 @@ def discontinuity_score(phi: Array, lengths: Array | None = None) -> Any:
 
 
 def jumps(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
-    """The worth of a step of Φ from `before` to `after`, and whether it is a discontinuity; shapes as given."""
+    """Value of a change of Φ from `before` to `after`, and whether it is a discontinuity; shapes as given."""
     change = after - before
     rise = before.new_tensor(0.8).where(before < 0.5, before.new_tensor(0.3))
     fall = before.new_tensor(0.2).where(before > 0.7, before.new_tensor(0.5))

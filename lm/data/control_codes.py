@@ -1,4 +1,4 @@
-"""Control codes: what the gate signals mean, taught in pretraining by each text segment's own statistics.
+"""Control codes: gate signals in pretraining, from statistics of each text segment.
 
 A window is cut into segments; each segment's tokens carry three signals in [0, 1]:
 
@@ -6,8 +6,8 @@ A window is cut into segments; each segment's tokens carry three signals in [0, 
 - focus: how far above the median the nearness of re-used tokens is, ``max(0, 2 percentile - 1)``;
 - stability: how far above the median distinct-1 is, ``max(0, 2 percentile - 1)``.
 
-So 0.5, 0, 0 asks for nothing, which is also what the gates' formula makes of it (``lm.models.DynamicGate``).
-Each signal is dropped to its neutral value for half of the rows: every gate learns to work alone.
+So 0.5, 0, 0 is neutral, as in the gates' formula (``lm.models.DynamicGate``). Each signal is replaced by its neutral
+value in half of the rows, so that each gate is also trained alone.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from lm.models.gate_names import NEUTRAL_GATES
 
 @dataclass(frozen=True)
 class ControlCodeConfig:
-    """How often and over what span gate signals are fed."""
+    """Configuration of control codes: frequency and segment length of gate signals in training."""
 
     batch_probability: float = 0.5
-    """Share of the batches that carry gate signals, in [0, 1]; the others are trained without."""
+    """Share of the batches with gate signals, in [0, 1]."""
 
     neutral_probability: float = 0.5
-    """Chance, per row and gate, that a signal is replaced by its neutral value, in [0, 1]."""
+    """Probability, per row and gate, that a signal is replaced by its neutral value, in [0, 1]."""
 
     segment_length: int = 64
-    """Length of the span whose statistics the signals describe [tokens]."""
+    """Length of a segment with constant gate signals [tokens]."""
 
     def __post_init__(self) -> None:
         check_fields(
@@ -103,7 +103,7 @@ class ControlCodes:
         """Collate items ``{"input_ids": (T,)}`` into a training batch, with gate signals (B, S, 3) on some batches."""
         batch = self.plain_batch(items)
         windows = batch["input_ids"]
-        # Seeded by the batch itself: a resumed run, which skips batches unseen, draws what the unbroken one drew.
+        # Seeded by the batch, so that a resumed run, which skips batches, draws the same numbers.
         random = np.random.default_rng((self.seed, int(windows.sum())))
         if random.random() < self.config.batch_probability:
             is_dropped = random.random((len(windows), 1, 3)) < self.config.neutral_probability

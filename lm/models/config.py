@@ -1,4 +1,4 @@
-"""Architecture and size of a new model, as a configuration or the command line gives them."""
+"""Configuration of a new model's architecture and size."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from lm.checks import COUNT, Bounds, check_fields, require, require_one_of
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Architecture and size."""
+    """Configuration of a new model: architecture and size."""
 
     family: Literal["gated", "gpt2"] = "gated"
-    """`gated` is the GatedTransformer; `gpt2` is transformers' GPT-2, for comparison (no gates)."""
+    """Model family: `gated`, the GatedTransformer, or `gpt2`, transformers' GPT-2 without gates, for comparison."""
 
     hidden_size: int = 192
     """Width of the residual stream."""
@@ -28,16 +28,16 @@ class ModelConfig:
     """Width of the feed-forward layers."""
 
     context_length: int = 256
-    """Longest sequence [tokens], also the length of training windows."""
+    """Context length, also the length of training windows [tokens]."""
 
     position_embedding_type: Literal["rotary", "learned"] = "rotary"
-    """How positions enter a `gated` model (`gpt2` learns them)."""
+    """Position embeddings of a `gated` model (`gpt2` has learned ones)."""
 
     hidden_act: str = "gelu"
-    """Activation of the feed-forward layers, a name that transformers knows."""
+    """Activation of the feed-forward layers: "gelu", "relu" or "silu"."""
 
     gated: bool = True
-    """Whether a `gated` model has its gates; without, it is the plain transformer of the same shape."""
+    """Whether a `gated` model has gates; False gives a plain transformer of the same shape."""
 
     tie_word_embeddings: bool = True
     """Whether the output layer shares the embedding matrix."""

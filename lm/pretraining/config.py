@@ -1,4 +1,4 @@
-"""What defines a pretraining run: model, data, optimisation."""
+"""Configuration of pretraining runs: data and optimisation."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from lm.passed_files import InsideInFiles, NotInFiles, TextInFiles
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Text to train and validate on."""
+    """Configuration of the training and validation text."""
 
     train: TextInFiles = "roneneldan/TinyStories"
-    """A .txt file (documents separated by a line <|endoftext|>), .jsonl, .parquet, or a dataset id on the hub."""
+    """Training text: .txt (documents separated by a line <|endoftext|>), .jsonl, .parquet, or a hub dataset id."""
 
     validation: TextInFiles | None = None
-    """The same for validation; None cuts the last `validation_fraction` of the training documents off for it.
-    `split:NAME` names another split of the training dataset."""
+    """Validation text, in the formats of `train`, or `split:NAME` for another split of the training dataset. None: the
+    last `validation_fraction` of the training documents."""
 
     validation_fraction: float = 0.02
-    """Share of the training documents kept for validation when `validation` is None, in (0, 1)."""
+    """Share of the training documents used for validation if `validation` is None, in (0, 1)."""
 
     text_field: str = "text"
-    """Column that holds the text, for all sources but .txt."""
+    """Column with the text, for all sources but .txt."""
 
     cache_dir: InsideInFiles = ".cache/tokens"
-    """Folder of the tokenised copies."""
+    """Cache folder of tokenised text."""
 
     tokenizer: NotInFiles | None = None
-    """Folder or hub id of a tokenizer; None trains a byte-level BPE on the training text."""
+    """Folder or hub id of a tokenizer. None: train a byte-level BPE on the training text."""
 
     vocab_size: int = 4096
-    """Vocabulary of the tokenizer trained here [tokens]."""
+    """Vocabulary size of a tokenizer trained here [tokens]."""
 
     def __post_init__(self) -> None:
         share = Bounds(0, 1, is_open_below=True, is_open_above=True)
@@ -44,52 +44,52 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Optimisation."""
+    """Configuration of the optimisation."""
 
     epochs: float = 1.0
-    """Passes over the training text."""
+    """Number of passes over the training text."""
 
     max_steps: int = -1
-    """Optimizer steps; overrides `epochs` when positive."""
+    """Number of optimizer steps; overrides `epochs` if positive."""
 
     batch_size: int = 32
-    """Windows per forward pass."""
+    """Number of windows per forward pass."""
 
     gradient_accumulation: int = 1
-    """Forward passes per optimizer step."""
+    """Number of forward passes per optimizer step."""
 
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """`muon` is Muon on the blocks' matrices and AdamW on the rest."""
+    """Optimizer: AdamW, or Muon for the blocks' matrices and AdamW for the rest."""
 
     learning_rate: float = 1e-3
     """Peak learning rate."""
 
     min_learning_rate: float = 1e-6
-    """Learning rate at the end of the cosine."""
+    """Final learning rate of the cosine schedule."""
 
     warmup_ratio: float = 0.1
-    """Share of the steps over which the learning rate rises linearly, in [0, 1)."""
+    """Share of the steps with linear warm-up of the learning rate, in [0, 1)."""
 
     weight_decay: float = 0.1
     """Decoupled weight decay of matrices."""
 
     max_grad_norm: float = 1.0
-    """Gradients are scaled down to this norm."""
+    """Maximum norm of gradients."""
 
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Automatic mixed precision; `auto` is bfloat16 where the hardware multiplies it fast, else float32."""
+    """Automatic mixed precision; `auto` is bfloat16 on hardware with fast support, else float32."""
 
     evaluate_every: int = 500
-    """Optimizer steps between validations, each followed by a checkpoint."""
+    """Number of optimizer steps between validations; each validation saves a checkpoint."""
 
     patience: int = 5
-    """Validations without improvement after which training stops; 0 never stops early."""
+    """Early stopping: number of validations without improvement; 0 disables it."""
 
     compile: bool = False
     """Whether to use torch.compile."""
 
     seed: int = 0
-    """Seed of initialisation, order of windows and gate dropping."""
+    """Seed of initialisation, window order and gate dropout."""
 
     def __post_init__(self) -> None:
         check_fields(
@@ -112,14 +112,14 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Everything that defines a pretraining run."""
+    """Configuration of a pretraining run."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     control_codes: ControlCodeConfig = field(default_factory=ControlCodeConfig)
     save_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    """Type of the weights on disk."""
+    """Data type of the saved weights."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -129,5 +129,5 @@ class PretrainConfig:
 
     @property
     def tokens_per_step(self) -> int:
-        """Tokens of one optimizer step."""
+        """Number of tokens per optimizer step."""
         return self.training.batch_size * self.training.gradient_accumulation * self.model.context_length

@@ -1,4 +1,4 @@
-"""What defines a run on a random grammar: grammar, task and data, model, optimisation."""
+"""Configuration of training runs on random grammars: grammar, task and data, model, optimisation."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from lm.rlm.grammar import RandomGrammar
 
 @dataclass(frozen=True)
 class GrammarConfig:
-    """Which grammar; see `lm.rlm.grammar.RandomGrammar`."""
+    """Configuration of a random grammar; see `lm.rlm.grammar.RandomGrammar`."""
 
     vocab_size: int = 64
-    """v, number of symbols, at least 2."""
+    """Number of symbols v, at least 2."""
     depth: int = 3
-    """L, at least 1; sentences have 2^L symbols."""
+    """Depth L of the tree, at least 1; sentences have 2^L symbols."""
     beta: float = 2.0
     """Inverse temperature of the rules, above 0."""
     seed: int = 0
-    """Of the rules, at least 0."""
+    """Seed of the rules, at least 0."""
     file: NotInFiles | None = None
-    """A saved grammar, in place of what is above."""
+    """File of a saved grammar, which replaces the other fields. None: a new grammar."""
 
     def __post_init__(self) -> None:
         check_fields(self, "grammar", vocab_size=at_least(2), depth=COUNT, beta=above(0, 1e6), seed=SEED)
 
     def make(self) -> RandomGrammar:
-        """The grammar."""
+        """Makes or loads the grammar."""
         if self.file is not None:
             return RandomGrammar.load(self.file)
         return RandomGrammar(self.vocab_size, self.depth, self.beta, self.seed)
@@ -38,17 +38,17 @@ class GrammarConfig:
 
 @dataclass(frozen=True)
 class ExamplesConfig:
-    """What is asked, and of how many sentences."""
+    """Configuration of the task and its examples."""
 
     task: Literal["last", "next", "root", "masked"] = "next"
-    """`last`: the last token from the others; `next`: every token from those before it, which makes a language model;
-    `root`: the root from the sentence; `masked`: a hidden token from the others."""
+    """Task: `next`: each token from the previous ones (language modelling); `last`: the last token from the others;
+    `root`: the root from the sentence; `masked`: a masked token from the others."""
     train_size: int = 0
-    """Sentences in the training set, at least 0; 0 draws new ones for ever."""
+    """Number of training sentences, at least 0; 0: an unlimited stream of new sentences."""
     test_size: int = 4096
-    """Sentences that the model is measured on, at least 2; as many training sentences are measured beside them."""
+    """Number of test sentences, at least 2; the same number of training sentences is measured too."""
     seed: int = 0
-    """Of the sentences, at least 0; training and test sentences of one seed share nothing."""
+    """Seed of the sentences, at least 0; training and test sentences are independent."""
 
     def __post_init__(self) -> None:
         check_fields(self, "examples", train_size=at_least(0), test_size=at_least(2), seed=SEED)
@@ -56,34 +56,34 @@ class ExamplesConfig:
 
 @dataclass(frozen=True)
 class OptimizationConfig:
-    """How the model is trained."""
+    """Configuration of the optimisation."""
 
     max_steps: int = 30_000
-    """Optimizer steps, at least 1."""
+    """Number of optimizer steps, at least 1."""
     batch_size: int = 64
-    """Sentences in a step, at least 1."""
+    """Number of sentences per step, at least 1."""
     optimizer: Literal["sgd", "adam", "adamw", "muon"] = "adamw"
-    """`sgd` has momentum; `muon` is Muon on the blocks' matrices and AdamW on the rest."""
+    """Optimizer: SGD with momentum, Adam, AdamW, or Muon for the blocks' matrices and AdamW for the rest."""
     learning_rate: float = 1e-3
-    """Highest learning rate, above 0."""
+    """Peak learning rate, above 0."""
     momentum: float = 0.9
-    """Of `sgd`, in [0, 1)."""
+    """Momentum of `sgd`, in [0, 1)."""
     weight_decay: float = 0.0
-    """Of matrices, at least 0: decoupled for `adamw` and `muon`, added to the gradient for the others."""
+    """Weight decay of matrices, at least 0: decoupled for `adamw` and `muon`, added to the gradient for the others."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """What the learning rate does after the warm-up."""
+    """Learning rate schedule after the warm-up."""
     warmup_steps: int = 0
-    """Steps over which the learning rate rises from 0, at least 0."""
+    """Number of warm-up steps of the learning rate, at least 0."""
     decay_steps: int | None = None
-    """Step at which the cosine has reached 0, at least `max_steps`; None: `max_steps`."""
+    """Step at which the cosine schedule reaches 0, at least `max_steps`. None: `max_steps`."""
     max_grad_norm: float = 0.0
-    """Norm to which gradients are scaled down, at least 0; 0 leaves them."""
+    """Maximum norm of gradients, at least 0; 0: no clipping."""
     embedding_std: float | None = None
-    """Standard deviation of the token embeddings at the start, above 0; None leaves the model's own, 0.02."""
+    """Standard deviation of the initial token embeddings, above 0. None: the model's default, 0.02."""
     checkpoints: int = 40
-    """Checkpoints, each with a measurement, at logarithmically spaced steps, at least 1."""
+    """Number of checkpoints with measurements, at logarithmically spaced steps, at least 1."""
     seed: int = 0
-    """Of weights and order, at least 0."""
+    """Seed of weights and order of the sentences, at least 0."""
 
     def __post_init__(self) -> None:
         check_fields(
@@ -106,7 +106,7 @@ class OptimizationConfig:
 
 @dataclass(frozen=True)
 class RLMConfig:
-    """A run."""
+    """Configuration of a training run on a random grammar."""
 
     grammar: GrammarConfig = field(default_factory=GrammarConfig)
     examples: ExamplesConfig = field(default_factory=ExamplesConfig)
@@ -115,7 +115,7 @@ class RLMConfig:
             hidden_size=64, num_hidden_layers=1, num_attention_heads=1, intermediate_size=256, gated=False
         )
     )
-    """As for `tidal pretrain`, but for `context_length`, which the task decides."""
+    """Model, as for `tidal pretrain`; the task sets `context_length`."""
     training: OptimizationConfig = field(default_factory=OptimizationConfig)
 
     def __post_init__(self) -> None:

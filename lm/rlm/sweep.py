@@ -1,4 +1,4 @@
-"""Many runs that differ in one thing: how the distance to the optimum depends on data, depth or temperature."""
+"""Sweeps: runs on random grammars for several values of one parameter, to measure the excess over the optimum."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from lm.runs.whole_file import write_json
 
 RESULTS_FILE = "sweep.json"
 GROWING = frozenset({"values", "grammars"})
-"""What may change when a sweep is resumed."""
+"""Fields that may grow when a sweep is resumed."""
 
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """What is varied, and the run that it is varied in."""
+    """Configuration of a sweep: a parameter, its values, and the run to vary."""
 
     parameter: Literal["train_size", "depth", "beta"] = "train_size"
-    """What is varied."""
+    """Parameter to vary."""
     values: tuple[float, ...] = (1024, 4096, 16_384, 65_536)
-    """Its values, at least one."""
+    """Values of the parameter, at least one."""
     grammars: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the grammars that each value is tried on, at least one."""
+    """Seeds of the grammars for each value, at least one."""
     run: RLMConfig = field(default_factory=RLMConfig)
-    """Everything else."""
+    """Configuration of the runs, apart from the varied parameter and the grammar's seed."""
 
     def __post_init__(self) -> None:
         check_fields(self, grammars=SEED)
@@ -42,10 +42,10 @@ class SweepConfig:
         if self.parameter != "beta" and any(value != int(value) for value in self.values):
             raise InvalidValueError("values", f"must be whole numbers for `{self.parameter}`", self.values)
         for value in self.values:
-            self.run_of(value, self.grammars[0])  # whose own rules hold
+            self.run_of(value, self.grammars[0])  # checks the run's own rules
 
     def run_of(self, value: float, grammar: int) -> RLMConfig:
-        """The run of one value and one grammar."""
+        """Configuration of the run of one value and one grammar."""
         seeded = replace(self.run, grammar=replace(self.run.grammar, seed=grammar))
         if self.parameter == "beta":
             return replace(seeded, grammar=replace(seeded.grammar, beta=float(value)))
@@ -56,24 +56,24 @@ class SweepConfig:
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """What one run of a sweep came to."""
+    """Result of one run of a sweep."""
 
     value: float
-    """Of the parameter."""
+    """Value of the parameter."""
     grammar: int
-    """Its seed."""
+    """Seed of the grammar."""
     excess: float
-    """Of the best model by test loss, over the optimum [nats per answer]."""
+    """Excess of the best model, by test loss, over the optimum [nats per answer]."""
     final_excess: float
-    """After the last step: above `excess` where the model has overfitted."""
+    """Excess after the last step [nats per answer]; above `excess` if the model has overfitted."""
     best_step: int
-    """Of the best model."""
+    """Step of the best model."""
     optimum: float
-    """Entropy of the exact posteriors [nats per answer]."""
+    """Minimum loss: entropy of the exact posteriors [nats per answer]."""
     bigram: float
     """Loss of a model that reads one token [nats per answer]."""
     uniform: float
-    """ln v [nats]."""
+    """Loss of uniform guesses, ln v [nats]."""
 
 
 def run_sweep(
@@ -85,13 +85,13 @@ def run_sweep(
     progress: Report = ignore,
     stop: StopRequest | None = None,
 ) -> list[SweepPoint]:
-    """Train a model for each value and grammar, and write what they came to into ``output_dir/sweep.json``.
+    """Train a model for each value and grammar, and write the results to ``output_dir/sweep.json``.
 
     Args:
-        config: the sweep.
-        output_dir: its folder; each run has one of its own in ``runs/``.
-        resume: continue; finished runs are not repeated, and values and grammars may be added.
-        overwrite: replace what the folder holds.
+        config: configuration of the sweep.
+        output_dir: folder of the sweep, with a folder for each run in ``runs/``.
+        resume: whether to continue the sweep in the folder; values and grammars may be added.
+        overwrite: whether to replace the sweep in the folder.
         progress: receives the progress, in runs; the present run counts by the share of its steps.
         stop: asks the sweep to end; a sweep that is to finish returns the points that it has.
 
@@ -99,9 +99,9 @@ def run_sweep(
         A point for each run, value by value.
 
     Raises:
-        OutputExistsError: the folder holds a sweep, and neither resuming nor overwriting was asked for.
-        CheckpointError: to be resumed with another configuration.
-        InvalidValueError: a value of `config` breaks its rule.
+        OutputExistsError: the folder holds a sweep, and neither `resume` nor `overwrite` is True.
+        CheckpointError: the sweep to resume has another configuration.
+        InvalidValueError: a value of `config` is out of range.
     """
     config.run_of(config.values[0], config.grammars[0]).grammar.make()  # what it refuses, it refuses before a claim
     choice: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "adjustable": GROWING}

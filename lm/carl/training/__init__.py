@@ -1,1 +1,1 @@
-"""Training with CARL rewards: supervised fine-tuning until a model has crystallised, and policy optimisation."""
+"""Training with CARL rewards: supervised fine-tuning with early stopping, and policy optimisation."""

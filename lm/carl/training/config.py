@@ -1,4 +1,4 @@
-"""What a training run with CARL rewards is: model, data, fine-tuning, policy optimisation."""
+"""Configuration of training with CARL rewards: model, data, fine-tuning, policy optimisation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lm.passed_files import BundledInFiles, NotInFiles, TextInFiles
 
 @dataclass(frozen=True)
 class CarlDataConfig:
-    """What is trained on."""
+    """Configuration of the training data."""
 
     source: TextInFiles = "roneneldan/TinyStories"
     """Text file (documents separated by a line `<|endoftext|>`, or see `by_line`), .jsonl, .parquet, or a dataset id
@@ -20,14 +20,14 @@ class CarlDataConfig:
     by_line: bool = False
     """Whether each line of a text file is a document."""
     text_field: str = "text"
-    """Column that holds the documents, for all sources but .txt. A dataset with a column `prompt` (text or messages),
-    or with `messages`, needs none: prompts end before the first answer."""
+    """Column with the documents, for all sources but .txt. It is ignored for data with a column `prompt` (text or
+    messages) or `messages`, whose prompts end before the first answer."""
     split: str = "train"
     """Split of a dataset from the hub."""
     prompt_tokens: int = 8
-    """Tokens of a document that make a prompt, where there is no column `prompt`; at least 1."""
+    """Number of a document's first tokens that form a prompt, for data without a column `prompt`; at least 1."""
     max_documents: int = 0
-    """Most documents that are read, at least 0; 0 is all."""
+    """Maximum number of documents to read, at least 0; 0: all."""
 
     def __post_init__(self) -> None:
         check_fields(self, "data", prompt_tokens=COUNT, max_documents=at_least(0))
@@ -35,22 +35,22 @@ class CarlDataConfig:
 
 @dataclass(frozen=True)
 class FineTuningConfig:
-    """Supervised fine-tuning, which ends early when the model has crystallised."""
+    """Configuration of supervised fine-tuning, which stops early once the model has crystallised (token accuracy)."""
 
     steps: int = 200
-    """Most optimizer steps, at least 1."""
+    """Maximum number of optimizer steps, at least 1."""
     batch_size: int = 16
     """Documents per optimizer step, at least 1."""
     learning_rate: float = 1e-4
     """Peak learning rate, above 0."""
     max_length: int = 256
-    """Tokens after which a document is cut, at least 2."""
+    """Maximum length of a document, which is truncated to it [tokens], at least 2."""
     gate_accuracy: float = 0.99
-    """Mean token accuracy that counts as crystallised, in (0, 1]."""
+    """Mean token accuracy at which a step counts as crystallised, in (0, 1]."""
     gate_window: int = 5
-    """How many of the last steps the gate looks at, at least 1."""
+    """Number of last steps that the phase transition gate considers, at least 1."""
     gate_min_above: int = 3
-    """How many of them must reach the accuracy, from 1 to `gate_window`."""
+    """Number of steps among the last `gate_window` that must reach `gate_accuracy`, from 1 to `gate_window`."""
 
     def __post_init__(self) -> None:
         check_fields(
@@ -68,37 +68,37 @@ class FineTuningConfig:
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """Group relative policy optimisation (arXiv:2402.03300) with the CARL reward, a task reward, or both."""
+    """Configuration of GRPO (arXiv:2402.03300) with the CARL reward, a task reward, or both."""
 
     steps: int = 100
     """Optimizer steps, at least 1."""
     prompts_per_step: int = 8
-    """Different prompts in a step, at least 1."""
+    """Number of prompts per step, at least 1."""
     num_generations: int = 8
-    """Completions of each prompt, at least 2: a group."""
+    """Number of completions of each prompt (group size), at least 2."""
     max_completion_tokens: int = 48
-    """Longest completion [tokens], at least 1."""
+    """Maximum length of a completion [tokens], at least 1."""
     temperature: float = 1.0
-    """Of the draws, above 0."""
+    """Sampling temperature of completions, above 0."""
     learning_rate: float = 1e-5
     """Peak learning rate, above 0."""
     scale_rewards: Literal["group", "batch", "none"] = "none"
-    """What advantages are divided by: the standard deviation of the group's rewards, of the batch's, or nothing. Where
-    all completions solve the task, a division makes small differences in coherence count as much as the task did."""
+    """Normalisation of advantages: division by the standard deviation of the group's rewards, of the batch's, or none.
+    If all completions solve the task, a division amplifies small differences in coherence."""
     beta: float = 0.0
-    """Weight of the divergence from the model before training, at least 0."""
+    """Weight of the KL divergence from the initial model, at least 0."""
     carl_weight: float = 0.3
-    """Weight of the CARL reward, at least 0; 0 leaves it out."""
+    """Weight of the CARL reward, at least 0; 0 disables it."""
     composite: Literal["corrected", "published"] = "corrected"
-    """How the CARL scores become one number."""
+    """Formula that combines the CARL scores."""
     adaptive_weights: bool = False
-    """Whether the weights of the scores follow the phase of the previous batch."""
+    """Whether the weights of the CARL scores depend on the phase of the previous batch."""
     judge: BundledInFiles | None = None
-    """Model that coherence is measured with: a bundled name, a folder or a hub id; None: the model before training."""
+    """Model that measures coherence: a bundled name, a folder or a hub id. None: the initial model."""
     task_words: tuple[str, ...] = ()
-    """A task: 1 for a completion that contains one of these words, else 0. None: no such task."""
+    """Words of a task reward: 1 for a completion that contains one of them, else 0. Empty: no such reward."""
     task_reward: NotInFiles | None = None
-    """Another task: a reward function of TRL's kind, as "module:attribute"."""
+    """Additional task reward: a TRL reward function, as "module:attribute". None: no such reward."""
     task_weight: float = 1.0
     """Weight of the task rewards, above 0."""
 
@@ -120,21 +120,21 @@ class PolicyConfig:
 
 @dataclass(frozen=True)
 class CarlTrainConfig:
-    """Everything that defines a run."""
+    """Configuration of a training run with CARL rewards."""
 
     method: Literal["sft", "grpo", "sft-then-grpo"] = "grpo"
-    """Supervised fine-tuning, policy optimisation, or the first until the model has crystallised and then the other."""
+    """Training method: supervised fine-tuning, policy optimisation (GRPO), or one after the other."""
     model: BundledInFiles = "tidal-tiny"
     """Causal LM to train: a bundled name, a folder or a hub id."""
     data: CarlDataConfig = field(default_factory=CarlDataConfig)
     sft: FineTuningConfig = field(default_factory=FineTuningConfig)
     grpo: PolicyConfig = field(default_factory=PolicyConfig)
     device: Literal["auto", "cpu"] = "auto"
-    """Where to train; `auto` is the GPU where there is one."""
+    """Device to train on; `auto`: the GPU if there is one."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Automatic mixed precision: none, or bfloat16."""
+    """Automatic mixed precision: none (float32), or bfloat16."""
     gradient_checkpointing: bool = False
-    """Whether activations are computed again in the backward pass, which saves memory."""
+    """Whether to recompute activations in the backward pass, which saves memory."""
     save_every: int = 50
     """Optimizer steps between checkpoints, at least 1."""
     seed: int = 0
@@ -144,7 +144,7 @@ class CarlTrainConfig:
         check_fields(self, save_every=COUNT, seed=SEED)
         grpo = self.grpo
         if self.has_grpo and not (grpo.carl_weight or grpo.task_words or grpo.task_reward):
-            raise InvalidValueError("grpo.carl_weight", "must be above 0 where there is no task", grpo.carl_weight)
+            raise InvalidValueError("grpo.carl_weight", "must be above 0 without a task reward", grpo.carl_weight)
 
     @property
     def has_sft(self) -> bool:

@@ -22,23 +22,22 @@ from lm.tokenizers.tokenization import load_tokenizer
 
 
 class CarlGRPOReward:
-    """Scores completions by the coherence of a frozen judge that reads them after their prompts.
+    """TRL reward function: CARL reward of completions under a frozen judge model.
 
-    One batched forward for all completions of a call. The judge is named, not passed, and loaded once per process, so
-    the function pickles; it should be the model that training starts from, or a better one: a model that judges itself
-    learns to be sure of itself. Completions of equal prompts are a group, whose copies of one another earn nothing.
+    Each call makes one batched forward pass. The judge is given by name and loaded once per process, so that the
+    function can be pickled. It should be the initial model or a better one: a model that judges itself learns
+    overconfidence. Completions of equal prompts form a group; copies within a group have no novelty.
 
     Called by TRL as ``f(prompts=, completions=, completion_ids=, trainer_state=, log_extra=, log_metric=, **columns)``.
-    Returns a float for each completion, and None for an empty one, which TRL leaves out. The means of all components
-    are logged as ``carl/<name>``, and as ``carl/flat_groups`` the share of groups without a difference. Nothing is
-    caught: what cannot be scored stops the training.
+    Returns a float for each completion, and None for an empty one, which TRL ignores. Logs the means of all components
+    as ``carl/<name>``, and the share of groups with equal rewards as ``carl/flat_groups``. Errors stop the training.
 
     Args:
         judge: a bundled name, a folder or a hub id; completions must be of its tokenizer's vocabulary.
-        composite: how the scores become one number.
-        weights: of the three scores; phase-adaptive ones follow the batches of training.
-        dtype: ``"float32"``, ``"bfloat16"`` or ``"float64"``, of the judge.
-        device: where the judge lives, as torch names it.
+        composite: formula that combines the scores.
+        weights: weights of the three scores, constant or phase-adaptive.
+        dtype: data type of the judge: ``"float32"``, ``"bfloat16"`` or ``"float64"``.
+        device: torch device of the judge.
     """
 
     __name__ = "carl"  # what TRL calls it in its logs

@@ -1,4 +1,4 @@
-"""The phase transition gate: when supervised fine-tuning has done its part."""
+"""The phase transition gate: early stopping of supervised fine-tuning."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lm.pretraining.trainer_checkpoints import take_up
 
 
 class PhaseTransitionGate(TrainerCallback, ExportableState):
-    """Ends supervised fine-tuning once the model has crystallised: its token accuracy stays above a threshold.
+    """Callback that stops supervised fine-tuning once the model's token accuracy stays above a threshold.
 
-    Watches the ``mean_token_accuracy`` and ``entropy`` that TRL's SFTTrainer logs, and opens when enough of the last
-    logs reach the threshold. It is kept in the trainer's state, so a resumed run goes on where it was.
+    It reads ``mean_token_accuracy`` and ``entropy`` in the logs of TRL's SFTTrainer, and opens when enough of the last
+    logs reach the threshold. Its state is part of the trainer's state, so that resumed runs continue with it.
 
     Args:
-        threshold: accuracy that counts as crystallised, in (0, 1].
-        window: how many of the last logs are looked at, at least 1.
-        min_above: how many of them must reach the threshold, from 1 to `window`.
+        threshold: accuracy to reach, in (0, 1].
+        window: number of last logs to consider, at least 1.
+        min_above: number of these logs that must reach the threshold, from 1 to `window`.
     """
 
     def __init__(self, threshold: float = 0.99, window: int = 5, min_above: int = 3) -> None:
@@ -35,16 +35,16 @@ class PhaseTransitionGate(TrainerCallback, ExportableState):
         self.recent: list[float] = []
         """The last accuracies, newest last."""
         self.is_open = False
-        """Whether the model has crystallised."""
+        """Whether the gate is open: the model has crystallised."""
         self.opened_at: int | None = None
-        """Step at which it had."""
+        """Step at which the gate opened; None while it is closed."""
         self.peak_entropy: float | None = None
         """Highest mean entropy logged so far [nats]."""
         self.peak_entropy_step: int | None = None
-        """Step at which it was logged."""
+        """Step of the highest mean entropy."""
 
     def check(self, accuracy: float, entropy: float | None = None, step: int = 0) -> bool:
-        """Takes note of a step's figures; True if they open the gate."""
+        """Records a step's metrics; returns True if they open the gate."""
         if entropy is not None and (self.peak_entropy is None or entropy > self.peak_entropy):
             self.peak_entropy, self.peak_entropy_step = entropy, step
         self.recent = [*self.recent, accuracy][-self.window :]
@@ -56,7 +56,7 @@ class PhaseTransitionGate(TrainerCallback, ExportableState):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Takes up what an interrupted run knew."""
+        """Restores the state of an interrupted run."""
         take_up(self, state)
         if self.is_open:
             control.should_training_stop = True
@@ -69,7 +69,7 @@ class PhaseTransitionGate(TrainerCallback, ExportableState):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Looks at the training figures; those of an evaluation have other names."""
+        """Reads the training metrics; metrics of evaluations have other names."""
         if not logs or "mean_token_accuracy" not in logs:
             return
         if self.check(float(logs["mean_token_accuracy"]), _number(logs.get("entropy")), state.global_step):
@@ -77,7 +77,7 @@ class PhaseTransitionGate(TrainerCallback, ExportableState):
             control.should_save = True
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """State for checkpoints."""
         attributes = ("recent", "is_open", "opened_at", "peak_entropy", "peak_entropy_step")
         rule = ("threshold", "window", "min_above")
         return {

@@ -1,4 +1,4 @@
-"""What TRL's checkpoints leave out of a policy optimisation, so that a resumed run is the unbroken one."""
+"""State of a policy optimisation that TRL's checkpoints lack, so that resumed runs equal uninterrupted ones."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lm.pretraining.trainer_checkpoints import take_up
 
 
 class OrderOfPrompts(TrainerCallback):
-    """Brings the prompts into the order of the epoch in which a run is resumed.
+    """Callback that restores the order of the prompts in a resumed run.
 
-    TRL's sampler draws each epoch's order from a generator that a new process begins anew.
+    TRL's sampler draws each epoch's order from a generator, which a new process starts again.
     """
 
     def __init__(self) -> None:
@@ -37,14 +37,14 @@ class OrderOfPrompts(TrainerCallback):
 
 
 class PhaseOfTraining(TrainerCallback, ExportableState):
-    """Keeps in the checkpoints what phase-adaptive weights remember of the previous batch."""
+    """Callback that stores the state of phase-adaptive weights in checkpoints."""
 
     def __init__(self, weights: PhaseAdaptiveWeights) -> None:
         self._weights = weights
 
     @property
     def order(self) -> float | None:
-        """R of the previous batch."""
+        """Order R of the previous batch."""
         return self._weights.order
 
     @order.setter
@@ -54,9 +54,9 @@ class PhaseOfTraining(TrainerCallback, ExportableState):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Takes up what an interrupted run remembered."""
+        """Restores the state of an interrupted run."""
         take_up(self, state)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """State for checkpoints."""
         return {"args": {}, "attributes": {"order": self.order}}

@@ -60,15 +60,15 @@ class _FineTuned:
 
 @dataclass(frozen=True)
 class CarlTrainResult:
-    """What a run leaves."""
+    """Result of a training run with CARL rewards."""
 
     model_folder: Path
-    """Weights and tokenizer."""
+    """Folder with weights and tokenizer."""
     sft: dict[str, Any] | None
-    """Of the fine-tuning: ``steps``, ``opened_at`` (step of crystallisation, or None), ``peak_entropy`` [nats] and
-    ``peak_entropy_step``, ``mean_token_accuracy`` of the last step."""
+    """Metrics of the fine-tuning, or None: ``steps``, ``opened_at`` (step of crystallisation, or None),
+    ``peak_entropy`` [nats] and ``peak_entropy_step``, ``mean_token_accuracy`` of the last step."""
     grpo: dict[str, Any] | None
-    """Of the policy optimisation: ``steps``, and ``log``, what was logged at each step."""
+    """Metrics of the policy optimisation, or None: ``steps``, and ``log``, the logged metrics of each step."""
 
 
 @float32_by_default()
@@ -85,10 +85,10 @@ def train(
     """Train a model and save it in ``output_dir/model``; checkpoints and logs of each method lie beside it.
 
     Args:
-        config: the run.
-        output_dir: its folder.
+        config: configuration of the run.
+        output_dir: folder of the run.
         resume: continue from the last whole checkpoint: on the same machine with the same number of threads to the same
-            weights as the unbroken run, bit for bit, if a `task_reward` of your own keeps nothing from call to call.
+            weights as an uninterrupted run, bit for bit, if a custom `task_reward` is stateless.
         overwrite: replace what `output_dir` holds.
         progress: receives the progress after every step of a method.
         stop: asks the run to end: to finish, with what it has learned, or to cancel, with a checkpoint.
@@ -96,11 +96,11 @@ def train(
 
     Raises:
         MissingExtraError: TRL is not installed.
-        OutputExistsError: `output_dir` holds a run, and neither resuming nor overwriting was asked for.
-        CheckpointError: to be resumed with another configuration.
+        OutputExistsError: `output_dir` holds a run, and neither `resume` nor `overwrite` is True.
+        CheckpointError: the run to resume has another configuration.
         DivergedError: weights have become NaN or infinite.
         RunCancelledError: `stop` asked the run to cancel.
-        InvalidValueError: data that cannot be trained on.
+        InvalidValueError: the data are invalid.
     """
     require_extra("trl", "trl", "Training with CARL")
     tokenizer, model = load_tokenizer(resolve(config.model)), load_model(resolve(config.model))

@@ -1,4 +1,4 @@
-"""The smallest task for a text model: use one of some words."""
+"""A task reward: use one of several words."""
 
 from __future__ import annotations
 
