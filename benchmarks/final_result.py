@@ -21,6 +21,9 @@ NOT_COMPARED = {"checkpoints", "tensorboard"}
 TIMES = {"seconds", "step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second"}
 """Keys of JSON, at any depth."""
 
+OF_THE_PROCESS = {"command", "created", "finished", "versions", "git_revision"}
+"""Keys of a run's record that describe the process and its times rather than the result."""
+
 
 def final_result(folder: Path) -> dict[str, str]:
     """A hash for each file of a run's folder, by its path within."""
@@ -42,13 +45,17 @@ def _content(path: Path) -> bytes:
                 for name in sorted(tensors.keys())
             )
     if path.suffix == ".jsonl":
-        return b"\n".join(map(_without_times, path.read_text(encoding="utf-8").splitlines()))
-    return _without_times(path.read_text(encoding="utf-8")) if path.suffix == ".json" else path.read_bytes()
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return b"\n".join(_without(line, TIMES) for line in lines)
+    if path.suffix == ".json":
+        left_out = TIMES | OF_THE_PROCESS if path.name == "run.json" else TIMES
+        return _without(path.read_text(encoding="utf-8"), left_out)
+    return path.read_bytes()
 
 
-def _without_times(text: str) -> bytes:
+def _without(text: str, left_out: set[str]) -> bytes:
     def stripped(content: dict[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in content.items() if key not in TIMES}
+        return {key: value for key, value in content.items() if key not in left_out}
 
     return json.dumps(json.loads(text, object_hook=stripped)).encode()
 
