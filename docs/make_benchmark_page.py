@@ -23,7 +23,7 @@ env steps as a controller is trained with, trains the controllers, and evaluates
 episodes:
 
 ```bash
-tidal benchmark --config configs/benchmark/quick.yaml --output runs/quick  # 3 minutes on two cores, as a check
+tidal benchmark --config configs/benchmark/default.yaml --quick --output runs/quick  # some minutes, as a check
 tidal benchmark --config configs/benchmark/default.yaml --output runs/benchmark  # ten controllers
 tidal benchmark --config configs/benchmark/judge.yaml --output runs/benchmark-judge  # the reward judge
 ```

@@ -44,7 +44,7 @@ class ConstraintConfig:
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """Configuration of proximal policy optimisation (arXiv:1707.06347). The defaults are the preset `plain`."""
+    """Configuration of proximal policy optimisation (arXiv:1707.06347). The defaults need no warm start."""
 
     policy: Literal["beta", "gaussian"] = "beta"
     """Action distribution: Beta on the action box, or Gaussian clipped to it (for comparison)."""
