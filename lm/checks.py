@@ -14,11 +14,11 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 from lm.errors import InvalidValueError
 
 LARGEST_INTEGER = 2**63 - 1
-"""What a 64-bit integer holds: larger ones break in torch and NumPy."""
+"""Largest 64-bit integer, the maximum in torch and NumPy."""
 
 
 class Bounds(NamedTuple):
-    """Range of a number, and how a message describes it."""
+    """Range of a number, with its description in messages."""
 
     least: float = -math.inf
     """Lower end."""
@@ -31,7 +31,7 @@ class Bounds(NamedTuple):
 
     @property
     def rule(self) -> str:
-        """What a message says."""
+        """The rule in messages."""
         least, most = (f"{end:g}" if isinstance(end, float) else str(end) for end in (self.least, self.most))
         lower = f"{'above' if self.is_open_below else 'at least'} {least}"
         upper = f"{'below' if self.is_open_above else 'at most'} {most}"
@@ -58,17 +58,17 @@ def above(least: float, most: float = math.inf) -> Bounds:
 
 
 COUNT = at_least(1)
-"""Of a number of things."""
+"""Range of a count."""
 SHARE = at_least(0, 1)
-"""Of a probability, a discount or a share."""
+"""Range of a probability, a discount or a share."""
 SEED = at_least(0, 2**32 - 1)
-"""Of a seed: what NumPy's global generator takes, which Stable-Baselines3 and transformers seed as well."""
+"""Range of a seed: that of NumPy's global generator, which Stable-Baselines3 and transformers seed."""
 TEMPERATURE = at_least(1e-4, 1e4)
-"""Of a temperature, or a factor on one: logits divided by the product of two stay finite in float32."""
+"""Range of a temperature or a factor on it: logits divided by the product of two stay finite in float32."""
 LEARNING_RATE = above(0, 1000)
-"""Of a learning rate: one step with a larger one overflows."""
+"""Range of a learning rate: a step with a larger one overflows."""
 WEIGHT = at_least(-1e6, 1e6)
-"""Of a factor on a reward: sums of larger ones lose their digits in float32."""
+"""Range of a factor on a reward: sums of larger ones lose accuracy in float32."""
 
 
 def require(parameter: str, rule: str, value: object, is_kept: bool) -> None:

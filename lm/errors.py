@@ -3,12 +3,12 @@
 ::
 
     TidalGymError
-    ├── InvalidValueError    (also a ValueError)    a parameter that breaks its rule
-    ├── ModelFolderError     (also a ValueError)    a model folder that lacks something
-    ├── OutputExistsError    (also a RuntimeError)  an output folder that already holds a run
-    ├── RunInUseError        (also a RuntimeError)  an output folder whose run another process writes
-    ├── CheckpointError      (also a RuntimeError)  a checkpoint that is damaged or of another model
-    ├── DivergedError        (also a RuntimeError)  a training whose weights are no longer numbers
+    ├── InvalidValueError    (also a ValueError)    an invalid parameter
+    ├── ModelFolderError     (also a ValueError)    an incomplete or unsupported model folder
+    ├── OutputExistsError    (also a RuntimeError)  an output folder that already contains a run
+    ├── RunInUseError        (also a RuntimeError)  an output folder that another process writes to
+    ├── CheckpointError      (also a RuntimeError)  a damaged checkpoint, or one of another model
+    ├── DivergedError        (also a RuntimeError)  a training whose weights became NaN or infinite
     └── MissingExtraError    (also an ImportError)  an optional library that is not installed
 """
 
@@ -20,7 +20,7 @@ class TidalGymError(Exception):
 
 
 class InvalidValueError(TidalGymError, ValueError):
-    """A parameter breaks its rule. The message names the parameter, the rule and the value received."""
+    """A parameter is invalid. The message names the parameter, the rule and the value received."""
 
     def __init__(self, parameter: str, rule: str, received: object, hint: str = "") -> None:
         message = f"`{parameter}` {rule}. Received {received}."
@@ -28,7 +28,7 @@ class InvalidValueError(TidalGymError, ValueError):
         self.arguments = (parameter, rule, received, hint)
 
     def named(self, parameter: str) -> InvalidValueError:
-        """The same error under another name of the parameter: the one that the caller knows."""
+        """The same error with another parameter name, that of the caller."""
         return InvalidValueError(parameter, *self.arguments[1:])
 
     def __reduce__(self) -> tuple[type[InvalidValueError], tuple[str, str, object, str]]:
@@ -41,11 +41,11 @@ class ModelFolderError(TidalGymError, ValueError):
 
 
 class OutputExistsError(TidalGymError, RuntimeError):
-    """An output folder already holds a run, and overwriting was not asked for."""
+    """An output folder already contains a run, and `overwrite` is False."""
 
 
 class RunInUseError(TidalGymError, RuntimeError):
-    """Another process, or another thread, runs in the output folder."""
+    """Another process or thread writes to the output folder."""
 
 
 class CheckpointError(TidalGymError, RuntimeError):
@@ -53,7 +53,7 @@ class CheckpointError(TidalGymError, RuntimeError):
 
 
 class DivergedError(TidalGymError, RuntimeError):
-    """A training whose weights have become NaN or infinite."""
+    """Weights have become NaN or infinite in training."""
 
 
 class MissingExtraError(TidalGymError, ImportError):
@@ -61,6 +61,6 @@ class MissingExtraError(TidalGymError, ImportError):
 
 
 def first_line(error: Exception) -> str:
-    """Another library's message in one line, or the error's type where it has none."""
+    """First line of another library's message, or the error's type if the message is empty."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return " ".join(lines[:2] if lines[0].endswith(":") else lines[:1])

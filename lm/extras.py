@@ -1,4 +1,4 @@
-"""Libraries that come with an extra, and are missed by name where they are not installed."""
+"""Optional dependencies; raises a clear error when absent."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from lm.errors import MissingExtraError
 
 
 def require_extra(module: str, extra: str, purpose: str) -> None:
-    """A module can be imported.
+    """Checks that a module of an extra can be imported.
 
     Args:
         module: name of the module.
-        extra: the extra of `tidal-gym` that brings it.
-        purpose: what needs it, as the beginning of a sentence.
+        extra: the extra of `tidal-gym` that installs it.
+        purpose: the feature that needs it, as the subject of a sentence.
 
     Raises:
-        MissingExtraError: it cannot.
+        MissingExtraError: the module cannot be imported.
     """
     try:
         import_module(module)

@@ -1,4 +1,4 @@
-"""Networks whose weights are numbers: training that has diverged ends, in place of saving what is left."""
+"""Detects diverged training: raises an error for NaN and infinite weights before they are saved."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def require_finite(network: nn.Module, step: int) -> None:
     """Requires that all weights and buffers of a network in training are finite.
 
     Args:
-        network: what is trained.
-        step: of the training, for the message.
+        network: network in training.
+        step: training step, for the message.
 
     Raises:
         DivergedError: one is NaN or infinite.
@@ -23,8 +23,8 @@ def require_finite(network: nn.Module, step: int) -> None:
 
 
 def diverged(found: str, step: int) -> DivergedError:
-    """The error that says what was found after a step of a training."""
+    """Makes the error for a training that has diverged at a step."""
     return DivergedError(
         f"The training has diverged: {found} after step {step:,}. Choose a smaller learning rate; the last checkpoint, "
-        "if there is one, is of before."
+        "if there is one, is from before."
     )

@@ -1,4 +1,4 @@
-"""Refusal of sizes that the memory does not hold, before anything is allocated."""
+"""Checks that sizes fit into the free memory, before anything is allocated."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from lm.errors import InvalidValueError
 
 
 def require_memory(parameter: str, value: int, use: str, needed: Callable[[int], float]) -> None:
-    """Requires that what a value of a parameter needs is free.
+    """Checks that the memory for a size is free.
 
     Args:
         parameter: name of the size.
-        value: of it, at least 1.
-        use: what the memory is needed for.
-        needed: bytes for a value, a lower bound that grows with it.
+        value: value of the size, at least 1.
+        use: purpose of the memory.
+        needed: function from a value to a lower bound of the memory [bytes], increasing.
 
     Raises:
-        InvalidValueError: the memory is not free; says how much is, and which value fits.
+        InvalidValueError: the memory is not free; names the free memory and the largest value that fits.
     """
     free = psutil.virtual_memory().available
     if needed(value) <= free:

@@ -1,7 +1,7 @@
-"""The one reader of files that people pass around: limits on size and depth, then every field by its type.
+"""Reader of untrusted files: limits size and depth, then checks each field by its type.
 
-Such a file is data. It cannot name code, a model or file to fetch, or a size that nobody checked: a field whose type is
-``Annotated[..., InFiles(...)]`` may hold only what its rule allows when it comes from a file, and anything of its type
+Such a file is data. It cannot name code, a model or file to fetch, or an unchecked size: a field of type
+``Annotated[..., InFiles(...)]`` is limited by its rule when it comes from a file, and may have any value of its type
 when it comes from the command line or Python.
 """
 
@@ -24,30 +24,30 @@ from lm.model_names import bundled_models
 from lm.paths import user_path
 
 MAX_BYTES = 16 * 2**20
-"""Largest file of settings or results [bytes]."""
+"""Maximum size of a file of settings or results [bytes]."""
 MAX_DEPTH = 64
-"""Deepest nesting of lists and mappings."""
+"""Maximum nesting depth of lists and mappings."""
 
 Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
 class InFiles:
-    """Rule for a field's value where it comes from a file; a marker in ``Annotated``."""
+    """Rule for a field's value from a file; a marker in ``Annotated``."""
 
     rule: str
-    """What the value must be: "must be a bundled model"."""
+    """Text of the rule, such as "must be a bundled model"."""
     allows: Callable[[Any], object]
-    """Whether the rule is kept; it may raise InvalidValueError instead of returning False."""
+    """Whether a value satisfies the rule; may raise InvalidValueError instead of returning False."""
 
 
 BundledInFiles = Annotated[
     str, InFiles("must be a bundled model where a file names it", lambda value: value in bundled_models())
 ]
-"""A language model: in files a bundled one, as other models come from the command line or Python."""
+"""A language model: in files a bundled one; other models are given on the command line or in Python."""
 
 NotInFiles = Annotated[str, InFiles("may not be chosen by a file", lambda value: False)]
-"""What only the command line or Python may give: paths, ids on the hub, ``module:attribute``."""
+"""A value that files may not set: paths, hub ids, ``module:attribute``."""
 
 _TEXT_FILES = (".txt", ".jsonl", ".json", ".parquet", ".csv", ".gz")
 
@@ -73,7 +73,7 @@ UnsetInFiles = Annotated[bool, InFiles("may not be set by a file", lambda value:
 
 
 def one_of(*names: str) -> InFiles:
-    """The rule that a value is one of these."""
+    """Rule: the value is one of several names."""
     return InFiles(f"must be one of {', '.join(names)} where a file names it", lambda value: value in names)
 
 

@@ -1,4 +1,4 @@
-"""Paths that people give: on the command line, in configurations, in Python."""
+"""Paths given by users: on the command line, in configurations, in Python."""
 
 from __future__ import annotations
 

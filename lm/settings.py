@@ -1,4 +1,4 @@
-"""Frozen settings dataclasses from plain mappings, with errors for names that do not exist."""
+"""Makes frozen settings dataclasses from plain mappings, with errors for unknown names."""
 
 from __future__ import annotations
 

@@ -188,8 +188,8 @@ def cached_token_stream(
 class TokenWindows(Dataset):
     """Windows of T tokens of a stream, one after the other, shifted by another random offset each epoch.
 
-    Items are ``{"input_ids": (T,) int64}``. The offset depends on seed and epoch alone, so that a resumed run sees what
-    the unbroken one would have seen, if it calls :meth:`set_epoch` before the epoch in which it goes on.
+    Items are ``{"input_ids": (T,) int64}``. The offset depends on seed and epoch only, so that a resumed run gets the
+    same windows as an uninterrupted one, if it calls :meth:`set_epoch` before its first epoch.
     """
 
     def __init__(self, stream: TokenStream, length: int, seed: int) -> None:

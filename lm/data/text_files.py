@@ -1,4 +1,4 @@
-"""Other people's text and rows: files and strings, checked as they are read, each mistake named by file and line."""
+"""Reads untrusted text and rows; errors name file and line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Row(NamedTuple):
     place: str
     """File and line or row, for messages."""
     content: Any
-    """What it holds; an object by column where the file is in order."""
+    """Content of the row; a mapping by column in a valid file."""
 
 
 def format_of(source: str | Path, parameter: str) -> str | None:

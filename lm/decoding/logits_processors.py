@@ -1,4 +1,4 @@
-"""Decoding methods that transformers lacks, as logits processors for any ``model.generate(logits_processor=[...])``.
+"""Decoding methods that transformers lacks, as logits processors for ``model.generate(logits_processor=[...])``.
 
 Each takes scores (N, V), which are logits or differ from them by a number a row, and gives scores whose softmax is the
 distribution to draw from; all rows of a batch at once. ``generate`` runs them before its own warpers: leave its
@@ -18,7 +18,7 @@ from lm.checks import TEMPERATURE, above, at_least, require_number
 from lm.errors import InvalidValueError
 
 LEAST_TEMPERATURE = 1e-3
-"""Temperatures are no lower, so that scores stay finite; this is greedy decoding."""
+"""Minimum temperature, so that scores stay finite; nearly greedy decoding."""
 
 
 class EDTLogitsProcessor(LogitsProcessor):
@@ -26,8 +26,7 @@ class EDTLogitsProcessor(LogitsProcessor):
 
         T = T₀ · N^(θ/H),   N = 0.8
 
-    with H the entropy [nats] of the scores as they come. Where the model is sure, T falls towards 0; where it is not,
-    it rises towards T₀.
+    with H the entropy [nats] of the input scores. T is near 0 for certain predictions and near T₀ for uncertain ones.
 
     Args:
         base_temperature: T₀, above 0.
@@ -160,7 +159,7 @@ class MirostatV2LogitsProcessor(LogitsProcessor):
         """Texts (N, L) and surprises (N, V) of the last call."""
 
     def reset(self) -> None:
-        """Begin every row anew."""
+        """Resets all rows."""
         self.mu = self._last = None
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How well a model predicts text: surprisal and entropy per token, perplexity, bits per byte."""
+"""Scores of text under a model: surprisal and entropy per token, perplexity, bits per byte."""
 
 from __future__ import annotations
 

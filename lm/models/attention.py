@@ -1,4 +1,4 @@
-"""What attention knows of places: rotary embeddings, and a bias towards near keys."""
+"""Positions in attention: rotary embeddings, and a bias towards near keys."""
 
 from __future__ import annotations
 

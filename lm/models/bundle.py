@@ -33,27 +33,27 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A frozen model and what belongs to it."""
+    """A frozen model with its tokenizer and reference statistics."""
 
     name: str
-    """As it was asked for: a bundled name, a folder or a hub id."""
+    """Name as requested: a bundled name, a folder or a hub id."""
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     statistics: ReferenceStatistics
 
     @property
     def vocab_size(self) -> int:
-        """V: number of logits."""
+        """Vocabulary size V: number of logits."""
         return vocab_size_of(self.model)
 
     @property
     def context_length(self) -> int:
-        """Longest sequence that the model takes [tokens]."""
+        """Context length of the model [tokens]."""
         return context_length_of(self.model)
 
     @property
     def width(self) -> int:
-        """D: size of the hidden state."""
+        """Hidden size D."""
         return text_config(self.model).hidden_size
 
     @property
@@ -78,7 +78,7 @@ def load_bundle(
         statistics: file of reference statistics, for a model whose folder has none.
         dtype: ``"float32"``, ``"bfloat16"``, ``"float64"``, or ``"auto"``: bfloat16 where the device is fast at it
             (docs/speed.md has the measurement), else float32.
-        device: where the model lives, as torch names it.
+        device: torch device of the model.
 
     Raises:
         ModelFolderError: the model, its tokenizer or its statistics are missing; says how to make them.

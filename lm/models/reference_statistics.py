@@ -1,4 +1,4 @@
-"""What a model's folder knows of human text: mean entropy, unigram and bigram counts."""
+"""Reference statistics of a model: mean entropy on human text, unigram counts and bigram counts."""
 
 from __future__ import annotations
 

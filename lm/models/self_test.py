@@ -1,4 +1,4 @@
-"""Self-test of a model: what it predicts for a token must depend on the tokens before it alone.
+"""Self-test of a model: predictions must depend on the previous tokens only.
 
 transformers' causal LMs differ in how they count positions, mask, cache and route. Instead of a list of those that fit,
 each model is compared with itself on random tokens, and refused by name where two readings disagree. The comparison of

@@ -1,4 +1,4 @@
-"""Pretraining a causal LM with transformers' Trainer, ending in a model folder that everything else can use."""
+"""Pretrains a causal LM with transformers' Trainer, and writes a model folder."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ from lm.runs.whole_folder import write_whole_folder
 from lm.tokenizers.tokenization import load_tokenizer, train_bpe
 
 LENGTH_OF_RUN = frozenset({"training.epochs", "training.max_steps", "training.patience"})
-"""What may change when a run is resumed."""
+"""Fields that may change when a run is resumed."""
 
 
 @dataclass(frozen=True)
 class PretrainResult:
-    """What a run leaves."""
+    """Result of a pretraining run."""
 
     model_folder: Path
-    """The finished bundle: weights, tokenizer, reference statistics, model card."""
+    """Folder of the model: weights, tokenizer, reference statistics, model card."""
     validation: TextScore
     num_parameters: int
     steps: int
@@ -75,10 +75,10 @@ def pretrain(
     """Train a model and save it as a bundle in ``output_dir/model``; checkpoints and logs lie beside it.
 
     Args:
-        config: the run.
-        output_dir: its folder.
+        config: configuration of the run.
+        output_dir: folder of the run.
         resume: continue from the last whole checkpoint in `output_dir`, if there is one: with the same configuration,
-            machine and number of threads to the same weights as the unbroken run, bit for bit. Only the length of the
+            machine and number of threads to the weights of an uninterrupted run, bit for bit. Only the length of the
             run may differ; the learning rate follows the new length's cosine from there on.
         overwrite: replace what `output_dir` holds.
         progress: receives the progress after every step.
@@ -86,11 +86,11 @@ def pretrain(
         callbacks: additional transformers callbacks.
 
     Raises:
-        OutputExistsError: `output_dir` holds a run, and neither resuming nor overwriting was asked for.
-        CheckpointError: to be resumed with another configuration.
+        OutputExistsError: `output_dir` holds a run, and neither `resume` nor `overwrite` is True.
+        CheckpointError: the run to resume has another configuration.
         DivergedError: weights have become NaN or infinite.
         RunCancelledError: `stop` asked the run to cancel.
-        InvalidValueError: a value of `config` breaks its rule.
+        InvalidValueError: a value of `config` is out of range.
     """
     asked: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "adjustable": LENGTH_OF_RUN}
     folder = run_folder.require_claimable(output_dir, "pretrain", config, **asked)
@@ -199,7 +199,7 @@ class _PretrainTrainer(Trainer):
 
 
 class _WindowsOfEpoch(TrainerCallback):
-    """Tells the windows which epoch begins, for accelerate does not in the epoch in which a run is resumed."""
+    """Sets the epoch of the windows, which accelerate omits in the first epoch of a resumed run."""
 
     def __init__(self, windows: TokenWindows) -> None:
         self._windows = windows
@@ -207,17 +207,17 @@ class _WindowsOfEpoch(TrainerCallback):
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Tell them; the state counts the epochs that are done, in fractions."""
+        """Sets the epoch from the trainer's state."""
         self._windows.set_epoch(math.floor(state.epoch or 0))
 
 
 class _EarlyStopping(EarlyStoppingCallback):
-    """Ends a run that no longer improves; a run that is resumed keeps count."""
+    """Early stopping whose count survives a resume."""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Take up the count."""
+        """Restores the count."""
         super().on_train_begin(args, state, control, **kwargs)
         take_up(self, state)
         if self.early_stopping_patience_counter >= self.early_stopping_patience:

@@ -28,7 +28,7 @@ class TrainerRunControl(TrainerCallback):
     Args:
         stage: name of what is being done.
         report: receives the progress.
-        stop: asks the run to end; None: nobody does.
+        stop: stop request of the run, or None.
         tokens_per_step: tokens of an optimizer step, for the rate; None: no rate is reported.
         evaluates: whether the Trainer has data to evaluate on.
     """

@@ -1,4 +1,4 @@
-"""Random grammars as data: sentences without end, and the best possible prediction of every token in them."""
+"""Random grammars: unlimited training sentences with exact posteriors of every token."""
 
 import lazy_loader
 

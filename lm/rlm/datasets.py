@@ -1,4 +1,4 @@
-"""A grammar's sentences as training data for transformers' Trainer: a stream without end, or a fixed set."""
+"""Datasets of a grammar's sentences for transformers' Trainer: an unlimited stream, or a fixed set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def generator_of(task: Task, *seeds: int) -> torch.Generator:
 
 
 class SentenceStream(IterableDataset):
-    """New examples for ever, ``{"input_ids": (S + 1,), "labels": (S + 1,)}`` each; none is drawn twice but by chance.
+    """Unlimited stream of new examples ``{"input_ids": (S + 1,), "labels": (S + 1,)}``.
 
     Each worker of a DataLoader and each process of a distributed run has a stream of its own. Iterating again gives the
     same examples again.
@@ -34,7 +34,7 @@ class SentenceStream(IterableDataset):
         task: what is asked.
         seed: of the stream, at least 0.
         batch_size: None for items that are single examples; else they are whole batches (B, S + 1), for a DataLoader
-            that is told `batch_size=None`: taking examples one by one costs more than a small model's step.
+            with `batch_size=None`: collating single examples costs more than a small model's step.
     """
 
     def __init__(self, task: Task, seed: int, batch_size: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The course of a run: one measurement a line, in a file that a killed run leaves readable."""
+"""The dynamics file of a run: one measurement per line, readable after a kill."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ FILE_NAME = "dynamics.jsonl"
 
 @dataclass(frozen=True)
 class DynamicsPoint:
-    """A model after so many steps."""
+    """Measurement of a model after a number of steps."""
 
     step: int
-    """Optimizer steps done."""
+    """Number of optimizer steps."""
     sentences: int
-    """Training sentences seen, repeats counted."""
+    """Number of training sentences seen, repeats included."""
     learning_rate: float
-    """Of the step before; 0 before the first."""
+    """Learning rate of the last step; 0 before the first."""
     train: Measurement
-    """On training sentences: the first ones of the set, or of the stream."""
+    """Measurement on training sentences: the first ones of the set or stream."""
     test: Measurement
-    """On sentences that are never trained on."""
+    """Measurement on test sentences."""
 
 
 def append_point(path: Path, point: DynamicsPoint) -> None:
-    """Write one line."""
+    """Appends a point as a line."""
     append_json_line(path, asdict(point))
 
 

@@ -7,7 +7,7 @@ elsewhere:
     ν_u(a) = Σ_bc M_abc ν_left(b) ν_right(c)        1 where nothing below is observed, [a = x] at a leaf that is x
     μ_left(b) = Σ_ac μ(a) M_abc ν_right(c)          μ_right(c) = Σ_ab μ(a) M_abc ν_left(b)        μ_root = 1/v
 
-Messages are scaled to sum to 1, so that long sentences do not underflow; what is asked for is normalised anyway. Where
+Messages are scaled to sum to 1, so that long sentences do not underflow; the results are normalised anyway. Where
 the observed leaves are impossible, which takes rules of probability 0, messages are uniform.
 """
 

@@ -1,4 +1,4 @@
-"""How far a model is from the best possible one: loss, accuracy, and the excess over the exact optimum."""
+"""Measurements of a model on a random grammar: loss, accuracy, and excess over the exact optimum."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ _BATCH = 1024
 
 @dataclass(frozen=True)
 class Floors:
-    """Losses to read a model's loss against, means over the answers of an example [nats]."""
+    """Reference losses for comparison with a model's loss, means over the answers of an example [nats]."""
 
     optimum: float
     """Mean entropy of the exact posteriors of the test examples: no model can have a smaller expected loss."""
     optimum_standard_error: float
-    """Of this mean, as an estimate for all sentences."""
+    """Standard error of `optimum` as an estimate for all sentences."""
     bigram: float
-    """Of a model that reads one token, exact."""
+    """Exact loss of a model that reads one token."""
     unigram: float
-    """Of a model that reads nothing but knows the frequencies, exact."""
+    """Exact loss of a model that predicts the marginal frequencies."""
     uniform: float
-    """ln v."""
+    """Loss of uniform guesses, ln v."""
     best_accuracy: float
-    """Mean largest probability of the exact posteriors: no model can be right more often."""
+    """Maximum expected accuracy: mean largest probability of the exact posteriors."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A model on the examples of a :class:`Yardstick`."""
+    """Measurement of a model on the examples of a :class:`Yardstick`."""
 
     loss: float
     """Mean surprisal of the answers [nats]."""
     accuracy: float
-    """Share of answers that the model finds the likeliest symbol."""
+    """Share of answers that are the model's most probable symbol."""
     excess: float
     """Mean KL divergence of the model's answers from the exact posteriors [nats], at least 0: what its expected loss
     has above the optimum, without the noise of the answers drawn."""
     excess_by_position: tuple[float, ...]
-    """The same for each of the P answers."""
+    """Excess for each of the P answers [nats]."""
     entropy: float
     """Mean entropy of the model's answers [nats]."""
 
 
 class Yardstick:
-    """Examples with their exact posteriors, worked out once.
+    """Examples with their exact posteriors, computed once.
 
     Args:
         task: what is asked.

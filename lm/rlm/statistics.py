@@ -1,4 +1,4 @@
-"""What can be said of a grammar exactly: entropy of its sentences, symbol and pair statistics, entropy of its rules."""
+"""Exact statistics of a grammar: entropy of sentences, symbol and pair statistics, entropy of rules."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _BATCH = 1024
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, and how well it is known."""
+    """An estimate with its standard error."""
 
     value: float
-    """The number."""
+    """Value of the estimate."""
     standard_error: float
-    """Of the Monte Carlo mean; 0 for what is exact."""
+    """Standard error of the Monte Carlo mean; 0 for exact values."""
 
     def __str__(self) -> str:
         return f"{self.value:.4f} ± {self.standard_error:.4f}" if self.standard_error else f"{self.value:.4f}"
@@ -32,18 +32,18 @@ class Estimate:
 
 @dataclass(frozen=True)
 class SentenceEntropy:
-    """Entropy of a grammar's sentences, in all and place by place [nats]."""
+    """Entropy of a grammar's sentences, total and by position [nats]."""
 
     total: Estimate
-    """Of the whole sentence."""
+    """Entropy of a sentence."""
     by_position: tuple[Estimate, ...]
-    """Of x_t given x_<t, T of them: the loss that no model can go below."""
+    """T entropies of x_t given x_<t: the minimum expected loss at each position."""
     is_exact: bool
     """Whether all sentences were enumerated."""
 
     @property
     def last(self) -> Estimate:
-        """Of the last symbol given all others."""
+        """Entropy of the last symbol given all others."""
         return self.by_position[-1]
 
 

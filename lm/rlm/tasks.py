@@ -1,4 +1,4 @@
-"""What a model is asked about a sentence: the next token, the root, or a token that is hidden.
+"""Prediction tasks on sentences of a grammar: the next token, the last token, the root, or a masked token.
 
 All tasks have one form. The model reads `inputs` (B, S) and answers at its last P places with a distribution over the v
 symbols; `answers` (B, P) are what should stand there. So one loss, one evaluation and one Trainer serve all.
@@ -46,10 +46,10 @@ class Examples(NamedTuple):
 
 
 class Task(ABC):
-    """Makes examples of a grammar's sentences, and knows the best possible answers."""
+    """Base class of tasks: makes examples from a grammar's sentences, and computes their exact posteriors."""
 
     name: str
-    """By which configurations know it."""
+    """Task name in configurations."""
     special_tokens: tuple[str, ...] = ()
     """Names of the tokens that inputs hold beside the v symbols, after which their ids come."""
 

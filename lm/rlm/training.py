@@ -1,4 +1,4 @@
-"""Training a language model on a random grammar, measured against the best possible one all the way."""
+"""Trains a language model on a random grammar, and measures it against the exact optimum."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ METRICS_FILE = "metrics.json"
 MODEL_FOLDER = "model"
 
 _TRAIN, _TEST, _COUNTED = range(3)
-"""Streams of sentences that share nothing."""
+"""Independent streams of sentences."""
 
 _COUNTED_SENTENCES = 65_536
-"""Sentences whose tokens and bigrams the model's folder counts."""
+"""Number of sentences for the token and bigram counts in the model's folder."""
 
 
 @dataclass(frozen=True)
 class RLMResult:
-    """What a run leaves."""
+    """Result of a training run on a random grammar."""
 
     model_folder: Path
-    """The best model by test loss: weights, tokenizer, reference statistics, grammar, model card."""
+    """Folder of the best model by test loss: weights, tokenizer, reference statistics, grammar, model card."""
     best: DynamicsPoint
-    """Where it comes from, and how good it is."""
+    """Measurement of the best model."""
     final: DynamicsPoint
-    """After the last step."""
+    """Measurement after the last step."""
     floors: Floors
-    """What its loss is to be read against."""
+    """Reference losses."""
     num_parameters: int
-    """Weights, shared ones counted once."""
+    """Number of parameters, shared ones counted once."""
 
 
 @float32_by_default()
@@ -88,20 +88,20 @@ def train_on_grammar(
     with its grammar beside it.
 
     Args:
-        config: the run.
-        output_dir: its folder.
-        resume: continue from the last whole checkpoint, if there is one; ends as the unbroken run would have.
-        overwrite: replace what the folder holds.
+        config: configuration of the run.
+        output_dir: folder of the run.
+        resume: whether to continue from the last complete checkpoint; the result equals that of an uninterrupted run.
+        overwrite: whether to replace the run in the folder.
         progress: receives the progress after every step.
         stop: asks the run to end: to finish, with what it has learned, or to cancel, with a checkpoint.
         callbacks: additional transformers callbacks.
 
     Raises:
-        OutputExistsError: the folder holds a run, and neither resuming nor overwriting was asked for.
-        CheckpointError: to be resumed with another configuration; or the disk filled up.
+        OutputExistsError: the folder holds a run, and neither `resume` nor `overwrite` is True.
+        CheckpointError: the run to resume has another configuration; or the disk is full.
         DivergedError: weights have become NaN or infinite.
         RunCancelledError: `stop` asked the run to cancel.
-        InvalidValueError: a value of `config` breaks its rule.
+        InvalidValueError: a value of `config` is out of range.
     """
     task = make_task(config.examples.task, config.grammar.make())
     with run_folder.claimed(output_dir, "rlm-train", config, resume=resume, overwrite=overwrite) as folder:
@@ -158,7 +158,7 @@ def _train_in(
 
 
 def checkpoint_steps(config: OptimizationConfig) -> frozenset[int]:
-    """Steps spaced evenly in their logarithm, from 1 to the last one; fewer than asked for where they coincide."""
+    """Logarithmically spaced steps from 1 to the last one; fewer than requested if some coincide."""
     return frozenset(np.geomspace(1, config.max_steps, config.checkpoints).round().astype(int).tolist()) | {
         config.max_steps
     }
@@ -210,13 +210,13 @@ class _GrammarTrainer(Trainer):
 
 
 class _MeasureAndSave(TrainerCallback):
-    """Asks for a measurement and a checkpoint at given steps."""
+    """Requests a measurement and a checkpoint at given steps."""
 
     def __init__(self, steps: frozenset[int]) -> None:
         self.steps = steps
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Ask."""
+        """Requests them if the step is one of these."""
         is_due = state.global_step in self.steps
         control.should_log, control.should_evaluate, control.should_save = is_due, is_due, is_due
 

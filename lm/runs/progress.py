@@ -1,4 +1,4 @@
-"""Progress of a run: one record for every kind of job, whoever shows or stores it."""
+"""Progress of a run: one record for all kinds of jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a result was made with: machine, versions, date."""
+"""Provenance of a result: machine, versions and date."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ LIBRARIES = ("tidal-gym", "torch", "transformers", "gymnasium", "stable-baseline
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where and when, with what."""
+    """Date, machine, operating system and library versions of a computation."""
 
     date: str
-    """When it was made (UTC)."""
+    """Date and time of the computation (UTC)."""
     machine: str
-    """Processor and number of cores."""
+    """Processor model and number of cores."""
     system: str
     """Operating system."""
     versions: dict[str, str]
-    """Of Python and the libraries."""
+    """Versions of Python and the libraries by name."""
 
 
 def provenance() -> Provenance:
-    """Of this process."""
+    """Provenance of results of this process."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return Provenance(
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -38,7 +38,7 @@ def provenance() -> Provenance:
 
 
 def version_of(library: str) -> str:
-    """Its version, or "not installed" (as this project is when it runs from a bare checkout)."""
+    """Version of a library, or "not installed"."""
     try:
         return version(library)
     except PackageNotFoundError:

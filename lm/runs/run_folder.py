@@ -31,7 +31,7 @@ def require_claimable(
 ) -> Path:
     """The path of a run's folder that :func:`claim` would take as things are; raises what it raises, writes nothing."""
     if resume and overwrite:
-        raise InvalidValueError("overwrite", "must not be asked for together with `resume`", overwrite)
+        raise InvalidValueError("overwrite", "must not be used together with `resume`", overwrite)
     folder = user_path(folder)
     if folder.exists():
         _check(folder, kind, config, resume, overwrite, adjustable)
@@ -86,20 +86,19 @@ def claim(
         folder: folder of the run.
         kind: kind of job; only a run of this kind is resumed or overwritten.
         config: its configuration, a dataclass.
-        resume: take the folder as it is; None: a run of this kind cannot be resumed.
-        overwrite: remove the run that it holds.
+        resume: whether to keep the folder's content; None: a run of this kind cannot be resumed.
+        overwrite: whether to remove the run in the folder.
         adjustable: dotted names of fields that may differ from the run that is resumed.
 
     Raises:
         InvalidValueError: both `resume` and `overwrite`.
-        OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` was asked for, or what it holds
-            is no run of this kind.
-        CheckpointError: to be resumed, but there is no run, or the folder's run had another configuration; names what
-            differs.
+        OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is True, or its content is not
+            a run of this kind.
+        CheckpointError: `resume` is True, but there is no run, or it has another configuration; names the differences.
         RunInUseError: another process writes to the folder's run.
     """
     if resume and overwrite:
-        raise InvalidValueError("overwrite", "must not be asked for together with `resume`", overwrite)
+        raise InvalidValueError("overwrite", "must not be used together with `resume`", overwrite)
     folder = user_path(folder)
     if not folder.exists():
         if resume:
@@ -134,7 +133,7 @@ def _make(folder: Path) -> None:
         (new / run_lock.LOCK_FILE).touch()
         new.rename(folder)
     except OSError:
-        if not folder.is_dir():  # else another process has been quicker
+        if not folder.is_dir():  # else another process has made it
             raise
     finally:
         shutil.rmtree(new, ignore_errors=True)

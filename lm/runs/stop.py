@@ -1,4 +1,4 @@
-"""Stop requests: how a run is asked to end before it is done."""
+"""Stop requests: finish or cancel a run early."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class RunCancelledError(TidalGymError, RuntimeError):
 
 
 class StopRequest:
-    """Asks a run to end early; shared between the run and whoever controls it. Thread-safe.
+    """Request to end a run early, shared between the run and its controller. Thread-safe.
 
     *Finish* means: stop working, save and evaluate what there is, end as completed. *Cancel* means: save a checkpoint
     where the kind of run has one, and end as cancelled. A cancel overrides a finish; neither can be taken back.
@@ -27,11 +27,11 @@ class StopRequest:
         self._deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
 
     def finish(self) -> None:
-        """Ask the run to finish."""
+        """Requests that the run finishes."""
         self._finish.set()
 
     def cancel(self) -> None:
-        """Ask the run to cancel."""
+        """Requests that the run cancels."""
         self._cancel.set()
 
     @property

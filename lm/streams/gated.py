@@ -1,4 +1,4 @@
-"""The fast decoding stream: tokens through a GatedTransformer, without transformers' general path."""
+"""The fast decoding stream of a GatedTransformer, without transformers' general code path."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 class GatedStream:
     """Static cache (L, 2, N * H, S, head_dim) of S slots for every row; see :class:`lm.streams.DecodingStream`.
 
-    A step has fixed shapes and asks the device nothing, so that a CUDA graph can hold it. Attention is two batched
+    A step has fixed shapes and does not synchronise, so that a CUDA graph can record it. Attention is two batched
     products over all S slots and a softmax. For one query a row this takes less time on a CPU than the fused kernel,
     and less than products over the filled slots alone: a part of a batch of matrices is copied before it is multiplied.
     """

@@ -1,4 +1,4 @@
-"""Opening a decoding stream: the fast one for a GatedTransformer, a general one for any other causal LM."""
+"""Opens decoding streams: a fast one for a GatedTransformer, a general one for other causal LMs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a decoding stream is: a model reading N texts token by token, each row at its own position."""
+"""The protocol of decoding streams: a model reads N texts token by token, each row at its own position."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class StreamOutput(NamedTuple):
-    """What a stream says after reading one token in every row."""
+    """Output of a stream after reading one token in each row."""
 
     logits: Tensor
     """(N, V) of the next token, in float32 (float64 for a float64 model)."""
@@ -19,7 +19,7 @@ class StreamOutput(NamedTuple):
 
 
 class PromptOutput(NamedTuple):
-    """What a stream says while it reads prompts in R rows."""
+    """Outputs of a stream after the last two tokens of prompts in R rows."""
 
     before_newest: StreamOutput
     """Outputs (R, ...) after the last token but one; without meaning for a prompt of fewer than two tokens."""
@@ -29,9 +29,9 @@ class PromptOutput(NamedTuple):
 
 
 class DecodingStream(Protocol):
-    """N rows of text being read; each row has its own length, at most `capacity` tokens.
+    """A model with a KV cache for N rows of text, each with its own length of at most `capacity` tokens.
 
-    What :meth:`step` and :meth:`peek` return holds until the next of them: the next output may lie in the same memory.
+    Results of :meth:`step` and :meth:`peek` are valid until the next call, which may overwrite them.
     """
 
     num_rows: int
@@ -40,7 +40,7 @@ class DecodingStream(Protocol):
     """(N,) tokens read in each row."""
 
     def prefill(self, rows: Tensor, tokens: Tensor, lengths: Tensor) -> PromptOutput:
-        """Begin these rows anew with a prompt, read without gates.
+        """Resets rows with prompts, which are read without gates.
 
         Args:
             rows: (R,) row indices.
@@ -49,17 +49,17 @@ class DecodingStream(Protocol):
         """
 
     def copy_rows(self, other: Self, rows: Tensor, lengths: Tensor, other_rows: Tensor | None = None) -> None:
-        """Copies what `other`, a stream of the same model, has read into these rows.
+        """Copies rows of `other`, a stream of the same model.
 
         Args:
-            other: with as many slots as this one.
+            other: stream with the same capacity.
             rows: (R,) row indices.
             lengths: (R,) how many of the other's tokens to take, from the first on.
             other_rows: (R,) the other's rows to take them from; None: the same ones.
         """
 
     def state(self) -> dict[str, Tensor]:
-        """What has been read, after a first prefill: the tensors themselves, so that writing into them puts it back."""
+        """State of the cache after a first prefill: the tensors themselves, so that writing into them restores it."""
 
     def step(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
         """Read one more token in every row. A row that is full stays full: it means nothing until its next prefill.
@@ -71,7 +71,7 @@ class DecodingStream(Protocol):
         """
 
     def peek(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
-        """What :meth:`step` would return, reading nothing."""
+        """Result of :meth:`step` without keeping the token."""
 
 
 def attention_bias(lengths: Tensor, slots: Tensor, focus_bias: Tensor | None, dtype: torch.dtype) -> Tensor:

@@ -1,4 +1,4 @@
-"""Self-test of a stream: what a model predicts token by token must be what it predicts for the whole text.
+"""Self-test of a stream: predictions token by token must equal those for the whole text.
 
 As in :mod:`lm.models.self_test`, a model is compared with itself on random tokens, and refused by name where the two
 disagree.

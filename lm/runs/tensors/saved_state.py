@@ -1,4 +1,4 @@
-"""What something must be told to go on where it was, on disk as tensors and JSON: nothing in it can be run."""
+"""State for resuming, stored as tensors and JSON without pickles."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ VALUES_FILE = "state.json"
 
 @dataclass(frozen=True)
 class SavedState:
-    """Tensors and values by name; the name of a part comes before those of what is in it, with a dot between."""
+    """Tensors and values by dotted name, prefixed with the name of their part."""
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    """Of any shapes and types; perhaps the very memory of what is to be saved."""
+    """Tensors of any shapes and types, not copied."""
     values: Mapping[str, Any] = field(default_factory=dict)
-    """Whatever JSON can hold."""
+    """JSON values."""
 
     @classmethod
     def of_parts(cls, **parts: SavedState) -> SavedState:
-        """A whole from its parts."""
+        """Combines the states of several parts."""
         return cls(
             joined(**{name: part.tensors for name, part in parts.items()}),
             joined(**{name: part.values for name, part in parts.items()}),
         )
 
     def part(self, name: str) -> SavedState:
-        """A part of the whole; empty if there is none of this name."""
+        """State of a part; empty if there is none with this name."""
         start = f"{name}."
 
         def within(entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,13 +79,13 @@ def write_into(places: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> Non
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What an optimizer remembers of its parameters, as tensors by name."""
+    """State of an optimizer as tensors by name."""
     state = optimizer.state_dict()["state"]
     return joined(**{str(index): entries for index, entries in state.items()})
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give it back; learning rates and the like stay as they are."""
+    """Restores the state of an optimizer, except for its hyperparameters."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, key = name.partition(".")
@@ -94,7 +94,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
 
 
 def random_state() -> SavedState:
-    """Of the global generators of torch, numpy and Python."""
+    """State of the global generators of torch, numpy and Python."""
     name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the global one is what others draw from
     return SavedState(
         {"torch": torch.get_rng_state(), "numpy": torch.from_numpy(np.asarray(keys).astype(np.int64))},
@@ -103,7 +103,7 @@ def random_state() -> SavedState:
 
 
 def restore_random_state(state: SavedState) -> None:
-    """Put all three back."""
+    """Restores the three global generators."""
     torch.set_rng_state(state.tensors["torch"])
     name, *rest = state.values["numpy"]
     np.random.set_state((name, state.tensors["numpy"].numpy().astype(np.uint32), *rest))  # noqa: NPY002

@@ -43,7 +43,7 @@ def test_what_is_no_run_is_not_removed(tmp_path):
     for choice in ({"resume": False, "overwrite": True}, {"resume": True, "overwrite": False}):
         with pytest.raises(OutputExistsError, match="holds something that is no run"):
             run_folder.claim(tmp_path, "test", Config(), **choice)
-    with pytest.raises(InvalidValueError, match="`overwrite` must not be asked for together with `resume`"):
+    with pytest.raises(InvalidValueError, match="`overwrite` must not be used together with `resume`"):
         run_folder.claim(tmp_path / "run", "test", Config(), resume=True, overwrite=True)
     assert (tmp_path / "thesis.tex").exists()
 
