@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.tidal.test_train_and_evaluate import Tidal
 
 from agents.training.config import PPOConfig, TrainConfig
+
+Tidal = Callable[..., Any]
 
 TINY = (
     "--grammar.vocab_size", 6, "--grammar.depth", 2, "--model.hidden_size", 24, "--model.intermediate_size", 24,
