@@ -1,4 +1,4 @@
-"""The gated transformer beside transformers' GPT-2 and beside itself without gates: equal data, steps and optimizer.
+"""Compares the gated transformer with transformers' GPT-2 and with itself without gates: equal data and optimizer.
 
 All three are trained by `lm.pretraining.pretrain` from the same preset with the same tokenizer and seed, for a short
 run, and compared in bits per byte on a text that none of them has seen.

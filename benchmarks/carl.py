@@ -1,4 +1,4 @@
-"""What CARL's scores cost, what they tell apart, and what training on them does.
+"""Benchmarks of CARL: cost of the scores, their discrimination of texts, and training with them.
 
 python benchmarks/carl.py --part speed
 python benchmarks/carl.py --part separation --valid path/to/valid.txt

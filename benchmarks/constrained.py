@@ -1,8 +1,7 @@
-"""Whether PPO-Lagrangian holds a diversity floor that the weighted reward does not.
+"""Compares PPO-Lagrangian under a diversity floor with training on the weighted reward.
 
-Trains controllers on a reward that pays nothing for diversity, with the constraint, with it but without the gain of its
-multiplier, and without it, and evaluates them on the same held-out episodes. Runs that are there already are taken up
-where they were.
+Trains controllers on a reward without a diversity term: with the constraint, with the constraint but without the
+multiplier's gain, and without the constraint. Evaluates them on the same held-out episodes. Existing runs are resumed.
 
     python benchmarks/constrained.py --seeds 0 1 2
 """

@@ -1,4 +1,4 @@
-"""What is compared in decoding: the environment, the bare model, the textbook's environment, `generate`, PPO."""
+"""Contenders of the decoding benchmark: the environment, the bare model, a textbook environment, `generate`, PPO."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def vector_env(env: TidalGatingVectorEnv, steps: int) -> Contender:
 def bare_loop(env: TidalGatingVectorEnv, steps: int) -> Contender:
     """The forward passes of :func:`vector_env` and nothing else: both streams read the prompts and tokens that it read.
 
-    Rows begin anew where they did there, since a prompt has to be read whoever decodes.
+    Rows are reset at the same steps, since every method must read the prompts.
     """
     trace = _record(env, steps)
     strength, capacity = env.modulation.focus_strength, env._generation.history.tokens.shape[1]
@@ -87,7 +87,7 @@ def bare_loop(env: TidalGatingVectorEnv, steps: int) -> Contender:
 
 
 def _record(env: TidalGatingVectorEnv, steps: int) -> list[tuple[Any, ...]]:
-    """What both streams read."""
+    """Records the tokens that both streams read."""
     generation, step_on_device = env._generation, env._step_on_device
     trace: list[tuple[Any, ...]] = []
     begin, accept = generation.begin, generation.accept

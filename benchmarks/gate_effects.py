@@ -1,4 +1,4 @@
-"""What the gate signals alone do to generated text, with temperature, penalty and attention left alone.
+"""Effects of the gate signals on generated text, with neutral temperature, penalty and attention.
 
 Sweeps creativity and stability over five settings each, the other gates neutral, and reports the mean unigram
 surprisal [nats] and distinct-1 of the text, with Spearman's rank correlation between setting and mean.

@@ -1,4 +1,4 @@
-"""How far one step of looking ahead is from several: planners of 1, 2 and 4 tokens on the same held-out episodes.
+"""Value of looking ahead: planners of 1, 2 and 4 tokens on the same held-out episodes.
 
 python benchmarks/planner.py --controller runs/benchmark/controllers/seed-0 --episodes 128 --num_envs 64
 """
@@ -18,7 +18,7 @@ from agents import Controller, EnvConfig, OneStepOracle, Planner, evaluate, pair
 def main() -> None:
     """Run the oracle and the planners, and write their returns and what they gain on the oracle."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--controller", required=True, help="who acts on the copies after the first token")
+    parser.add_argument("--controller", required=True, help="controller that acts on the copies after the first token")
     parser.add_argument("--depths", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--episodes", type=int, default=32)
     parser.add_argument("--num_envs", type=int, default=16, help="episodes that run side by side")

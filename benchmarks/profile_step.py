@@ -1,4 +1,4 @@
-"""Where the time of an environment step goes on one core, by part and by operator, and how little it could be.
+"""Profile of an environment step on one core, by part and by operator, with a lower bound of its time.
 
 python benchmarks/profile_step.py --num_envs 64
 """

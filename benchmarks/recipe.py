@@ -1,4 +1,4 @@
-"""What each part of the training recipe is worth, measured on the training openings alone.
+"""Ablation of the training recipe, on the training openings only.
 
 Every variant trains with a few seeds and is evaluated on episodes of the training openings that no training saw. The
 held-out openings stay out of it: they are for the figures of the recipe that came out (`tidal benchmark`).
@@ -53,7 +53,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Measure the yardsticks once, then every variant that is missing."""
+    """Measure the reference agents once, then each missing variant."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reward", choices=list(VARIANTS), default="tidal")
     parser.add_argument("--variants", nargs="+", default=None, help="default: all of the reward")

@@ -1,4 +1,4 @@
-"""Random grammars: how exact, how fast, and how near to the optimum models and controllers come.
+"""Benchmarks of random grammars: exactness, speed, and excess of models and controllers over the optimum.
 
 python benchmarks/rlm.py --part floors
 python benchmarks/rlm.py --part speed

@@ -1,4 +1,4 @@
-"""Measuring contenders side by side: in turn, in one process, several times over, so that a noisy machine hits all."""
+"""Measures contenders in turn, in one process and repeatedly, so that a noisy machine affects all equally."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The speed of everything that users wait for, side by side with what it could be and with what others do.
+"""Speed benchmarks: decoding, PPO, pretraining and start-up, compared with lower bounds and other libraries.
 
     make bench                                                       # all of it, some eight minutes on 2 cores
     python benchmarks/speed.py --only decoding growth --repeats 21   # some of it, longer

@@ -1,4 +1,4 @@
-"""The environment as one would write it first, from its description: one episode, no cache, Python for the reward.
+"""A straightforward implementation of the environment: one episode, no cache, reward in Python.
 
 Every step runs the model over the whole context, twice: once with the gates of every token so far, for the next token,
 and once without, for reward and observation. Rewards and observations are those of the fast environment, which the

@@ -1,7 +1,7 @@
-"""Step the environment by hand: what an agent sees, what it may do, and what it is paid for.
+"""Step the environment by hand: observations, actions and rewards.
 
-You learn that an observation is 64 named numbers, an action three gates in [0, 1], that `info` takes every reward
-apart, and that a seed fixes the opening and the random numbers, so that only the gates make a difference.
+You learn that an observation is 64 named numbers, an action three gates in [0, 1], that `info` contains the terms of
+each reward, and that a seed fixes the opening and the random numbers, so that texts differ by the gates only.
 """
 
 import gymnasium
@@ -17,12 +17,12 @@ SETTINGS = {
 
 
 def main(model: str = "tidal-tiny", tokens: int = 40, seed: int = 7) -> None:
-    """Write the same story under three settings of the gates.
+    """Generate the same story under three settings of the gates.
 
     Args:
         model: a bundled name, a folder or a hub id.
-        tokens: most tokens to draw.
-        seed: of the opening and of the draws.
+        tokens: maximum number of tokens to draw.
+        seed: seed of the opening and of the sampling.
     """
     env = gymnasium.make("TidalGating-v0", model=model, max_episode_steps=tokens, render_mode="ansi")
 

@@ -1,8 +1,8 @@
 """Write an agent, and compare it with another on the same episodes.
 
 You learn that an agent is a class with `act(observations) -> gates`, for a whole batch at once, and that `evaluate`
-gives everyone the same openings and the same random numbers: the difference of two agents is then known much better
-than the return of either.
+gives all agents the same openings and the same random numbers, so that paired differences have much smaller intervals
+than returns.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from agents import Agent, EnvConfig, Neutral, evaluate, paired_difference
 
 
 class RandomGates(Agent):
-    """Gates drawn anew at every token, uniform in [0, 1]."""
+    """Agent with new uniform gates in [0, 1] at each token."""
 
     name = "random"
 
@@ -32,8 +32,8 @@ def main(model: str = "tidal-tiny", episodes: int = 128, seed: int = 0) -> None:
 
     Args:
         model: a bundled name, a folder or a hub id.
-        episodes: how many each agent plays.
-        seed: of the episodes.
+        episodes: number of episodes of each agent.
+        seed: seed of the episodes.
     """
     env = EnvConfig(model=model)
     random = evaluate(RandomGates(), env, episodes=episodes, seed=seed)

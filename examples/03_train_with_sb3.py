@@ -1,7 +1,7 @@
 """Train a controller with plain Stable-Baselines3.
 
-You learn that two names are all SB3 needs from here: `VectorEnvToSB3`, which makes a VecEnv of the batched environment,
-and `BetaPolicy`, whose actions live inside the box. `agents.train` does the same with checkpoints and a controller
+You learn that SB3 needs only two classes: `VectorEnvToSB3`, which adapts the vector environment to a VecEnv, and
+`BetaPolicy`, whose actions lie within the box. `agents.train` does the same with checkpoints and a controller
 folder.
 """
 

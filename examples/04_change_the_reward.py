@@ -1,8 +1,8 @@
-"""Change the reward: from outside with a wrapper, from inside with a reward of your own.
+"""Change the reward: with a wrapper, or with a registered reward.
 
-You learn the difference. A wrapper sees what happened, like the gates of two steps, and can pay for anything. A
-registered reward scores every token that could be drawn, so training presets, evaluation and the one-step oracle know
-it by its name, and its expectation under an action is exact.
+You learn the difference. A wrapper can use the history, such as the gates of two steps. A registered reward scores all
+tokens of the sampling distribution, so that its expectation under an action is exact; training presets, evaluation and
+the one-step oracle select it by name.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from tidal_gym.rewards.rewards import Outcome, RewardReference, RewardTerms, rep
 
 
 class SteadyGates(gymnasium.Wrapper):
-    """Takes `weight` times the mean change of the gates off every reward."""
+    """Wrapper that subtracts `weight` times the mean change of the gates from each reward."""
 
     def __init__(self, env: gymnasium.Env, weight: float = 0.5) -> None:
         super().__init__(env)
@@ -38,7 +38,7 @@ class SteadyGates(gymnasium.Wrapper):
 
 @tidal_gym.register_reward("human_surprisal")
 class HumanSurprisal:
-    """Pays for tokens about as surprising as human ones, and not seen lately.
+    """Reward for tokens with a surprisal near that of human text that do not occur among the recent tokens.
 
     `environment.reward` may also be "my_module:HumanSurprisal", which needs no registration and no decorator.
     """

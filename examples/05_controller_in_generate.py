@@ -1,7 +1,7 @@
 """Use a controller as a decoding method of transformers: `model.generate(custom_generate=...)`.
 
-You learn that a controller is a folder, that it needs no environment to act, and that `GatedGeneration` shows it the
-same observations as in training. Lengths, stopping and padding stay the business of `generate`.
+You learn that a controller is a folder, that it needs no environment to act, and that `GatedGeneration` computes the
+same observations as in training. `generate` handles lengths, stopping and padding.
 """
 
 import tempfile
@@ -18,14 +18,14 @@ PROMPTS = ["Once upon a time there was a", "The dog looked at the big red"]
 def main(
     model: str = "tidal-tiny", controller: str | None = None, steps: int = 100_000, tokens: int = 50, seed: int = 0
 ) -> None:
-    """Continue two prompts, plainly and with a controller.
+    """Continue two prompts, with plain sampling and with a controller.
 
     Args:
         model: a bundled name or a folder.
-        controller: folder of a controller, as `tidal train` leaves it; None trains one first.
-        steps: of that training.
-        tokens: how many to draw.
-        seed: of the draws.
+        controller: folder of a controller, as written by `tidal train`; None: train one first.
+        steps: env steps of that training.
+        tokens: number of tokens to draw.
+        seed: seed of the sampling.
     """
     bundle = load_bundle(model)
     inputs = bundle.tokenizer(PROMPTS, return_tensors="pt", padding=True, padding_side="left")

@@ -1,8 +1,8 @@
-"""Train the same controller on four rewards, and compare the texts that come of them.
+"""Train controllers on four rewards, and compare their texts.
 
-You learn that what is paid for is what is written: `tidal` pays for likely, varied text at human entropy; `carl`
-replaces it by the coherence of the whole episode (`tidal_gym.CarlReward`, paid as it grows); `mixed` adds the two; and
-`judge-free` pays only for what can be counted without a language model, no repeats and familiar bigrams.
+You learn how rewards shape texts: `tidal` rewards likely, varied text at human entropy; `carl` replaces it by the
+coherence of the whole episode (`tidal_gym.CarlReward`); `mixed` adds the two; and `judge-free` only has the terms that
+need no language model, repetition and frequent bigrams.
 """
 
 from pathlib import Path
@@ -24,10 +24,10 @@ REWARDS = {
     "mixed": EnvConfig(carl=CarlRewardConfig(mode="add", weight=10.0)),
     "judge-free": EnvConfig(reward_weights=JUDGE_FREE),
 }
-"""An episode's coherence lies in [0, 1], so it is weighed by 10 to count as much as the tidal reward."""
+"""Rewards by name. An episode's coherence lies in [0, 1]; the weight 10 makes it comparable to the tidal reward."""
 
 MEASURED = EnvConfig(carl=CarlRewardConfig())
-"""Where all are compared: both rewards are measured."""
+"""Environment of the comparison, which measures both rewards."""
 
 
 def compare(steps: int, episodes: int, seed: int = 0, num_envs: int = 64) -> dict[str, Evaluation]:
@@ -47,7 +47,7 @@ def compare(steps: int, episodes: int, seed: int = 0, num_envs: int = 64) -> dic
 
 
 def table_of(results: dict[str, Evaluation]) -> Table:
-    """A row for each agent: what its text is like."""
+    """Table of text statistics with a row for each agent."""
     varied = ("distinct-1 per text", "distinct-2 per text", "repeated 4-grams")
     table = Table("trained on", "CARL", *varied, "perplexity", "gates")
     for name, result in results.items():
@@ -67,7 +67,7 @@ def main(steps: int = 100_000, episodes: int = 256, seed: int = 0, num_envs: int
         steps: tokens to train each controller for.
         episodes: held-out episodes to compare them on.
         seed: of training and evaluation.
-        num_envs: episodes that run side by side, a multiple of 4.
+        num_envs: number of parallel episodes, a multiple of 4.
     """
     results = compare(steps, episodes, seed, num_envs)
     Console(width=120).print(table_of(results))

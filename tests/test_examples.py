@@ -33,7 +33,7 @@ PRINTED = {
     "05_controller_in_generate.py": "controlled: 'Once upon a time",
     "06_coherence_rewards.py": "judge-free: '",
 }
-"""Words that only a script that came to its end has printed."""
+"""Output of a complete run of each script."""
 
 SHORT_NOTEBOOKS = {
     "tidal_gym_tour.ipynb": {"steps": 1, "episodes": 4},

@@ -31,7 +31,7 @@ class SentenceStream(IterableDataset):
     same examples again.
 
     Args:
-        task: what is asked.
+        task: task of the examples.
         seed: of the stream, at least 0.
         batch_size: None for items that are single examples; else they are whole batches (B, S + 1), for a DataLoader
             with `batch_size=None`: collating single examples costs more than a small model's step.
@@ -62,7 +62,7 @@ class SentenceSet(Dataset):
     """A fixed number of examples, items as in :class:`SentenceStream`.
 
     Args:
-        task: what is asked.
+        task: task of the examples.
         size: number of examples, at least 1.
         seed: of the set, at least 0; sets of one seed begin alike, whatever their size.
     """

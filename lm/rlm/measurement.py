@@ -53,7 +53,7 @@ class Yardstick:
     """Examples with their exact posteriors, computed once.
 
     Args:
-        task: what is asked.
+        task: task of the examples.
         examples: of the task.
     """
 

@@ -21,7 +21,7 @@ from lm.tokenizers.tokenization import END_OF_TEXT
 MASK = "<|mask|>"
 
 IGNORED = -100
-"""Label of a place where nothing is asked, as transformers' losses know it."""
+"""Label of positions without an answer, which transformers' losses ignore."""
 
 
 class Examples(NamedTuple):
@@ -93,7 +93,7 @@ class Task(ABC):
         return self.examples(self.grammar.sample_derivations(count, generator), generator)
 
     def sample_batch(self, batch_size: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Inputs (B, S), and targets (B,) where one answer is asked, else (B, P)."""
+        """Inputs (B, S), and targets: (B,) for tasks with one answer, else (B, P)."""
         examples = self.sample(batch_size, generator)
         return examples.inputs, examples.answers.squeeze(1) if examples.answers.shape[1] == 1 else examples.answers
 

@@ -19,7 +19,7 @@ class StopRequest:
     where the kind of run has one, and end as cancelled. A cancel overrides a finish; neither can be taken back.
 
     Args:
-        max_minutes: time after which the run is asked to finish [minutes], above 0; None: never.
+        max_minutes: time after which a finish is requested [minutes], above 0; None: never.
     """
 
     def __init__(self, max_minutes: float | None = None) -> None:

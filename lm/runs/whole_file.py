@@ -58,12 +58,12 @@ def append_json_line(path: str | Path, content: Any) -> None:
 
 
 def partial_name(path: Path) -> Path:
-    """A name beside `path` that nobody else writes to."""
+    """A unique temporary name in the folder of `path`."""
     return path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
 
 
 def finish(file: Path, mode: int) -> None:
-    """Flush a written file to disk and give it a mode: safetensors, for one, lets nobody but the owner read."""
+    """Flush a written file to disk and set its mode; safetensors, for example, restricts files to their owner."""
     os.chmod(file, mode)
     flush_to_disk(file)
 

@@ -22,7 +22,7 @@ OPENINGS = [
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Folder of a random model that minds its gates, is sure of some tokens, and ends a text now and then."""
+    """Folder of a random model with effective gates, some near-certain tokens, and occasional ends of text."""
     torch.manual_seed(0)
     tokenizer = train_bpe(OPENINGS * 3, vocab_size=290)
     config = GatedTransformerConfig(

@@ -40,7 +40,7 @@ def tidal(capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Folder of a tiny random bundle that minds its gates."""
+    """Folder of a tiny random bundle with effective gates."""
     return save_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
 
 

@@ -452,7 +452,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         return type(self)(**{**self._ezpickle_kwargs, "num_envs": num_envs, **changes})
 
     def copy_rows(self, other: TidalGatingVectorEnv, rows: ArrayLike, uniforms: ArrayLike | None = None) -> None:
-        """Every row leaves its episode and takes up that of a row of another environment, to try what might follow.
+        """Copies rows of `other`: each row continues the episode of one of its rows, for hypothetical rollouts.
 
         Args:
             other: environment made with the same arguments except for the number of rows; it does not change.

@@ -13,7 +13,7 @@ def constant(name: str, kind: str, value: float, runs: int = 1, episodes: int = 
     return Contestant(name, kind, np.full((runs, episodes), value))
 
 
-def test_everybody_is_scored_and_sorted() -> None:
+def test_all_contestants_are_scored_and_sorted() -> None:
     comparison = compare(
         [
             constant("best static", "baseline", 5.0),
@@ -44,7 +44,7 @@ def test_gap_is_that_of_the_oracle_s_episodes() -> None:
             constant("one-step oracle", "reference", 3.0, episodes=2),
         ]
     )
-    assert comparison.gap_closed[0].fraction.mean == 0.5  # the third episode has no say
+    assert comparison.gap_closed[0].fraction.mean == 0.5  # the third episode is excluded
     assert len(comparison.gap_closed) == 1  # best static is the strongest
 
 

@@ -1,4 +1,4 @@
-"""A controller's training, stopped at any place and resumed, is the unbroken one bit for bit."""
+"""A controller's training, stopped at any step and resumed, equals an uninterrupted one bit for bit."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_killed_and_resumed_is_as_never_killed(folder: Path, model: str, tidal: 
     assert what_came_out(tmp_path / "whole") == what_came_out(folder)
 
 
-def test_everybody_meets_the_same_episodes(folder: Path, results: dict[str, Any]) -> None:
+def test_all_agents_get_the_same_episodes(folder: Path, results: dict[str, Any]) -> None:
     stages = StageResults(folder / "stages")
     names = ("controller 0", "controller 1", "best static", "min-p", "neutral", "random")
     evaluations = [stages.read(f"evaluate {name}") for name in names]

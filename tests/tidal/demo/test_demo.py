@@ -136,7 +136,7 @@ def _result(controller: list[float], static: list[float], oracle: list[float] | 
 
 def test_gap_is_that_of_the_oracle_s_episodes() -> None:
     result = _result([3.0, 5.0, 100.0], [1.0, 3.0, 0.0], oracle=[4.0, 8.0])
-    assert result.gap_closed == pytest.approx((4 - 2) / (6 - 2))  # the third episode has no say
+    assert result.gap_closed == pytest.approx((4 - 2) / (6 - 2))  # the third episode is excluded
     assert "closes 50% of the gap" in command.verdict(result)
 
 

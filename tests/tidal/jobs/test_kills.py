@@ -1,4 +1,4 @@
-"""Training commands in processes of their own, ended by SIGKILL at a moment that nobody chose, and resumed."""
+"""Training commands in separate processes, ended by SIGKILL at random moments, and resumed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ RLM = (
     [(TRAIN, "checkpoints/0000000*"), (PRETRAIN, "checkpoints/checkpoint-*"), (RLM, "checkpoints/checkpoint-*")],
     ids=["train", "pretrain", "rlm"],
 )
-def test_a_command_killed_and_resumed_leaves_what_the_unbroken_one_does(
+def test_a_killed_and_resumed_command_leaves_the_files_of_an_uninterrupted_one(
     tidal: Callable[..., Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,7 +1,7 @@
 """The fast environment against the slow one over many episodes: uneven prompts, rows that begin anew at any step.
 
 In float64 both draw for themselves, and the tokens must be equal. In the other types a rounding may turn a draw, so
-the slow one is told what the fast one drew, and the numbers must be near.
+the slow one reads the tokens that the fast one drew, and the numbers must be close.
 """
 
 from __future__ import annotations

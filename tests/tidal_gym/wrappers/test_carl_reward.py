@@ -1,4 +1,4 @@
-"""The CARL wrappers: what they pay is the score of the whole episode, however it is paid and whoever resets."""
+"""The CARL wrappers: their rewards sum to the score of the whole episode, in every mode and with every autoreset."""
 
 from __future__ import annotations
 
