@@ -11,7 +11,7 @@ def require_device(device: str | torch.device, parameter: str = "device") -> str
     """The name of a device that this machine has.
 
     Raises:
-        InvalidValueError: torch knows no such device, it is not in this machine, or it computes nothing ("meta").
+        InvalidValueError: the device is unknown to torch, not available, or "meta".
     """
     try:
         found = torch.device(device) if isinstance(device, (str, torch.device)) else torch.device("meta")

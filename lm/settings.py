@@ -15,7 +15,7 @@ Settings = TypeVar("Settings")
 def settings_from(kind: type[Settings], parameter: str, values: Mapping[str, Any] | Settings | None) -> Settings:
     """An instance of the dataclass `kind` from its defaults and the overrides in `values`.
 
-    JSON knows no tuples, so a list given for a field is made a tuple. An instance of `kind` is returned as it is.
+    Lists become tuples, since JSON has no tuples. An instance of `kind` is returned unchanged.
 
     Raises:
         InvalidValueError: `values` is not a mapping, or names a field that `kind` does not have.

@@ -58,7 +58,7 @@ class AdapTLogitsProcessor(LogitsProcessor):
 
     The paper writes code, where the first token of a block is the challenging one: give the tokens after which a block
     begins as `block_ends`. Other text has no blocks; what the paper finds in them, a high loss, is there expected where
-    the model's entropy [nats] is above `entropy_threshold`. One of the two says what is challenging.
+    the model's entropy [nats] is above `entropy_threshold`. Exactly one of the two must be given.
 
     Args:
         challenging_temperature: a, above 0.
@@ -171,7 +171,7 @@ class MirostatV2LogitsProcessor(LogitsProcessor):
         return scores.masked_fill(surprise > limit, -torch.inf)
 
     def _controlled(self, input_ids: Tensor, start: Tensor) -> Tensor:
-        """μ (N,) after what was drawn; that of `start` (N,) where a row has begun anew."""
+        """μ (N,) updated with the drawn tokens; `start` (N,) for rows that were reset."""
         if self.mu is None or self._last is None:
             return start
         texts, surprise = self._last

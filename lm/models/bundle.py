@@ -74,14 +74,14 @@ def load_bundle(
     The models that were requested last stay loaded. A bundle may be used by several threads at once.
 
     Args:
-        model: a bundled name, a folder or a hub id of any causal LM that transformers knows.
+        model: a bundled name, a folder or a hub id of any causal LM of transformers.
         statistics: file of reference statistics, for a model whose folder has none.
         dtype: ``"float32"``, ``"bfloat16"``, ``"float64"``, or ``"auto"``: bfloat16 where the device is fast at it
             (docs/speed.md has the measurement), else float32.
         device: torch device of the model.
 
     Raises:
-        ModelFolderError: the model, its tokenizer or its statistics are missing; says how to make them.
+        ModelFolderError: the model, its tokenizer or its statistics are missing; explains how to make them.
         InvalidValueError: an unknown `dtype` or device.
     """
     if dtype not in ("auto", *DTYPES):

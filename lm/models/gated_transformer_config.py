@@ -18,7 +18,7 @@ class GatedTransformerConfig(PreTrainedConfig):
         intermediate_size: width of the feed-forward layer.
         max_position_embeddings: context length [tokens].
         position_embedding_type: ``"rotary"`` or ``"learned"``.
-        hidden_act: feed-forward activation, a name that transformers knows.
+        hidden_act: feed-forward activation, a name from transformers.
         gated: whether blocks have :class:`DynamicGate`; without, gate signals are an error.
         gate_hidden_size: hidden width of a gate's network.
         dropout: dropout rate on embeddings and on both residual branches.

@@ -32,7 +32,7 @@ Outputs = tuple[Tensor, Tensor]
 
 
 def require_causal(model: PreTrainedModel) -> None:
-    """Check that the model predicts each token from those before it alone, whatever text follows or lies beside it.
+    """Checks that predictions depend on the previous tokens only, not on later tokens or other rows.
 
     Raises:
         ModelFolderError: it does not, or its predictions are NaN; names the architecture.
@@ -97,7 +97,7 @@ def require_sizes(model: PreTrainedModel, output: Outputs) -> None:
 
 
 def require_equal(model: PreTrainedModel, one: Outputs, other: Outputs, what: str) -> None:
-    """Check that two readings agree but for rounding; `what` says what is wrong where they do not."""
+    """Checks that two readings agree up to rounding; `what` describes the difference in the error."""
     is_exact = torch.finfo(other[0].dtype).bits >= 32 and torch.get_float32_matmul_precision() == "highest"
     tolerance = _TOLERANCE if is_exact else _COARSE_TOLERANCE
     for values, wanted in zip(one, other, strict=True):

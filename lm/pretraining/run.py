@@ -226,7 +226,7 @@ class _EarlyStopping(EarlyStoppingCallback):
 
 @contextmanager
 def _tokenizer_folder(config: DataConfig, folder: Path, *, resume: bool) -> Iterator[str | Path]:
-    """Where the tokenizer lies; one that is trained now lies in a folder that is removed in the end."""
+    """Folder of the tokenizer; a newly trained one is in a temporary folder."""
     if config.tokenizer is not None:
         yield resolve(config.tokenizer)
     elif resume and (folder / "tokenizer").is_dir():

@@ -23,7 +23,7 @@ from lm.runs.whole_file import write_json
 from lm.runs.whole_folder import finish_folder
 
 STATE_FILE = "trainer_state.json"
-"""Where the Trainer says how far it is; the last file of a checkpoint that it writes."""
+"""File of the Trainer's state; the last file that it writes of a checkpoint."""
 
 
 def last_whole_checkpoint(folder: Path) -> str | None:
@@ -102,7 +102,7 @@ class _Reached:
 
 
 def _state_of(checkpoint: Path) -> TrainerState:
-    """The Trainer's state; the best checkpoint lies beside this one, even if the run's folder has been moved."""
+    """Reads the Trainer's state; the path of the best checkpoint is adapted to a moved folder."""
     path = checkpoint / STATE_FILE
     content = read_object(path)
     read = {name: content[name] for name in ("global_step", "best_model_checkpoint") if name in content}
@@ -113,7 +113,7 @@ def _state_of(checkpoint: Path) -> TrainerState:
 
 
 class _FinishCheckpoints(TrainerCallback):
-    """Adds checksums to each checkpoint, flushes it to disk, and lets others read it as the umask says."""
+    """Callback that adds checksums to each checkpoint, flushes it to disk, and sets its mode from the umask."""
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: object, **kwargs: object) -> None:
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"

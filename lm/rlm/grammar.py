@@ -225,7 +225,7 @@ class RandomGrammar:
         Where x_<t is impossible, which takes rules of probability 0, the posterior is uniform.
 
         Args:
-            tokens: (B, T) whole sentences; what stands at t and after does not matter to position t.
+            tokens: (B, T) complete sentences; position t does not depend on tokens from t on.
 
         Raises:
             InvalidValueError: sentences of another length, or tokens outside the vocabulary.

@@ -103,7 +103,7 @@ def run_sweep(
         CheckpointError: the sweep to resume has another configuration.
         InvalidValueError: a value of `config` is out of range.
     """
-    config.run_of(config.values[0], config.grammars[0]).grammar.make()  # what it refuses, it refuses before a claim
+    config.run_of(config.values[0], config.grammars[0]).grammar.make()  # checked before a claim
     choice: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "adjustable": GROWING}
     with run_folder.claimed(output_dir, "rlm-sweep", config, **choice) as folder:
         return _sweep_in(folder, config, progress, stop)

@@ -81,7 +81,7 @@ class Task(ABC):
 
     @abstractmethod
     def unigram_loss(self) -> Tensor:
-        """(P,) expected loss [nats] of a model that reads nothing and knows how frequent each answer is."""
+        """(P,) expected loss [nats] of a model that predicts the marginal frequencies."""
 
     @abstractmethod
     def bigram_loss(self) -> Tensor:

@@ -190,7 +190,7 @@ class _GrammarTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def measure(self) -> DynamicsPoint:
-        """Measure the model as it is, and add a point to the dynamics."""
+        """Measures the current model, and adds a point to the dynamics."""
         train, test = (self.yardsticks[part].measure(self.model) for part in ("train", "test"))
         step = self.state.global_step
         rate = float(self._get_learning_rate()) if step > 0 else 0.0

@@ -16,7 +16,7 @@ HEARTBEAT_FILE = "heartbeat"
 SECONDS_BETWEEN = 10.0
 """How often the file is renewed [s]."""
 STALE_AFTER = 60.0
-"""Age at which a heartbeat says that its run has died or hangs [s]."""
+"""Age of a heartbeat from which its run counts as dead or hanging [s]."""
 
 
 @contextmanager

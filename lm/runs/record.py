@@ -40,7 +40,7 @@ class RunRecord:
     created: str
     """When the run was begun (UTC, ISO 8601)."""
     state: RunState = "running"
-    """State that the run's process wrote last. A process that was killed leaves "running"; its heartbeat tells."""
+    """State that the run's process wrote last. A killed process leaves "running"; check its heartbeat."""
     finished: str | None = None
     """When the run ended (UTC, ISO 8601); None while it runs."""
     exit_reason: str | None = None

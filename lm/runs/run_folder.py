@@ -52,7 +52,7 @@ def claimed(
 ) -> Iterator[Path]:
     """Claim a run's folder as :func:`claim` does, and hold it until the block ends.
 
-    The record of the run says then how it ended: completed, cancelled (Ctrl-C, :class:`RunCancelledError`) or failed.
+    The run's record then contains its state: completed, cancelled (Ctrl-C, :class:`RunCancelledError`) or failed.
     """
     path = claim(folder, kind, config, resume=resume, overwrite=overwrite, adjustable=adjustable)
     record = read_record(path)

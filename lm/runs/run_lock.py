@@ -42,7 +42,7 @@ def acquire(folder: Path) -> None:
     A thread may acquire a folder again that it holds already.
 
     Raises:
-        RunInUseError: another process, or another thread of this one, holds the folder; says who and since when.
+        RunInUseError: another process or thread holds the folder; names the holder and the time.
     """
     path = os.path.realpath(folder)
     held = _held.get(path)
@@ -117,7 +117,7 @@ def _this_process() -> dict[str, object]:
 
 
 def _holder(file: Path) -> str:
-    """Who holds a lock, as its file says; nothing where it does not say so yet."""
+    """Description of a lock's holder from its file; empty if not written yet."""
     try:
         holder = json.loads(file.read_text(encoding="utf-8"))
         host = "" if holder["host"] == platform.node() else f" on {holder['host']}"

@@ -92,7 +92,7 @@ def _compare_with_whole_texts(
 
     for step in range(num_steps):
         tokens = texts[rows, lengths + step]
-        if step == 1:  # two rows are begun anew on the way, at the length that they have
+        if step == 1:  # two rows are reset in between, at their current length
             again = torch.tensor([2, 1], device=model.device)
             stream.prefill(again, texts[again, : int(lengths[again].max()) + step], lengths[again] + step)
         if has_focus and step == 0:

@@ -48,7 +48,7 @@ def load_tokenizer(name_or_folder: str) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model folder, of a folder with GPT-2's vocab.json and merges.txt, or of a hub id.
 
     Raises:
-        ModelFolderError: there is none; says how to make one.
+        ModelFolderError: there is none; explains how to make one.
     """
     folder = user_path(name_or_folder)
     known = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")

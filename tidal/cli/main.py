@@ -107,7 +107,7 @@ def _in_plain_words(error: ArgumentError) -> str:
 
 
 def _naming_the_option(error: InvalidValueError, parser: Any, arguments: Sequence[str]) -> InvalidValueError:
-    """The error with the option's whole name, where a part of the program knows only the last part of it."""
+    """The error with the option's full dotted name in place of its last part."""
     for argument in arguments:
         parser = parser.subcommands().get(argument, parser)
     parameter = error.arguments[0]

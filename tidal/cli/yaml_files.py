@@ -71,7 +71,7 @@ def require_no_aliases(option: str, value: str) -> None:
                 raise InvalidValueError(option, "must hold YAML without aliases", f"the alias *{event.anchor}")
             anchors.add(getattr(event, "anchor", None))
     except yaml.YAMLError:
-        return  # no YAML, and so taken as it is
+        return  # not YAML: used unchanged
 
 
 def _refused(path: str | Path, reason: str) -> InvalidValueError:

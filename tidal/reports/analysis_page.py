@@ -30,7 +30,7 @@ class AnalysisRun:
     """Agent, environment and configuration of an analysis."""
 
     agent: str
-    """Name of the agent, as the command line knows it."""
+    """Command-line name of the agent."""
     env: EnvConfig
     """Environment of the episodes."""
     config: AnalysisConfig

@@ -116,7 +116,7 @@ class Generation:
         """Copies rows of `other`: under the same gates and draws, the same texts follow.
 
         Args:
-            other: of the same model, capacity, modulation and judge; it stays as it is.
+            other: generation of the same model, capacity, modulation and judge; it does not change.
             rows: (N,) which of its rows becomes each row here, with any repeats.
         """
         self.history.copy_rows(other.history, rows)

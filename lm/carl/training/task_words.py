@@ -15,7 +15,7 @@ class WordTask:
     """A reward function of TRL's kind: 1 for a completion that contains one of the words, else 0.
 
     Args:
-        words: at least one; case and what stands around a word do not matter.
+        words: at least one word; case and surrounding characters are ignored.
     """
 
     __name__ = "task"  # what TRL calls it in its logs

@@ -97,7 +97,7 @@ def test_a_copied_prompt_earns_less_than_human_text(bundle: Bundle, human: Tenso
     assert rewards_of(bundle, ids, start=25, groups=groups).max() + MARGIN <= human_rewards.min()
 
 
-def test_the_published_composite_pays_noise_and_loops_almost_as_well(
+def test_the_published_composite_rewards_noise_and_loops_almost_as_much(
     bundle: Bundle, human: Tensor, human_rewards: Tensor
 ) -> None:
     """Why there is a corrected one. Stays as it is: it is what was published."""

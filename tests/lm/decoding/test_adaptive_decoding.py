@@ -67,7 +67,7 @@ def test_top_n_sigma_by_hand(n_sigma: float, expected: list[int]) -> None:
     assert kept(processor(NO_TEXT, scores / 3)) == kept(processor(NO_TEXT, scores))
 
 
-def test_top_n_sigma_minds_only_what_is_left() -> None:
+def test_top_n_sigma_uses_only_the_remaining_tokens() -> None:
     """3 and 1 are left: mean 2, σ √2; a row with one token keeps it."""
     scores = torch.tensor([[3.0, 1.0, NEVER], [NEVER, 1.0, NEVER]])
     assert kept(TopNSigmaLogitsProcessor(1.0)(NO_TEXT, scores)) == [[0], [1]]

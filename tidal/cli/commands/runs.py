@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def state_of(folder: Path, record: RunRecord) -> str:
-    """State of a run: its record's, or "died" where the record says "running" and nobody holds the folder."""
+    """State of a run from its record; "died" if the record is "running" and the folder is not locked."""
     if record.state != "running" or run_lock.is_held(folder):
         return record.state
     return "running" if heartbeat.is_alive(folder) else "died"
