@@ -48,12 +48,12 @@ class Bounds(NamedTuple):
 
 
 def at_least(least: float, most: float = math.inf) -> Bounds:
-    """From `least` to `most`, both included."""
+    """Range from `least` to `most`, both included."""
     return Bounds(least, most)
 
 
 def above(least: float, most: float = math.inf) -> Bounds:
-    """From `least`, excluded, to `most`, included."""
+    """Range from `least`, excluded, to `most`, included."""
     return Bounds(least, most, is_open_below=True)
 
 
@@ -230,7 +230,7 @@ _KINDS: dict[Any, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
     ),
     NoneType: ("None", lambda value: value is None, lambda value: value),
 }
-"""How a type is described, which values are of it, and how they are converted."""
+"""Description, check and conversion of each type."""
 
 
 def _described(hint: Any) -> str:

@@ -66,7 +66,7 @@ class Measure:
 
     @property
     def gap(self) -> Gap:
-        """From human text, to be compared with another's."""
+        """Distance of the texts from human text by this measure, as a gap."""
         return Gap(self.value.mean, self.human, np.array(self.left_out))
 
 

@@ -139,7 +139,7 @@ def _published_entropy(rows: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _fast_entropy(rows: Tensor, ids: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The same for float32 and below, with one exponential per logit and no logarithm: H = log Z − Σ p z.
+    """Entropy and log-probability for float32 and below, with one exponential per logit: H = log Z − Σ p z.
 
     `size` rows at a time, which stay in the processor's cache through all passes, in memory that is reserved once: new
     pages for each block would take longer than the arithmetic. What needs no vocabulary waits for the end.

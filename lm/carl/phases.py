@@ -17,7 +17,7 @@ PHASE_WEIGHTS = {
     "liquid": CarlWeights(0.40, 0.30, 0.30),
     "crystalline": CarlWeights(0.60, 0.30, 0.10),
 }
-"""By phase, as published by later versions of github.com/wheattoast11/carl."""
+"""Weights of each phase, as published in later versions of github.com/wheattoast11/carl."""
 
 
 def kuramoto_order(phi: Tensor, is_token: Tensor) -> float:

@@ -24,7 +24,7 @@ _FORMS = {
     "bigram_columns": Form(_COUNTS, 1),
     "bigram_counts": Form(_COUNTS, 1),
 }
-"""Of the tensors in a file."""
+"""Required form of each tensor in a file."""
 
 
 @dataclass(frozen=True, eq=False)

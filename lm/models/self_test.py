@@ -23,7 +23,7 @@ _LONGEST = 12
 _TOLERANCE = 1e-4
 """Root mean square error of logits or hidden states over their spread; float32 stays 100 times below it."""
 _COARSE_TOLERANCE = 0.1
-"""The same where products are rounded to 8 or 11 bits: large models in bfloat16 or float16, and TF32."""
+"""Tolerance for products rounded to 8 or 11 bits: large models in bfloat16 or float16, and TF32."""
 _SMALL_MODEL = 250_000_000
 """Parameters up to which a model in bfloat16 or float16 is tested on a copy in float32."""
 

@@ -93,7 +93,7 @@ def train_to_the_end(
 
 @dataclass(frozen=True)
 class _Reached:
-    """What is read of a checkpoint's state here."""
+    """Fields of a checkpoint's state that are read here."""
 
     global_step: int
     """Steps taken."""

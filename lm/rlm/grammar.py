@@ -20,13 +20,13 @@ from lm.rlm import inference
 from lm.runs.tensors.tensor_files import Form, read_tensors, write_tensors
 
 FILE_NAME = "grammar.safetensors"
-"""Of a grammar in a model's folder."""
+"""File name of the grammar in a model's folder."""
 
 _LARGEST_ERROR = 1e-3
 """Deviation from 1 of the sum of a parent's rules that rounding to half precision explains."""
 
 _RULES = Form(("F64", "F32", "F16", "BF16"), 3)
-"""Of the rules in a file."""
+"""Required form of the rules in a file."""
 
 
 class Derivations(NamedTuple):

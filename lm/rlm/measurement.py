@@ -68,7 +68,7 @@ class Yardstick:
         """(B, P, v)."""
 
     def floors(self) -> Floors:
-        """What the loss is to be read against."""
+        """Reference losses for these examples."""
         entropies = torch.special.entr(self.posteriors).sum(dim=2).mean(dim=1).double()  # (B,)
         return Floors(
             optimum=float(entropies.mean()),

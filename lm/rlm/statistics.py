@@ -124,7 +124,7 @@ def tree_distance(first: int, second: int) -> int:
 
 @dataclass(frozen=True)
 class PairStatistics:
-    """How two leaves depend on each other, averaged over all pairs at one distance."""
+    """Dependence of two leaves, averaged over all pairs at one distance."""
 
     distance: int
     """Levels up to the lowest common ancestor."""
@@ -135,7 +135,7 @@ class PairStatistics:
 
 
 def pair_statistics(grammar: RandomGrammar) -> list[PairStatistics]:
-    """Of leaves at each distance 1 to L."""
+    """Pair statistics of leaves at each distance 1 to L."""
     statistics = []
     for distance in range(1, grammar.depth + 1):
         informations, correlations = [], []
@@ -163,7 +163,7 @@ def _deviation(joint: Tensor) -> float:
 
 @dataclass(frozen=True)
 class RuleStatistics:
-    """What changes as β grows; for large v at the three transitions of De Giuli 2019, β = 1, √2 and 2."""
+    """Statistics of rules that change with β, for large v at the transitions β = 1, √2 and 2 of De Giuli 2019."""
 
     pair_correlation: float
     """Correlation of the two children of a node (see :class:`PairStatistics`): grows with v from β = 1 on."""
@@ -174,7 +174,7 @@ class RuleStatistics:
 
 
 def rule_statistics(grammar: RandomGrammar) -> RuleStatistics:
-    """Of one grammar; grammars that share a seed differ by β alone, so that a row of them makes a smooth curve."""
+    """Rule statistics of a grammar; grammars with equal seeds differ by β only and give smooth curves over β."""
     v = grammar.vocab_size
     pair = grammar.rules.mean(dim=0)  # under a uniform parent
     symbol = (pair.sum(dim=0) + pair.sum(dim=1)) / 2

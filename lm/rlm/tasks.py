@@ -63,7 +63,7 @@ class Task(ABC):
 
     @property
     def special_id(self) -> int:
-        """Of the special token, if there is one."""
+        """Id of the special token, if there is one."""
         return self.grammar.vocab_size
 
     @property

@@ -176,7 +176,7 @@ class _GrammarTrainer(Trainer):
         return super().create_scheduler(self.config.decay_steps or num_training_steps, optimizer)
 
     def get_train_dataloader(self) -> DataLoader:
-        """As the Trainer's own, but for a stream, whose items are whole batches and each process's own."""
+        """The Trainer's dataloader; for a stream, one whose items are whole batches of this process."""
         if not isinstance(self.train_dataset, SentenceStream):
             return super().get_train_dataloader()
         return DataLoader(self.train_dataset, batch_size=None)
@@ -231,7 +231,7 @@ def _stream_seed(config: RLMConfig, stream: int) -> int:
 
 
 def _training_data(task: Task, config: RLMConfig) -> tuple[Dataset, Examples]:
-    """What is trained on, and the part of it that the model is measured on."""
+    """The training dataset, and its part for measurements."""
     seed, size = _stream_seed(config, _TRAIN), config.examples.train_size
     if size == 0:
         stream = SentenceStream(task, seed, config.training.batch_size)

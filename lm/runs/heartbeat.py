@@ -14,7 +14,7 @@ import psutil
 
 HEARTBEAT_FILE = "heartbeat"
 SECONDS_BETWEEN = 10.0
-"""How often the file is renewed [s]."""
+"""Interval between two heartbeats [s]."""
 STALE_AFTER = 60.0
 """Age of a heartbeat from which its run counts as dead or hanging [s]."""
 

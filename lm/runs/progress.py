@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage of a run is, with its newest metrics."""
+    """Progress of a stage of a run, with its newest metrics."""
 
     stage: str
-    """What is being done, for people: "Pretraining", "Tuning min-p"."""
+    """Name of the stage for display, such as "Pretraining" or "Tuning min-p"."""
     done: float
     """Units done so far, at least 0."""
     total: float | None = None
     """Units in all; None where the number is unknown."""
     unit: str = "steps"
-    """What is counted: "steps", "env steps", "episodes", "stages"."""
+    """Unit of `done` and `total`: "steps", "env steps", "episodes", "stages"."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Newest metrics by name: losses in nats, rates per second, gates in [0, 1]."""
 

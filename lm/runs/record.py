@@ -27,7 +27,7 @@ RunState = Literal["running", "completed", "failed", "cancelled"]
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What is known of a run."""
+    """Record of a run."""
 
     kind: str
     """Kind of job: "pretrain", "train", "rlm-train"."""

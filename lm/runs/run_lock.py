@@ -27,7 +27,7 @@ LOCK_FILE = "run.lock"
 
 class _Lock(NamedTuple):
     descriptor: int
-    """Of the open lock file."""
+    """File descriptor of the open lock file."""
     thread: int
     """Identity of the thread that took the lock."""
 

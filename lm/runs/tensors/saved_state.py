@@ -54,7 +54,7 @@ class SavedState:
 
     @classmethod
     def load(cls, folder: Path) -> SavedState:
-        """What :meth:`save` wrote. Raises CheckpointError, OSError or SafetensorError if it is not there or damaged."""
+        """Reads a state written by :meth:`save`. Raises CheckpointError, OSError or SafetensorError if this fails."""
         return cls(load_file(folder / TENSORS_FILE), read_object(folder / VALUES_FILE))
 
 

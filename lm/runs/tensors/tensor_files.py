@@ -20,7 +20,7 @@ from lm.runs.whole_file import write_whole_file
 
 @dataclass(frozen=True)
 class Form:
-    """What a tensor in a file must be."""
+    """Required form of a tensor in a file."""
 
     dtypes: tuple[str, ...]
     """Types of its numbers, as safetensors names them: "F32", "U16"."""
