@@ -4,13 +4,16 @@ from .baselines.baselines import (
     Fixed as Fixed,
     Neutral as Neutral,
     Random as Random,
-    StaticTuning as StaticTuning,
-    tune_static as tune_static,
 )
-from .baselines.decoder_tuning import DecoderTuning as DecoderTuning, tune_decoder as tune_decoder
 from .baselines.decoders import Decoder as Decoder, decoder as decoder
 from .baselines.oracle import OneStepOracle as OneStepOracle
 from .baselines.planner import Planner as Planner
+from .baselines.tuning import (
+    Tuning as Tuning,
+    read_tuning as read_tuning,
+    tune as tune,
+)
+from .baselines.tuning_strategies import TPE as TPE, SuccessiveHalving as SuccessiveHalving
 from .episodes.agent import Agent as Agent
 from .episodes.env_config import EnvConfig as EnvConfig
 from .episodes.episodes import Episodes as Episodes, run_episodes as run_episodes

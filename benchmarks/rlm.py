@@ -27,7 +27,7 @@ import torch
 from results_file import write_result
 from transformers.utils import logging
 
-from agents import Neutral, OneStepOracle, Random, TrainConfig, evaluate, train, tune_static
+from agents import Neutral, OneStepOracle, Random, TrainConfig, evaluate, train, tune
 from agents.episodes.agent import Agent
 from agents.evaluation.evaluation import Evaluation
 from agents.evaluation.intervals import bootstrap_mean
@@ -159,7 +159,7 @@ def controllers(arguments: argparse.Namespace) -> dict[str, Any]:
     def measure(agent: Agent) -> Evaluation:
         return evaluate(agent, config.env, episodes=arguments.episodes, seed=1, num_envs=256)
 
-    tuning = tune_static(config.env, env_steps=config.total_steps, num_envs=256)
+    tuning = tune("static", config.env, env_steps=config.total_steps, num_envs=256)
     result: dict[str, Any] = {"config": dataclasses.asdict(config), "tuning": tuning.to_json()}
     others = {"random": Random(), "neutral": Neutral(), "best static": tuning.agent(), "oracle": OneStepOracle()}
     for name, agent in others.items():

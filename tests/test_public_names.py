@@ -63,10 +63,10 @@ PUBLIC = {
     """,
     "agents": """
         Agent Analysis AnalysisConfig analyze BetaDistribution BetaPolicy compare_distances ConstraintConfig
-        Controller Decoder decoder DecoderTuning EnvConfig Episodes evaluate Evaluation Fixed GatedGeneration
+        Controller Decoder decoder EnvConfig Episodes evaluate Evaluation Fixed GatedGeneration
         generate_tokens Neutral OneStepOracle paired_difference Planner PPOConfig PPOLagrangian Random
-        run_episodes StaticTuning Story tell_story TextMeasures TextMeasuresConfig train TrainConfig
-        TrainingProgress tune_decoder tune_static VectorEnvToSB3 WarmStartConfig
+        read_tuning run_episodes Story SuccessiveHalving tell_story TextMeasures TextMeasuresConfig train TrainConfig
+        TPE TrainingProgress tune Tuning VectorEnvToSB3 WarmStartConfig
     """,
 }
 """What users import, by package."""

@@ -1,20 +1,19 @@
-"""Baselines without learning: neutral, random and fixed gates, and tuning of fixed gates."""
+"""Baselines without learning: neutral, random and fixed gates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
+from agents.baselines.search_space import Range, settings_in
+from agents.baselines.tuning_strategies import SuccessiveHalving
 from agents.episodes.agent import Agent
-from agents.episodes.env_config import EnvConfig
-from agents.episodes.episodes import episode_seed, run_episodes
-from lm.checks import COUNT, SEED, Bounds, require_integer, require_number, require_text
+from lm.checks import SEED, require_integer, require_text
 from lm.models.gate_names import GATE_NAMES, NEUTRAL_GATES
 from tidal_gym.dynamics.actions import require_gates
 
@@ -65,113 +64,31 @@ class Random(Agent):
 
 
 @dataclass(frozen=True)
-class TuningRound:
-    """A round of :func:`tune_static`."""
+class StaticGates:
+    """The family of fixed gates."""
 
-    num_settings: int
-    """Number of settings in this round."""
-    episodes_per_setting: int
-    """Number of episodes of each setting in this round, the same episodes for all settings."""
-    best_gates: tuple[float, ...]
-    """Setting with the best mean return over all its episodes so far."""
-    best_return: float
-    """Mean return of the best setting; biased upwards, since the same episodes selected it."""
+    name: ClassVar[str] = "static"
+    """Name on the command line."""
+    space: ClassVar[Mapping[str, Range]] = {
+        gate: Range(0.0, 1.0, default=neutral) for gate, neutral in zip(GATE_NAMES, NEUTRAL_GATES, strict=True)
+    }
+    """The three gates; the defaults are neutral."""
+    strategy: ClassVar[SuccessiveHalving] = SuccessiveHalving()
+    """Default search strategy: many settings share every batch of episodes."""
+    is_per_row: ClassVar[bool] = True
+    """Rows of a vector env can have different gates."""
 
+    def agent(self, /, **parameters: float) -> Fixed:
+        """Fixed gates by name; those that are not given are neutral.
 
-@dataclass(frozen=True)
-class StaticTuning:
-    """Result of :func:`tune_static`."""
+        Raises:
+            InvalidValueError: there is no such gate, or it is not in [0, 1].
+        """
+        return Fixed(list(settings_in(self.space, parameters, self.name).values()), self.name)
 
-    gates: tuple[float, ...]
-    """Gates of the best setting."""
-    mean_return: float
-    """Mean return of the best setting; biased upwards, since the same episodes selected it."""
-    num_settings: int
-    """Number of settings tried."""
-    env_steps: int
-    """Env steps (tokens) used, including those of rows that waited for others."""
-    rounds: tuple[TuningRound, ...]
-    """Rounds in order."""
-
-    def agent(self) -> Fixed:
-        """The best setting as an agent."""
-        return Fixed(self.gates, "best static")
-
-    def to_json(self) -> dict[str, Any]:
-        """The result as plain data."""
-        return asdict(self)
+    def agent_of_rows(self, settings: Sequence[Mapping[str, float]]) -> Fixed:
+        """Fixed gates of each row."""
+        return Fixed(np.array([[setting[gate] for gate in GATE_NAMES] for setting in settings]), self.name)
 
 
-def tune_static(
-    env: EnvConfig,
-    *,
-    num_settings: int = 256,
-    env_steps: int = 200_000,
-    num_envs: int = 64,
-    keep: float = 0.25,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-) -> StaticTuning:
-    """Find the best fixed gates by successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943).
-
-    All rounds cost about the same: each remaining setting runs the same episodes, then the best quarter continues with
-    four times as many. The settings are the neutral one and a scrambled Sobol sequence, stretched by 5% and clipped, so
-    that it includes gates of exactly 0 and 1.
-
-    Args:
-        env: environment to tune in, with its prompts.
-        num_settings: number of settings to try, at least 1.
-        env_steps: budget of env steps; exceeded by less than a batch of episodes per round.
-        num_envs: number of parallel rows.
-        keep: fraction of the settings that continues to the next round, in (0, 1).
-        seed: seed of settings and episodes.
-        progress: callback that receives the env steps used so far and the budget.
-
-    Raises:
-        InvalidValueError: an argument is out of its range.
-    """
-    require_integer("num_settings", num_settings, COUNT)
-    require_integer("env_steps", env_steps, COUNT)
-    require_integer("seed", seed, SEED)
-    require_number("keep", keep, Bounds(0, 1, is_open_below=True, is_open_above=True))
-    settings = _settings(num_settings, seed)
-    sizes = [num_settings]
-    while sizes[-1] * keep >= 2:
-        sizes.append(int(np.ceil(sizes[-1] * keep)))
-    vector_env = env.make(num_envs)
-    sums = np.zeros(num_settings)
-    counts = np.zeros(num_settings, int)
-    alive = np.arange(num_settings)
-    rounds: list[TuningRound] = []
-    spent = next_episode = 0
-    try:
-        for number, size in enumerate(sizes):
-            alive = alive[np.argsort(-(sums / np.maximum(counts, 1))[alive], kind="stable")][:size]
-            share = (env_steps - spent) / (len(sizes) - number)
-            episodes = max(1, int(share / (size * env.max_episode_steps)))
-            pairs = [(setting, next_episode + episode) for episode in range(episodes) for setting in alive]
-            next_episode += episodes
-            for first in range(0, len(pairs), num_envs):
-                batch = pairs[first : first + num_envs]
-                # The last batch is filled up with repeats, whose results are ignored.
-                chosen, numbers = np.array((batch * num_envs)[:num_envs]).T
-                seeds = [episode_seed(seed, int(episode)) for episode in numbers]
-                result = run_episodes(Fixed(settings[chosen]), vector_env, seeds)
-                np.add.at(sums, chosen[: len(batch)], result.returns[: len(batch)])
-                np.add.at(counts, chosen[: len(batch)], 1)
-                spent += num_envs * result.tokens.shape[1]
-                if progress is not None:
-                    progress(spent, max(env_steps, spent))
-            best = alive[np.argmax((sums / counts)[alive])]
-            gates = tuple(settings[best].tolist())
-            rounds.append(TuningRound(size, episodes, gates, float(sums[best] / counts[best])))
-    finally:
-        vector_env.close()
-    return StaticTuning(rounds[-1].best_gates, rounds[-1].best_return, num_settings, spent, tuple(rounds))
-
-
-def _settings(num_settings: int, seed: int) -> NDArray[np.float64]:
-    """Settings (num_settings, 3), the neutral one first."""
-    exponent = int(np.ceil(np.log2(max(num_settings, 2))))
-    points = qmc.Sobol(len(GATE_NAMES), seed=seed).random_base2(exponent)[: num_settings - 1]
-    return np.vstack((NEUTRAL_GATES, np.clip(1.1 * points - 0.05, 0.0, 1.0)))
+STATIC_GATES = StaticGates()

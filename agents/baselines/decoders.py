@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from agents.baselines.search_space import Range, settings_in
+from agents.baselines.tuning_strategies import TPE, Strategy
 from agents.episodes.agent import Agent, TokenStep
 from lm.checks import TEMPERATURE, at_least, require_number
 from lm.decoding.logits_processors import (
@@ -46,12 +47,16 @@ class DecoderFamily:
     """Search range and default of each parameter, by name."""
     make: Callable[[Mapping[str, Any]], list[LogitsProcessor]]
     """Makes the logits processors for given parameters, without the repetition penalty."""
+    strategy: Strategy = field(default_factory=TPE)
+    """Default search strategy of the tuner."""
+    is_per_row: ClassVar[bool] = False
+    """Whether rows of a vector env can have different settings; logits processors are those of all rows."""
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         """Pickled by name, since `make` cannot be pickled."""
         if DECODER_FAMILIES.get(self.name) is self:
             return _family_named, (self.name,)
-        return type(self), (self.name, dict(self.space), self.make)
+        return type(self), (self.name, dict(self.space), self.make, self.strategy)
 
     def agent(self, /, **parameters: float) -> Decoder:
         """The method as an agent; omitted parameters have their defaults.
@@ -60,6 +65,10 @@ class DecoderFamily:
             InvalidValueError: a parameter is unknown, or a value is invalid.
         """
         return Decoder(self, **parameters)
+
+    def agent_of_rows(self, settings: Sequence[Mapping[str, float]]) -> Decoder:
+        """The method as an agent, with the first setting; all rows have the same."""
+        return self.agent(**settings[0])
 
     def processors(self, /, **parameters: float) -> LogitsProcessorList:
         """New processors for ``model.generate(logits_processor=...)``, the repetition penalty first.

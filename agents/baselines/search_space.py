@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,18 @@ class Range:
         if self.is_whole:
             return IntDistribution(int(self.low), int(self.high), log=self.is_log)
         return FloatDistribution(self.low, self.high, log=self.is_log, step=self.step)
+
+    def at(self, share: float) -> float:
+        """The value that lies at a share in [0, 1] of the way from the least to the largest."""
+        if self.is_log:
+            value = self.low * math.exp(share * math.log(self.high / self.low))
+        else:
+            value = self.low + share * (self.high - self.low)
+        if self.is_whole:
+            value = round(value)
+        elif self.step is not None:
+            value = self.low + self.step * round((value - self.low) / self.step)
+        return min(max(value, self.low), self.high)
 
 
 def settings_in(space: Mapping[str, Range], values: Mapping[str, Any], owner: str) -> dict[str, float]:

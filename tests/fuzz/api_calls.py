@@ -81,8 +81,8 @@ def try_call(case: BadCall, seconds: float) -> tuple[str, str]:
 def callables(materials: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
     """Public functions and classes, each with the arguments of its smallest right call."""
     import tidal_gym
-    from agents import Fixed, Neutral, Planner, Random, evaluate, generate_tokens, tune_decoder, tune_static
-    from agents.baselines.decoders import DECODER_FAMILIES, decoder
+    from agents import TPE, Fixed, Neutral, Planner, Random, SuccessiveHalving, evaluate, generate_tokens, tune
+    from agents.baselines.decoders import decoder
     from agents.episodes.env_config import EnvConfig
     from lm.carl import GrowingReward, PhaseTransitionGate, carl_reward, coherence_gate, t_star
     from lm.decoding.logits_processors import (
@@ -107,8 +107,10 @@ def callables(materials: Path) -> dict[str, tuple[Callable[..., Any], dict[str, 
         "Random": (Random, {}),
         "Planner": (Planner, {"depth": 2, "continuation": Neutral()}),
         "evaluate": (evaluate, {"agent": Neutral(), "episodes": 2, **few}),
-        "tune_static": (tune_static, {"num_settings": 2, "env_steps": 16, **few}),
-        "tune_decoder": (tune_decoder, {"family": DECODER_FAMILIES["min-p"], "env_steps": 16, **few}),
+        "SuccessiveHalving": (SuccessiveHalving, {}),
+        "TPE": (TPE, {}),
+        "tune static": (tune, {"family": "static", "strategy": SuccessiveHalving(2), "env_steps": 16, **few}),
+        "tune min-p": (tune, {"family": "min-p", "env_steps": 16, **few}),
         "generate_tokens": (
             _listed(generate_tokens),
             {"agent": Neutral(), "env": env, "prompt": "Once", "max_tokens": 3},

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.baselines.tuning import Tuning
 from agents.evaluation.comparison import Comparison, Contestant, FrozenGateCost, Kind, compare, frozen_gate_costs
 from agents.evaluation.evaluation import Evaluation
 from agents.evaluation.intervals import Interval
@@ -137,8 +138,11 @@ def _budgets(config: BenchmarkConfig, done: Json) -> list[Json]:
     ]
     for baseline in baselines_of(config):
         if (stage := tuning_stage(baseline.name)) in done:
-            found = done[stage]
-            budgets.append({"name": baseline.name, **{key: found[key] for key in ("env_steps", "settings", "tried")}})
+            found = Tuning.from_json(done[stage], stage)
+            budgets.append(
+                {"name": baseline.name, "env_steps": found.env_steps, "settings": dict(found.parameters)}
+                | {"tried": found.num_settings}
+            )
     return budgets
 
 

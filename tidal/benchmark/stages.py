@@ -1,7 +1,7 @@
 """The stages of the benchmark: what each computes, and the result it stores.
 
-Each stage function runs in a process of its own and returns plain data. To add a baseline, add it to
-:func:`baselines_of`.
+Each stage function runs in a process of its own and returns plain data. To add a baseline, add its family to
+``agents.baselines.tuning.FAMILIES`` and its line to :func:`baselines_of`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agents.baselines.baselines import Fixed, Neutral, Random, tune_static
-from agents.baselines.decoder_tuning import tune_decoder
-from agents.baselines.decoders import DECODER_FAMILIES, decoder
+from agents.baselines.baselines import STATIC_GATES, Neutral, Random
 from agents.baselines.frozen_gate import FrozenGate
 from agents.baselines.oracle import OneStepOracle
+from agents.baselines.tuning import Tuning, tune
+from agents.baselines.tuning_strategies import Strategy, SuccessiveHalving
 from agents.episodes.agent import Agent
 from agents.evaluation.evaluation import Evaluation, evaluate
 from agents.evaluation.text_measures import TextMeasuresConfig
@@ -33,37 +33,32 @@ STATIC, ORACLE = "best static", "one-step oracle"
 REFERENCES: dict[str, Callable[[], Agent]] = {"neutral": Neutral, "random": Random}
 """Reference agents by name: evaluated, but not tuned."""
 STAGES_FOLDER, CONTROLLERS_FOLDER = "stages", "controllers"
-NUM_FINALISTS = 4
-"""Settings of a decoding method that reach the last round of its tuning."""
 NUM_SAMPLES = 4
 """Number of episodes of each agent whose texts are stored."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline: a method that is tuned with ``config.baseline_steps`` env steps."""
+    """A family that is tuned with at least ``config.baseline_steps`` env steps."""
 
     name: str
-    """Baseline name."""
-    tune: Callable[[BenchmarkConfig], dict[str, Any]]
-    """Tunes it on the training prompts; returns at least ``env_steps``, ``settings`` (the best ones) and ``tried``."""
-    agent: Callable[[dict[str, Any]], Agent]
-    """Makes the agent from a tuning result."""
+    """Name in tables."""
+    family: str
+    """Name of the family, one of ``agents.baselines.tuning.FAMILIES``."""
+    strategy: Strategy | None = None
+    """Search strategy; None: that of the family."""
 
 
 def baselines_of(config: BenchmarkConfig) -> tuple[Baseline, ...]:
     """The tuned baselines that controllers are compared with."""
-    decoders = (Baseline(name, partial(_tune_decoder, name), partial(_decoder, name)) for name in config.decoders)
-    return (Baseline(STATIC, _tune_gates, _fixed_gates), *decoders)
+    static = Baseline(STATIC, STATIC_GATES.name, SuccessiveHalving(config.static_settings))
+    return (static, *(Baseline(name, name) for name in config.decoders))
 
 
 def stages_of(config: BenchmarkConfig, folder: Path) -> list[Stage]:
     """All stages in the order of their start: slow stages and those that others need come first."""
     steps = config.env_steps_of_episodes
-    stages = [
-        Stage(tuning_stage(baseline.name), partial(tune, config, baseline.name), cost=0.5 * config.baseline_steps)
-        for baseline in baselines_of(config)[:1]
-    ]
+    stages = [_tuning(config, STATIC)]
     if config.oracle_episodes > 0:
         actions = len(OneStepOracle(config.oracle_levels).grid)
         cost = steps(config.oracle_episodes) * actions / 4
@@ -75,7 +70,7 @@ def stages_of(config: BenchmarkConfig, folder: Path) -> list[Stage]:
     for baseline in baselines_of(config):
         tuning = tuning_stage(baseline.name)
         if baseline.name != STATIC:
-            stages.append(Stage(tuning, partial(tune, config, baseline.name), cost=0.5 * config.baseline_steps))
+            stages.append(_tuning(config, baseline.name))
         work = partial(evaluate_baseline, config, folder, baseline.name)
         stages.append(Stage(evaluation_stage(baseline.name), work, (tuning,), 0.5 * steps(config.episodes)))
         if config.text_episodes > 0:
@@ -92,6 +87,10 @@ def stages_of(config: BenchmarkConfig, folder: Path) -> list[Stage]:
             cost = 0.5 * len(GATE_NAMES) * steps(config.frozen_episodes)
             stages.append(Stage(freezing_stage(seed), work, (evaluation,), cost))
     return stages
+
+
+def _tuning(config: BenchmarkConfig, name: str) -> Stage:
+    return Stage(tuning_stage(name), partial(tune_baseline, config, name), cost=0.5 * config.baseline_steps)
 
 
 def _measuring(config: BenchmarkConfig, folder: Path, name: str, needs: str) -> Stage:
@@ -132,9 +131,18 @@ def tuning_stage(name: str) -> str:
 # Stage functions
 
 
-def tune(config: BenchmarkConfig, name: str) -> dict[str, Any]:
+def tune_baseline(config: BenchmarkConfig, name: str) -> dict[str, Any]:
     """Tune a baseline on the training prompts."""
-    return _baseline(config, name).tune(config)
+    baseline = _baseline(config, name)
+    return tune(
+        baseline.family,
+        config.training.env,
+        env_steps=config.baseline_steps,
+        is_minimum=True,
+        num_envs=config.training.ppo.num_envs,
+        strategy=baseline.strategy,
+        seed=config.tuning_seed,
+    ).to_json()
 
 
 def train_controller(config: BenchmarkConfig, folder: Path, seed: int) -> dict[str, Any]:
@@ -211,49 +219,10 @@ def _baseline(config: BenchmarkConfig, name: str) -> Baseline:
 
 
 def _tuned(config: BenchmarkConfig, folder: Path, name: str) -> Agent:
-    return _baseline(config, name).agent(StageResults(folder / STAGES_FOLDER).read(tuning_stage(name)))
-
-
-def _tune_gates(config: BenchmarkConfig) -> dict[str, Any]:
-    # Rounds run whole batches of episodes and may stop a few steps below the budget.
-    steps = round(1.02 * config.baseline_steps)
-    tuning = tune_static(
-        config.training.env, num_settings=config.static_settings, env_steps=steps, seed=config.tuning_seed
-    )
-    return {
-        "env_steps": tuning.env_steps,
-        "settings": dict(zip(GATE_NAMES, tuning.gates, strict=True)),
-        "tried": tuning.num_settings,
-        "tuning": tuning.to_json(),
-    }
-
-
-def _fixed_gates(result: dict[str, Any]) -> Agent:
-    return Fixed([result["settings"][gate] for gate in GATE_NAMES], STATIC)
-
-
-def _tune_decoder(name: str, config: BenchmarkConfig) -> dict[str, Any]:
-    num_envs = config.training.ppo.num_envs
-    # What is left over is too little for another batch of each finalist.
-    steps = config.baseline_steps + NUM_FINALISTS * num_envs * config.training.env.max_episode_steps
-    tuning = tune_decoder(
-        DECODER_FAMILIES[name],
-        config.training.env,
-        env_steps=steps,
-        num_envs=num_envs,
-        num_finalists=NUM_FINALISTS,
-        seed=config.tuning_seed,
-    )
-    return {
-        "env_steps": tuning.env_steps,
-        "settings": dict(tuning.parameters),
-        "tried": len(tuning.trials),
-        "tuning": tuning.to_json(),
-    }
-
-
-def _decoder(name: str, result: dict[str, Any]) -> Agent:
-    return decoder(name, **result["settings"])
+    stage = tuning_stage(name)
+    agent = Tuning.from_json(StageResults(folder / STAGES_FOLDER).read(stage), stage).agent()
+    agent.name = name
+    return agent
 
 
 def _evaluate(

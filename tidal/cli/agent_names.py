@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from lm.errors import CheckpointError, InvalidValueError
-from lm.passed_files import read_object, record_from
 from lm.paths import user_path
 
 if TYPE_CHECKING:
-    from agents.baselines.decoders import Decoder
     from agents.episodes.agent import Agent
     from agents.episodes.env_config import EnvConfig
 
 HELP = (
     "neutral, random, oracle (the one-step oracle, slow), static:CREATIVITY,FOCUS,STABILITY, a decoding method "
     "(temperature, top-k, top-p, min-p, typical, top-n-sigma, edt, adapt, mirostat) with its parameters as in "
-    "min-p:min_p=0.05,temperature=1.2, the JSON file of a tuned decoding method, or the folder of a controller"
+    "min-p:min_p=0.05,temperature=1.2, a JSON file of `tidal tune`, or the folder of a controller"
 )
 
 
@@ -30,11 +27,12 @@ def agent_named(name: str) -> Agent:
     Raises:
         InvalidValueError: no agent has this name, gates are not three numbers in [0, 1], or a decoding method does
             not have these parameters.
-        CheckpointError: the controller is missing or damaged, or the file contains no tuned decoder.
+        CheckpointError: the controller is missing or damaged, or the file contains no tuning result.
     """
     from agents.baselines.baselines import Fixed, Neutral, Random
     from agents.baselines.decoders import DECODER_FAMILIES
     from agents.baselines.oracle import OneStepOracle
+    from agents.baselines.tuning import read_tuning
     from agents.policy.controller import Controller
 
     known = {"neutral": Neutral, "random": Random, "oracle": OneStepOracle}
@@ -49,15 +47,15 @@ def agent_named(name: str) -> Agent:
         return decoder
     path = user_path(name)
     if name.endswith(".json") and path.is_file():
-        decoder = _tuned(path)
-        decoder.name = name
-        return decoder
+        agent = read_tuning(path).agent()
+        agent.name = name
+        return agent
     if path.is_dir():
         controller = Controller.load(path)
         controller.name = name.rstrip("/")
         return controller
     if "/" in name or name.endswith(".json"):
-        rule = "must be the existing folder of a controller, or JSON file of a tuned decoding method"
+        rule = "must be the existing folder of a controller, or JSON file of `tidal tune`"
         raise InvalidValueError("agent", rule, name, "`tidal train` and `tidal tune` make them.")
     near = difflib.get_close_matches(family, [*known, "static", *DECODER_FAMILIES], n=1)
     raise InvalidValueError("agent", f"must be one of {HELP}", name, f"Did you mean `{near[0]}`?" if near else "")
@@ -68,37 +66,6 @@ def _gates(text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
         raise InvalidValueError("agent", "must give its gates as three numbers, static:0.5,0,0", text) from error
-
-
-@dataclass(frozen=True)
-class TunedDecoder:
-    """A tuned decoding method, as `tidal tune` writes it."""
-
-    family: str
-    """Name of the decoding method."""
-    parameters: dict[str, float]
-    """Parameters of the decoding method by name."""
-
-
-def tuned_decoder(path: Path) -> TunedDecoder:
-    """The tuned decoding method in a file.
-
-    Raises:
-        CheckpointError: the file contains none; gives the reason.
-    """
-    content = read_object(path)
-    known = {name: content[name] for name in ("family", "parameters") if name in content}
-    return record_from(TunedDecoder, known, path)
-
-
-def _tuned(path: Path) -> Decoder:
-    from agents.baselines.decoders import decoder
-
-    tuned = tuned_decoder(path)
-    try:
-        return decoder(tuned.family, **tuned.parameters)
-    except InvalidValueError as error:
-        raise CheckpointError(f"{path} holds no tuned decoder: {error}") from error
 
 
 def _parameters(text: str, name: str) -> dict[str, float]:

@@ -45,7 +45,7 @@ def render_report(result: DemoResult, *, command: str) -> str:
         command=command,
         comparison=Markup(comparison_figure(sorted(evaluations, key=lambda one: -one.mean_return.mean))),
         learning_curve=Markup(learning_curve_figure(result.curve, references)),
-        gate_paths=Markup(gate_paths_figure(result.controller.gates, result.tuning.gates)),
+        gate_paths=Markup(gate_paths_figure(result.controller.gates, list(result.tuning.parameters.values()))),
     )
 
 

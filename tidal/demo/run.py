@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from agents.baselines.baselines import Neutral, Random, StaticTuning, tune_static
+from agents.baselines.baselines import STATIC_GATES, Neutral, Random
 from agents.baselines.oracle import OneStepOracle
+from agents.baselines.tuning import Tuning, tune
+from agents.baselines.tuning_strategies import SuccessiveHalving
 from agents.episodes.env_config import EnvConfig
 from agents.episodes.stories import Story
 from agents.evaluation.evaluation import Evaluation, evaluate, paired_difference
@@ -45,7 +46,7 @@ class DemoResult:
 
     config: DemoConfig
     training: TrainConfig
-    tuning: StaticTuning
+    tuning: Tuning
     curve: tuple[TrainingProgress, ...]
     evaluations: dict[str, Evaluation]
     """Evaluations by agent (neutral, random, best static, controller), on the same episodes."""
@@ -143,10 +144,12 @@ def _run_in(folder: Path, config: DemoConfig, show: ShowPhase) -> DemoResult:
     # Training ends with a whole update; tuning uses at least as many steps.
     budget = training.num_updates * training.ppo.steps_per_update
     with phase(f"Tuning {config.settings} settings") as update:
-        tuning = tune_static(
+        tuning = tune(
+            STATIC_GATES.name,
             env,
-            num_settings=config.settings,
-            env_steps=math.ceil(1.02 * budget),  # rounds run whole episodes, which may leave a few steps unused
+            env_steps=budget,
+            is_minimum=True,
+            strategy=SuccessiveHalving(config.settings),
             seed=config.seed + 1,  # random numbers that differ from the evaluation's
             progress=lambda spent, total: update(spent, total, f"{spent:,} of {total:,} steps"),
         )

@@ -15,7 +15,8 @@ def test_tuned_methods_are_agents(tidal, model: str, tmp_path: Path) -> None:
     assert code == 0 and "min-p" in out
     first = (folder / "min-p.json").read_text(encoding="utf-8")
     found = json.loads(first)
-    assert found["family"] == "min-p" and found["env_steps"] <= 96 and len(found["trials"]) == 2
+    assert found["family"] == "min-p" and found["env_steps"] <= 96
+    assert [trial["round"] for trial in found["trials"]] == [0, 0, 1, 1]
 
     code, _, err = tidal(*arguments, "--decoder", "min-p", "edt")
     assert code == 2 and "--resume" in err
@@ -29,9 +30,21 @@ def test_tuned_methods_are_agents(tidal, model: str, tmp_path: Path) -> None:
     assert code == 0
 
 
+def test_static_gates_are_tuned_and_evaluated(tidal, model: str, tmp_path: Path) -> None:
+    folder = tmp_path / "tuning"
+    budget = ("--env_steps", 2500, "--num_envs", 16, "--env.max_episode_steps", 3)
+    code, out, err = tidal("tune", "--model", model, "--output", folder, *budget, "--decoder", "static")
+    assert code == 0 and "static" in out and "creativity" in out, err
+    found = json.loads((folder / "static.json").read_text(encoding="utf-8"))
+    assert found["parameters"].keys() == {"creativity", "focus", "stability"}
+    assert 2000 < found["env_steps"] < 2500 + 48
+    code, out, err = tidal("evaluate", "--agent", folder / "static.json", "--model", model, "--episodes", 2)
+    assert code == 0 and "static.json" in out, err
+
+
 def test_unknown_methods_leave_nothing_behind(tidal, model: str, tmp_path: Path) -> None:
     code, _, err = tidal("tune", "--model", model, "--output", tmp_path / "tuning", "--decoder", "nobody")
-    assert code == 2 and "`decoder` must be one of temperature" in err
+    assert code == 2 and "`decoder` must be one of static, temperature" in err
     assert not (tmp_path / "tuning").exists()
 
 
@@ -40,7 +53,7 @@ def test_a_damaged_result_is_named(tidal, model: str, tmp_path: Path) -> None:
     assert tidal(*arguments).code == 0
     (tmp_path / "min-p.json").write_text("", encoding="utf-8")
     code, _, err = tidal(*arguments, "--resume")
-    assert code == 2 and "min-p.json holds no tuned decoder" in err
+    assert code == 2 and "min-p.json cannot be read" in err
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32 - 1, 2**32])
@@ -56,3 +69,4 @@ def test_any_seed_or_a_sentence(tidal, model: str, tmp_path: Path, seed: int) ->
 def test_too_few_steps(tidal, model: str, tmp_path: Path, steps: int) -> None:
     code, _, err = tidal("tune", "--model", model, "--output", tmp_path / "tuning", "--env_steps", steps)
     assert code == 2 and "`env_steps` must be at least" in err
+    assert not (tmp_path / "tuning").exists()

@@ -46,11 +46,12 @@ def test_results(demo_folder: Path) -> None:
     assert results["is_better"] == bool(differences.mean() > 0)
     # The best static setting was tuned with no fewer steps than the controller learned from, on the training prompts.
     assert (
-        results["tuning"]["num_settings"] == 8 and results["tuning"]["env_steps"] >= results["training"]["total_steps"]
+        sum(trial["round"] == 0 for trial in results["tuning"]["trials"]) == 8
+        and results["tuning"]["env_steps"] >= results["training"]["total_steps"]
     )
     assert results["training"]["env"]["prompts"] == "train"
     assert [round(usage["mean"], 6) for usage in evaluations["best static"]["gates"].values()] == pytest.approx(
-        results["tuning"]["gates"], abs=1e-5
+        list(results["tuning"]["parameters"].values()), abs=1e-5
     )
     assert {"torch", "gymnasium", "python"} <= results["made_with"]["versions"].keys()
 

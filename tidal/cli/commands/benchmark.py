@@ -94,8 +94,8 @@ def _run_in(folder: Path, config: BenchmarkConfig, options: Namespace, command: 
 
 def _tell(name: str, result: dict[str, Any]) -> None:
     figures = []
-    if "mean_return" in result:
-        figures.append(f"return {result['mean_return']['mean']:.2f}")
+    if isinstance(interval := result.get("mean_return"), dict):  # of an evaluation; a tuning's own is biased
+        figures.append(f"return {interval['mean']:.2f}")
     if "env_steps" in result:
         figures.append(f"{result['env_steps']:,} env steps")
     errors.print(", ".join([f"{name}: {result['seconds']:.0f} s", *figures]), soft_wrap=True)

@@ -1,17 +1,15 @@
-"""`tidal tune`: searches the best parameters of decoding methods, with equal numbers of env steps."""
+"""`tidal tune`: searches the best parameters of static gates and decoding methods, with equal budgets."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
 from agents.episodes.env_config import EnvConfig
 from lm.checks import COUNT, SEED, check_fields
-from lm.errors import CheckpointError
-from lm.passed_files import BundledInFiles, read_object
+from lm.passed_files import BundledInFiles
 from tidal.cli.console import print_figures, print_next, progress
 from tidal.cli.parsing import add_run_folder, instantiated, new_parser
 
@@ -23,9 +21,9 @@ class TuneConfig:
     env: EnvConfig
     """Environment to tune in, with its prompts."""
     decoders: tuple[str, ...]
-    """Decoding methods to tune; empty for all."""
+    """Static gates and decoding methods to tune; empty for all."""
     env_steps: int
-    """Maximum number of env steps (tokens) for each method."""
+    """Budget of env steps (tokens) for each of them."""
     num_envs: int
     """Number of parallel episodes, at least 1."""
     seed: int
@@ -37,11 +35,11 @@ class TuneConfig:
 
 def make_parser() -> ArgumentParser:
     """The command's options."""
-    parser = new_parser("tune", "Tune decoding methods, each with the same number of environment steps.")
+    parser = new_parser("tune", "Tune static gates and decoding methods, each with the same number of env steps.")
     add_run_folder(parser)
     add = parser.add_option
-    add("--decoder", type=str, nargs="+", default=[], help="Decoding methods to tune. Default: all.")
-    add("--env_steps", type=int, default=200_000, help="Maximum number of env steps (tokens) for each method.")
+    add("--decoder", type=str, nargs="+", default=[], help="`static` or decoding methods to tune. Default: all.")
+    add("--env_steps", type=int, default=200_000, help="Budget of env steps (tokens) for each of them.")
     add("--num_envs", type=int, default=64, help="Number of parallel episodes, at least 1.")
     add("--seed", type=int, default=0, help="Seed of search and episodes, at least 0.")
     add("--model", type=BundledInFiles | None, default=None, help="Language model; overrides --env.model.")
@@ -58,12 +56,13 @@ def run(arguments: Sequence[str]) -> int:
         env = replace(env, model=options.model)
     config = TuneConfig(env, tuple(options.decoder), options.env_steps, options.num_envs, options.seed)
 
-    from agents.baselines.decoder_tuning import tune_decoder
-    from agents.baselines.decoders import DECODER_FAMILIES, decoder
+    from agents.baselines.tuning import FAMILIES, family_named, limit_of, read_tuning, tune
     from lm.runs.run_folder import claimed
     from lm.runs.whole_file import write_json
 
-    families = [decoder(name).family for name in config.decoders] or list(DECODER_FAMILIES.values())
+    families = [family_named(name) for name in config.decoders] or list(FAMILIES.values())
+    for family in families:
+        limit_of(family, env, config.env_steps, num_envs=config.num_envs)
     figures = {}
     adjustable = frozenset({"decoders"})
     env.make(config.num_envs).close()  # invalid arguments raise before the folder is created
@@ -79,8 +78,8 @@ def run(arguments: Sequence[str]) -> int:
             path = folder / f"{family.name}.json"
             if not path.exists():
                 with progress(f"Tuning {family.name}") as update:
-                    tuning = tune_decoder(
-                        family,
+                    tuning = tune(
+                        family.name,
                         env,
                         env_steps=config.env_steps,
                         num_envs=config.num_envs,
@@ -88,18 +87,10 @@ def run(arguments: Sequence[str]) -> int:
                         progress=update,
                     )
                 write_json(path, tuning.to_json())
-            figures[family.name] = _found(path)
+            found = read_tuning(path)
+            settings = ", ".join(f"{name} {value:.4g}" for name, value in found.parameters.items())
+            figures[family.name] = f"{found.mean_return:.2f} at {settings}"
     print_figures("Return on training prompts", figures)
     files = " ".join(str(folder / f"{family.name}.json") for family in families)
     print_next({"compare them on held-out prompts": f"tidal evaluate --agent {files} neutral"})
     return 0
-
-
-def _found(path: Path) -> str:
-    """Summary of the tuning result in a file."""
-    try:
-        found = read_object(path)
-        settings = ", ".join(f"{name} {value:.4g}" for name, value in found["parameters"].items())
-        return f"{found['mean_return']:.2f} at {settings}"
-    except (CheckpointError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} holds no tuned decoder: {error!r}. Remove it to tune again.") from error
