@@ -155,7 +155,7 @@ def record_from(kind: type[Record], content: object, source: str | Path) -> Reco
 
 
 def checked(annotation: Any, value: Any, name: str = "", *, is_whole: bool = True) -> Any:
-    """A value of plain data, if it is what an annotation and its rules for files ask for.
+    """Checks a value of plain data against an annotation and its rules for files.
 
     Args:
         annotation: a dataclass, or a type as its fields have them.

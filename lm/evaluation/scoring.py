@@ -137,7 +137,7 @@ def _windows(document: int, length: int, context_length: int) -> Iterator[_Windo
 def _score_windows(
     model: PreTrainedModel, documents: Sequence[NDArray[np.integer]], windows: Sequence[_Window], top_k: int
 ) -> Iterator[TokenScores]:
-    # Right padding needs no mask under causal attention: no scored token can see it.
+    # Right padding needs no mask under causal attention: no scored token attends to it.
     longest = max(window.stop - window.start for window in windows)
     ids = torch.zeros((len(windows), longest), dtype=torch.int64)
     for row, window in enumerate(windows):

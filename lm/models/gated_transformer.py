@@ -347,7 +347,7 @@ class GatedTransformer(PreTrainedModel, GenerationMixin):
 class Body:
     """A :class:`GatedTransformer` without its output layer; no module of its own, so that weights keep their names."""
 
-    _tp_plan = _pp_plan = None  # transformers asks for plans of tensor and pipeline parallelism
+    _tp_plan = _pp_plan = None  # transformers reads plans of tensor and pipeline parallelism
 
     def __init__(self, model: GatedTransformer) -> None:
         self._model = model

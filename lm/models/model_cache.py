@@ -22,7 +22,7 @@ class ModelCache(Generic[Value]):
     """Keeps the values that were requested last. Each key is loaded once, also when several threads request it.
 
     Args:
-        size: values kept, at least 1. A value that is dropped lives on where it is used.
+        size: maximum number of cached values, at least 1. Dropped values stay valid for their users.
     """
 
     def __init__(self, size: int = MODELS_KEPT) -> None:

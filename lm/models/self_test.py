@@ -117,7 +117,7 @@ def refusal(model: PreTrainedModel, what: str) -> ModelFolderError:
 
 @contextmanager
 def naming(model: PreTrainedModel, *, ours: bool = False) -> Iterator[None]:
-    """Turn what a model of transformers stumbles on into an error that names it; leave random states as they are."""
+    """Converts a model's exceptions into an error that names the model; preserves random states."""
     devices = [model.device] if model.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices=devices), torch.inference_mode():

@@ -82,14 +82,14 @@ def pretrain(
             run may differ; the learning rate follows the new length's cosine from there on.
         overwrite: replace what `output_dir` holds.
         progress: receives the progress after every step.
-        stop: asks the run to end: to finish, with what it has learned, or to cancel, with a checkpoint.
+        stop: stop request: finish, with the weights learned so far, or cancel, with a checkpoint.
         callbacks: additional transformers callbacks.
 
     Raises:
         OutputExistsError: `output_dir` holds a run, and neither `resume` nor `overwrite` is True.
         CheckpointError: the run to resume has another configuration.
         DivergedError: weights have become NaN or infinite.
-        RunCancelledError: `stop` asked the run to cancel.
+        RunCancelledError: `stop` requested a cancel.
         InvalidValueError: a value of `config` is out of range.
     """
     asked: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "adjustable": LENGTH_OF_RUN}

@@ -93,7 +93,7 @@ def run_sweep(
         resume: whether to continue the sweep in the folder; values and grammars may be added.
         overwrite: whether to replace the sweep in the folder.
         progress: receives the progress, in runs; the present run counts by the share of its steps.
-        stop: asks the sweep to end; a sweep that is to finish returns the points that it has.
+        stop: stop request; after a finish request, the finished points are returned.
 
     Returns:
         A point for each run, value by value.

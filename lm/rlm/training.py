@@ -93,14 +93,14 @@ def train_on_grammar(
         resume: whether to continue from the last complete checkpoint; the result equals that of an uninterrupted run.
         overwrite: whether to replace the run in the folder.
         progress: receives the progress after every step.
-        stop: asks the run to end: to finish, with what it has learned, or to cancel, with a checkpoint.
+        stop: stop request: finish, with the weights learned so far, or cancel, with a checkpoint.
         callbacks: additional transformers callbacks.
 
     Raises:
         OutputExistsError: the folder holds a run, and neither `resume` nor `overwrite` is True.
         CheckpointError: the run to resume has another configuration; or the disk is full.
         DivergedError: weights have become NaN or infinite.
-        RunCancelledError: `stop` asked the run to cancel.
+        RunCancelledError: `stop` requested a cancel.
         InvalidValueError: a value of `config` is out of range.
     """
     task = make_task(config.examples.task, config.grammar.make())

@@ -1,4 +1,4 @@
-"""The heartbeat of a run: a small file that its process renews, by which others see that the run is alive."""
+"""The heartbeat of a run: a small file that its process renews while it is alive."""
 
 from __future__ import annotations
 

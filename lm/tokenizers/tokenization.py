@@ -90,6 +90,6 @@ def plain_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[
     """Token ids of texts alone: nothing is put around them, and special tokens that they spell are plain text."""
     if not texts:
         return []
-    # Not verbose: documents longer than the model's context are no mistake.
+    # Not verbose: documents longer than the model's context are allowed.
     options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
     return tokenizer(list(texts), split_special_tokens=True, **options)["input_ids"]

@@ -51,7 +51,7 @@ def read_training_data(config: CarlDataConfig) -> Dataset:
 
 
 def _rows(rows: Iterator[Row], text_field: str) -> Iterator[dict[str, Any]]:
-    """Rows of prompts or messages as they are, once checked; else documents."""
+    """Checked rows of prompts or messages, unchanged; else documents."""
     first = next(rows, None)
     if first is None:
         return

@@ -91,7 +91,7 @@ def train(
             weights as an uninterrupted run, bit for bit, if a custom `task_reward` is stateless.
         overwrite: replace what `output_dir` holds.
         progress: receives the progress after every step of a method.
-        stop: asks the run to end: to finish, with what it has learned, or to cancel, with a checkpoint.
+        stop: stop request: finish, with the weights learned so far, or cancel, with a checkpoint.
         callbacks: additional transformers callbacks.
 
     Raises:
@@ -99,7 +99,7 @@ def train(
         OutputExistsError: `output_dir` holds a run, and neither `resume` nor `overwrite` is True.
         CheckpointError: the run to resume has another configuration.
         DivergedError: weights have become NaN or infinite.
-        RunCancelledError: `stop` asked the run to cancel.
+        RunCancelledError: `stop` requested a cancel.
         InvalidValueError: the data are invalid.
     """
     require_extra("trl", "trl", "Training with CARL")
