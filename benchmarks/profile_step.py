@@ -20,7 +20,8 @@ from torch.profiler import ProfilerActivity, profile
 from lm.device import has_fast_bfloat16
 from tidal_gym.dynamics.neutral_distribution import NeutralDistributionMeter
 from tidal_gym.dynamics.streams import TwoStreams
-from tidal_gym.envs import generation
+from tidal_gym.envs import generation, vector_env
+from tidal_gym.envs.scoring import Scoring
 
 EPISODES, STEPS = 6, 50
 
@@ -103,8 +104,8 @@ def main() -> None:
     stopwatch.watch(TwoStreams, "read_prompts", "reading prompts")
     stopwatch.watch(generation, "modulate", "penalty, top-k, q")
     stopwatch.watch(NeutralDistributionMeter, "__call__", "neutral distribution, for reward and observation")
-    stopwatch.watch(env, "_reward", "reward")
-    stopwatch.watch(generation, "draw", "draw")
+    stopwatch.watch(Scoring, "report", "reward")
+    stopwatch.watch(vector_env, "draw", "draw")
     total = episodes(EPISODES) / (EPISODES * STEPS)
     parts = {label: seconds / (EPISODES * STEPS) for label, seconds in stopwatch.seconds.items()}
     parts["everything else"] = total - sum(parts.values())

@@ -220,7 +220,7 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
         """
         require_options(options, ())
         super().reset(seed=None if seed is None else require_integer("seed", seed, at_least(0)))
-        self.batch.row_generators = [self.np_random]
+        self.batch.episodes.generators = [self.np_random]
         observations, _ = self.batch.reset()
         return observations[0], {}
 

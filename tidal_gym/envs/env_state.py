@@ -17,7 +17,7 @@ def state_of(env: TidalGatingVectorEnv) -> SavedState:
 
     Most of its size is the KV caches of both streams.
     """
-    generators = [generator.bit_generator.state for generator in env.row_generators]
+    generators = [generator.bit_generator.state for generator in env.episodes.generators]
     return SavedState(env.state(), {"generators": generators})
 
 
@@ -33,5 +33,5 @@ def restore(env: TidalGatingVectorEnv, state: SavedState) -> None:
         KeyError, ValueError: the state does not fit the environment.
     """
     write_into(env.state(), state.tensors)
-    for generator, saved in zip(env.row_generators, state.values["generators"], strict=True):
+    for generator, saved in zip(env.episodes.generators, state.values["generators"], strict=True):
         generator.bit_generator.state = saved

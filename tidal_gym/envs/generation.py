@@ -1,10 +1,12 @@
-"""Generation of N texts under gates: the device part of the environment, without episodes, rewards and numpy."""
+"""Generation of N texts under gates: the device part of the environment, without episodes and rewards."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
@@ -17,16 +19,13 @@ from tidal_gym.dynamics.modulation import (
     ModulationConfig,
     SamplingDistribution,
     distribution_of,
-    draw,
     gate_effects,
     modulate,
 )
 from tidal_gym.dynamics.neutral_distribution import TEMPERATURES, NeutralDistributionMeter
 from tidal_gym.dynamics.observation import HiddenSummary, Trace, observe
 from tidal_gym.dynamics.streams import TwoStreams, surprisal
-from tidal_gym.rewards.costs import Cost
-from tidal_gym.rewards.judge import Judge
-from tidal_gym.rewards.rewards import Outcome, Reward, RewardTerms
+from tidal_gym.rewards.rewards import Outcome
 
 _REMEMBERED = (
     "_log_normalizer", "neutral_entropy", "_recent", "_steps", "_prefix_lengths", "_surprisal", "_sampling_entropy",
@@ -49,7 +48,6 @@ class Generation:
         context_length: context length of the model [tokens].
         modulation: configuration of the modulation.
         human_entropy: H*, the model's mean entropy on human text [nats].
-        judge: judge of the rewards, which reads all tokens; None: no judge.
     """
 
     def __init__(
@@ -62,14 +60,12 @@ class Generation:
         context_length: int,
         modulation: ModulationConfig,
         human_entropy: float,
-        judge: Judge | None = None,
     ) -> None:
         self.device = device = model.device
         self.dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
         self.modulation = modulation
         self.history = TokenHistory(num_rows, capacity, device)
         self.streams = TwoStreams(model, num_rows, capacity, has_focus=modulation.focus_strength > 0)
-        self._judge = judge
         self._human_entropy, self._step_limit, self._context_length = human_entropy, step_limit, context_length
         config = text_config(model)
         self._measure_neutral = NeutralDistributionMeter(
@@ -102,8 +98,6 @@ class Generation:
         texts = prompts.gather(1, columns.clamp(max=prompts.shape[1] - 1))
         self.history.reset(rows, texts, lengths - prefix_lengths)
         outputs = self.streams.read_prompts(rows, prompts, lengths)
-        if self._judge is not None:
-            self._judge.begin(rows, prompts, lengths)
         newest = surprisal(outputs.before_newest, self.history.newest[rows])
         self._surprisal[rows] = torch.where(lengths > 1, newest, 0.0)
         self._sampling_entropy[rows] = self._human_entropy
@@ -116,14 +110,12 @@ class Generation:
         """Copies rows of `other`: under the same gates and draws, the same texts follow.
 
         Args:
-            other: generation of the same model, capacity, modulation and judge; it does not change.
+            other: generation of the same model, capacity and modulation; it does not change.
             rows: (N,) which of its rows becomes each row here, with any repeats.
         """
         self.history.copy_rows(other.history, rows)
         self.streams.copy_rows(other.streams, rows)
         self._is_gated_stream_behind = other._is_gated_stream_behind
-        if self._judge is not None and other._judge is not None:
-            self._judge.copy_rows(other._judge, rows)
         for name in _REMEMBERED:
             getattr(self, name).copy_(getattr(other, name)[rows])
 
@@ -135,7 +127,6 @@ class Generation:
             last_step={name: getattr(self, name) for name in _REMEMBERED},
             history=self.history.state(),
             streams=self.streams.state(),
-            judge={} if self._judge is None else self._judge.state(),
         )
 
     @torch.inference_mode()
@@ -185,17 +176,16 @@ class Generation:
             logits = process(logits)
         return modulate(logits, effects, self.history.tokens, self.modulation), effects
 
-    def outcome(self, tokens: Tensor, sampling: SamplingDistribution) -> Outcome:
-        """The reward's input for candidates (N, K) from q."""
+    def outcome(self, tokens: Tensor, sampling: SamplingDistribution, judged: Tensor | None = None) -> Outcome:
+        """The reward's input for candidates (N, K) from q; `judged` is log P (N, V) under a judge, if there is one."""
         history = self.history
         log_prob = self.streams.latest.logits.gather(1, tokens) - self._log_normalizer.unsqueeze(1)
-        judged = None if self._judge is None else self._judge.log_probs
         text, lengths = self.texts()
         return Outcome(tokens, log_prob, sampling, history.newest, self._recent, text, lengths, judged)
 
     @torch.inference_mode()
     def accept(self, gates: Tensor, outcome: Outcome) -> None:
-        """Adds the drawn tokens of an outcome (K = 1) under gates (N, 3) to streams, judge and texts."""
+        """Adds the drawn tokens of an outcome (K = 1) under gates (N, 3) to streams and texts."""
         tokens = outcome.tokens[:, 0]
         self._surprisal.copy_(-outcome.log_prob[:, 0])
         self._sampling_entropy.copy_(outcome.sampling_entropy)
@@ -203,120 +193,47 @@ class Generation:
         self._steps += 1
         self.history.append(tokens)
         self.streams.advance(tokens)
-        if self._judge is not None:
-            self._judge.advance(tokens)
 
     @torch.inference_mode()
-    def step(
-        self,
-        gates: Tensor,
-        uniforms: Tensor,
-        reward: Reward,
-        cost: Cost | None = None,
-        *,
-        with_expectation: bool = False,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Draws a token in each row under gates (N, 3), with uniforms (N,) in [0, 1).
+    def propose_with(
+        self, processor: LogitsProcessor | LogitsProcessorList
+    ) -> tuple[SamplingDistribution, GateEffects]:
+        """As :meth:`propose`, but a logits processor makes q from the neutral stream's logits.
 
-        Args:
-            with_expectation: whether to report the exact expectation of the reward before the draw, too.
-
-        Returns:
-            The next observations (N, 64), and the step's reported values by name, (N,) each.
-        """
-        q, effects = self.propose(gates)
-        return self._settle(q, gates, effects, uniforms, reward, cost, with_expectation=with_expectation)
-
-    @torch.inference_mode()
-    def step_with(
-        self,
-        processor: LogitsProcessor | LogitsProcessorList,
-        uniforms: Tensor,
-        reward: Reward,
-        cost: Cost | None = None,
-        *,
-        with_expectation: bool = False,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Draws a token as :meth:`step`, but a logits processor makes q from the neutral stream's logits.
-
-        The gates count as neutral. Temperature and penalty are reported as NaN, since they are not known. The gated
-        stream does not read the tokens, see :meth:`catch_up`.
+        The gates count as neutral. Temperature and penalty are NaN, since they are not known. The gated stream does
+        not read the tokens, see :meth:`catch_up`.
         """
         # A processor may change its input in place, and the reward still needs the logits.
         scores = processor(self.history.newest_last(), self.streams.latest.logits.clone())
-        unknown = torch.full_like(uniforms, torch.nan)
         self._is_gated_stream_behind = True
-        gates = self._neutral.expand(len(uniforms), -1)
-        effects = GateEffects(unknown, unknown, unknown)
-        q = distribution_of(scores)
-        return self._settle(q, gates, effects, uniforms, reward, cost, with_expectation=with_expectation)
+        unknown = torch.full_like(self.neutral_entropy, torch.nan)
+        return distribution_of(scores), GateEffects(unknown, unknown, unknown)
 
     def catch_up(self) -> None:
-        """Updates the gated stream after :meth:`step_with`; needed before :meth:`propose` and :meth:`step`."""
+        """Updates the gated stream after :meth:`propose_with`; needed before :meth:`propose`."""
         if self._is_gated_stream_behind:
             self.streams.catch_up(self.history.lengths + self._prefix_lengths)
             self._is_gated_stream_behind = False
 
-    def _settle(
-        self,
-        q: SamplingDistribution,
-        gates: Tensor,
-        effects: GateEffects,
-        uniforms: Tensor,
-        reward: Reward,
-        cost: Cost | None,
-        *,
-        with_expectation: bool,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        outcome = self.outcome(draw(q, uniforms).unsqueeze(1), q)
-        scored = reward(outcome)
-        report = {
-            "reward": scored.total[:, 0],
-            "token": outcome.tokens[:, 0],
-            **{f"reward_{name}": term[:, 0] for name, term in scored.terms.items()},
-            "log_prob": outcome.log_prob[:, 0],
-            "entropy": outcome.sampling_entropy,
-            "temperature": effects.temperature,
-            "penalty": effects.penalty,
-        }
-        if with_expectation:
-            report["expected_reward"] = _mean(q, reward(self.outcome(q.tokens, q)))
-        if cost is not None:
-            report["cost"] = cost(outcome)[:, 0]
-        self.accept(gates, outcome)
-        return self.observe(), report
-
     @torch.inference_mode()
-    def prospects(self, actions: Tensor, reward: Reward) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Effects of actions (A, 3) or (A, N, 3) in each row; changes no state.
-
-        Returns:
-            Exact expected rewards of the next token (N, A); token ids, q and p of the distributions (N, A, K).
-        """
-        found = []
-        for action in actions:
-            q, _ = self.propose(action.expand(len(self._steps), -1), keep=False)
-            outcome = self.outcome(q.tokens, q)
-            found.append((_mean(q, reward(outcome)), q.tokens, q.probs, outcome.log_prob.exp()))
-        expected, tokens, probs, neutral = (torch.stack(column, dim=1) for column in zip(*found, strict=True))
-        return expected, tokens, probs, neutral
-
-    @torch.inference_mode()
-    def candidates(self, gates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Token ids, q and p (N, K) of the sampling distributions under gates (N, 3), by descending q.
-
-        Changes no state.
-        """
+    def possible(self, gates: Tensor, judged: Tensor | None = None) -> Outcome:
+        """Every token that could be drawn under gates (N, 3), as candidates. Nothing changes."""
         q, _ = self.propose(gates, keep=False)
-        probs, order = q.probs.sort(dim=1, descending=True, stable=True)
-        tokens = q.tokens.gather(1, order)
-        return tokens, probs, self.outcome(tokens, q).log_prob.exp()
+        return self.outcome(q.tokens, q, judged)
+
+    def as_tensor(self, array: NDArray[np.floating]) -> Tensor:
+        """Numbers in the format and on the device of this generation."""
+        return torch.as_tensor(array, dtype=self.dtype, device=self.device)
 
     def texts(self) -> tuple[Tensor, Tensor]:
         """Tokens (N, L) of the texts, special prefix excluded, and the length (N,) of each text."""
         return self.history.tokens, self.history.lengths
 
 
-def _mean(q: SamplingDistribution, scored: RewardTerms) -> Tensor:
-    """(N,) expectation under q of the given rewards of its tokens."""
-    return (q.probs * scored.total).sum(dim=1)
+def bytes_of_row(model: PreTrainedModel, capacity: int) -> int:
+    """Minimum memory [bytes] of a row: keys and values of both streams, and logits."""
+    config = model.config.get_text_config()
+    heads = config.num_attention_heads
+    shared = (getattr(config, "num_key_value_heads", None) or heads) / heads
+    cache = 4 * config.num_hidden_layers * config.hidden_size * shared * model.dtype.itemsize
+    return int(capacity * cache) + 4 * config.vocab_size

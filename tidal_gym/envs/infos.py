@@ -6,7 +6,60 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+
+def to_arrays(report: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    """A step's report, (N,) each, off the device: float64, but for the int64 `token`."""
+    # One transfer for all; float64 holds every token id.
+    columns = torch.stack([column.double() for column in report.values()]).cpu().numpy()
+    values: dict[str, NDArray[Any]] = dict(zip(report, columns, strict=True))
+    values["token"] = values["token"].astype(np.int64)
+    return values
+
+
+def step_infos(
+    values: Mapping[str, NDArray[Any]],
+    has_stepped: NDArray[np.bool_],
+    token_ids: Sequence[list[int]],
+    is_over: NDArray[np.bool_],
+) -> dict[str, Any]:
+    """Infos of a step without autoreset, or under NEXT_STEP.
+
+    Args:
+        values: (N,) each.
+        has_stepped: (N,) rows that the step counts for.
+        token_ids: the whole episode of each row that is over.
+        is_over: (N,) rows whose episodes ended in the step.
+    """
+    infos = masked(values, has_stepped)
+    if token_ids:
+        add_objects(infos, "token_ids", token_ids, is_over)
+    return infos
+
+
+def same_step_infos(
+    values: Mapping[str, NDArray[Any]],
+    observations: NDArray[np.float32],
+    token_ids: Sequence[list[int]],
+    is_over: NDArray[np.bool_],
+) -> dict[str, Any]:
+    """Infos of a step under SAME_STEP autoreset: those of rows that are over are in ``final_info`` and ``final_obs``.
+
+    Args:
+        values: (N,) each.
+        observations: (N, 64) at the end of the step, before rows begin anew.
+        token_ids: the whole episode of each row that is over.
+        is_over: (N,) rows whose episodes ended in the step.
+    """
+    infos = masked(values, ~is_over)
+    if token_ids:
+        infos["final_info"] = step_infos(values, is_over, token_ids, is_over)
+        infos["_final_info"] = is_over.copy()
+        add_objects(infos, "final_obs", [row.copy() for row in observations[is_over]], is_over)
+    return infos
 
 
 def masked(values: Mapping[str, NDArray[Any]], rows: NDArray[np.bool_]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class TidalRLMVectorEnv(TidalGatingVectorEnv):
         return GrammarJudge(self.grammar, self.num_envs) if name is None else super()._open_judge(name, reward)
 
     def _is_at_end(self, tokens: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return super()._is_at_end(tokens) | (self._steps >= self.grammar.sentence_length)
+        return super()._is_at_end(tokens) | (self.episodes.steps >= self.grammar.sentence_length)
 
 
 class GrammarJudge:

@@ -65,7 +65,7 @@ class CarlReward(gymnasium.Wrapper, RecordConstructorArgs):
         self._account.look(self._base)
         observation, reward, terminated, truncated, info = self.env.step(action)
         token, log_prob = (np.array([info[name]]) for name in ("token", "log_prob"))
-        with self._base.one_piece():
+        with self._base.episodes.one_piece():
             payment = self._account.pay(token, log_prob, np.ones(1, np.bool_), np.array([terminated or truncated]))
         info[INFO_KEY] = float(payment[0])
         total = float(self._account.total(np.array([float(reward)]), payment)[0])
@@ -96,7 +96,7 @@ class VectorCarlReward(VectorWrapper):
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begins new episodes; arguments as in the environment."""
-        is_first = not self._base.row_generators
+        is_first = not self._base.episodes.has_begun
         result = self.env.reset(seed=seed, options=options)
         rows = require_reset_mask(options, self.num_envs)
         self._account.begin(self._base, np.ones_like(rows) if is_first else rows)
@@ -118,7 +118,7 @@ class VectorCarlReward(VectorWrapper):
         final = infos.get("final_info", {})
         has_stepped = infos["_token"] | final.get("_token", False)
         tokens, log_prob = (of_step(infos, name, is_over) for name in ("token", "log_prob"))
-        with self._base.one_piece():
+        with self._base.episodes.one_piece():
             payment = account.pay(tokens, log_prob, has_stepped, is_over)
             if self._base.autoreset_mode is AutoresetMode.SAME_STEP:
                 infos |= masked({INFO_KEY: payment}, ~is_over)
@@ -181,7 +181,7 @@ class _Account:
 
     def look(self, env: TidalGatingVectorEnv) -> None:
         """Stores the entropies of the predictions before a token is drawn."""
-        if env.row_generators:
+        if env.episodes.has_begun:
             self._entropy = torch.from_numpy(env.neutral_entropy())
 
     def pay(

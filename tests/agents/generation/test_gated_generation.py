@@ -65,7 +65,7 @@ def draw_always(text: str, env: EnvConfig, monkeypatch: pytest.MonkeyPatch) -> i
     """Have the environment draw the tokens of a text, whatever the gates are; returns how many these are."""
     ids = load_bundle(env.model).tokenizer(text, add_special_tokens=False)["input_ids"]
     tokens = iter(ids)
-    monkeypatch.setattr("tidal_gym.envs.generation.draw", lambda distribution, uniforms: torch.tensor([next(tokens)]))
+    monkeypatch.setattr("tidal_gym.envs.vector_env.draw", lambda distribution, uniforms: torch.tensor([next(tokens)]))
     return len(ids)
 
 
@@ -113,7 +113,7 @@ def test_generate_draws_the_environments_tokens(whole_env: EnvConfig, dtype: str
     agent = Reactive()
     observations, _ = env.reset(seed=0)
     prompts = torch.tensor(env.token_ids())
-    uniforms = torch.as_tensor(env._uniforms[:, :LIMIT])
+    uniforms = torch.as_tensor(env.episodes.uniforms[:, :LIMIT])
     tokens = [env.step(agent.act(observations))]
     while not (tokens[-1][2] | tokens[-1][3]).any():
         tokens.append(env.step(agent.act(tokens[-1][0])))

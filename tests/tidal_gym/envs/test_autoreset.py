@@ -121,7 +121,7 @@ def test_a_masked_reset_seeds_the_rows_it_names(make_env):
     env.reset(seed=1), other.reset(seed=50)
     env.reset(seed=[9, 51, 9], options={"reset_mask": np.array([False, True, False])})
     assert env.token_ids()[1] == other.token_ids()[1]
-    np.testing.assert_array_equal(env._uniforms[1], other._uniforms[1])
+    np.testing.assert_array_equal(env.episodes.uniforms[1], other.episodes.uniforms[1])
     assert env.np_random_seed == (1, 51, 3)
 
 

@@ -89,7 +89,7 @@ def test_uniforms_of_its_own_count_from_the_present_step(make_env):
     tokens = [copies.step(np.full((2, 3), 0.5))[4]["token"] for _ in range(3)]
     again.copy_rows(env, [0, 0])
     for step, expected in enumerate(tokens):
-        again._uniforms[:, again._steps[0]] = ahead[:, step]
+        again.episodes.uniforms[:, again.episodes.steps[0]] = ahead[:, step]
         np.testing.assert_array_equal(again.step(np.full((2, 3), 0.5))[4]["token"], expected)
     assert any(left != right for left, right in tokens)
 

@@ -180,7 +180,7 @@ def test_neutral_action_is_plain_sampling(make_env):
     env = make_env(4, dtype="float64")
     env.reset(seed=SEED)
     contexts = env.token_ids()
-    uniforms = env._uniforms.copy()
+    uniforms = env.episodes.uniforms.copy()
     is_running = np.ones(4, bool)
     for step in range(LIMIT):
         _, _, terminations, _, infos = env.step(np.tile(env.neutral_action, (4, 1)))
@@ -219,7 +219,7 @@ def test_gates_stay_in_the_gated_cache(make_env):
     first.reset(seed=SEED), second.reset(seed=SEED)
     # The same token is drawn in both, whatever the gates: only the most probable one may be.
     for env, action in ((first, [0.0, 0.0, 0.0]), (second, [0.0, 1.0, 0.0])):
-        env._uniforms[:, 0] = 0.0
+        env.episodes.uniforms[:, 0] = 0.0
         env._generation.modulation = ModulationConfig(top_k=1)
         env.step(np.tile(action, (4, 1)))
     same = [left == right for left, right in zip(first.token_ids(), second.token_ids(), strict=True)]
@@ -258,9 +258,9 @@ def test_without_seed_episodes_go_on_from_the_generator(make_env):
     env.reset(seed=7), other.reset(seed=7)
     env.reset(), other.reset(seed=[None, None])
     assert env.token_ids() == other.token_ids()
-    np.testing.assert_array_equal(env._uniforms, other._uniforms)
+    np.testing.assert_array_equal(env.episodes.uniforms, other.episodes.uniforms)
     other.reset()
-    assert not np.array_equal(env._uniforms, other._uniforms)
+    assert not np.array_equal(env.episodes.uniforms, other.episodes.uniforms)
 
 
 def test_step_before_reset(make_env):

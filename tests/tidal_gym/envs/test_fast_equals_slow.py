@@ -50,7 +50,7 @@ def test_many_episodes_equal_the_slow_environment(make_env, folder, dtype, mode)
     observations, _ = env.reset(seed=7)
 
     def begin(row: int) -> SlowEpisode:
-        return SlowEpisode(exact, [0], env.token_ids()[row][1:], env._uniforms[row].copy(), LIMIT)
+        return SlowEpisode(exact, [0], env.token_ids()[row][1:], env.episodes.uniforms[row].copy(), LIMIT)
 
     episodes = [begin(row) for row in range(ROWS)]
     tolerance, ended, was_over = TOLERANCES[dtype], 0, np.zeros(ROWS, bool)

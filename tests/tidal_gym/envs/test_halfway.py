@@ -69,7 +69,7 @@ def test_a_failed_step_demands_a_reset_and_leaves_no_trace(where, mode, monkeypa
     env = make(**(plain | faults.get(where, {})))
     base, processor, fail = env.unwrapped, _Processor(), _Once()
     if where == "judge":
-        judge = base._generation._judge
+        judge = base._scoring.judge
         advance = judge.advance
         monkeypatch.setattr(judge, "advance", lambda tokens: (fail(), advance(tokens))[1])
     if where == "carl":

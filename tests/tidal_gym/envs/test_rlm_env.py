@@ -101,7 +101,7 @@ def test_sampling_as_the_grammar_does_earns_nothing_less_than_0(model):
         latest = env._generation.streams.latest
 
         def gated_logits(self, newest, gates, focus_bias, keep=True):
-            return env._generation._judge.log_probs.clamp(min=-700.0)
+            return env._scoring.judge.log_probs.clamp(min=-700.0)
 
         def advance(self, tokens):
             pass

@@ -137,7 +137,7 @@ def test_rows_that_are_reset_by_a_mask(make_env, gated_judge):
 def test_the_judge_reads_once_a_token_however_many_actions_are_tried(make_env, gated_judge, monkeypatch):
     env = make_env(3, reward="judge", judge=gated_judge)
     env.reset(seed=0)
-    judge, reads = env._generation._judge, []
+    judge, reads = env._scoring.judge, []
     read = judge.advance
     monkeypatch.setattr(judge, "advance", lambda tokens: (reads.append(1), read(tokens)))
     env.expected_rewards(np.random.default_rng(0).random((20, 3)))
@@ -158,12 +158,12 @@ def test_the_best_that_can_be_earned_is_nothing(make_env, gated_folder):
 
 
 def test_choice_of_the_judge(make_env, gated_judge):
-    assert make_env()._generation._judge is None
+    assert make_env()._scoring.judge is None
     env = make_env(2, judge=gated_judge)  # for a reward of one's own; the default one does not look
     env.reset(seed=0)
     assert "reward_agreement" not in env.step(np.tile(env.neutral_action, (2, 1)))[4]
     by_path = "tidal_gym.rewards.judge:JudgeReward"
-    assert make_env(2, reward=by_path, judge=gated_judge)._reward.weights.agreement == 1.0
+    assert make_env(2, reward=by_path, judge=gated_judge)._scoring.reward.weights.agreement == 1.0
     rule = r"`reward` needs a judge\. Received 'judge'\. Name one, as judge='tidal-judge'\."
     with pytest.raises(InvalidValueError, match=rule):
         make_env(2, reward=by_path)
@@ -190,7 +190,7 @@ def test_a_judge_needs_no_statistics(make_env, gated_judge, tmp_path):
 
     folder = shutil.copytree(gated_judge, tmp_path / "bare")
     (folder / "reference_statistics.safetensors").unlink()
-    assert make_env(2, reward="judge", judge=str(folder))._generation._judge is not None
+    assert make_env(2, reward="judge", judge=str(folder))._scoring.judge is not None
 
 
 def test_make_pickle_json_and_configuration_carry_the_judge(gated_folder, gated_judge):

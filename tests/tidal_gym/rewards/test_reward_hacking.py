@@ -69,9 +69,10 @@ def mean_return(policy: Policy, reward: str) -> float:
     with torch.inference_mode():
         for step in range(STEPS):
             q, tokens = policy(generation, step, generator)
-            outcome = generation.outcome(tokens[:, None], q)
-            total += float(env._reward(outcome).total.mean())
+            outcome = generation.outcome(tokens[:, None], q, env._scoring.judged)
+            total += float(env._scoring.reward(outcome).total.mean())
             generation.accept(gates, outcome)
+            env._scoring.read(outcome.tokens[:, 0])
             generation.observe()
     return total
 
@@ -107,9 +108,10 @@ def forced(text: Tensor, action: tuple[float, ...]) -> tuple[dict[str, np.ndarra
     with torch.inference_mode():
         for tokens in text:
             q, _ = generation.propose(gates)
-            outcome = generation.outcome(tokens[:, None], q)
-            steps.append(env._reward(outcome).terms)
+            outcome = generation.outcome(tokens[:, None], q, env._scoring.judged)
+            steps.append(env._scoring.reward(outcome).terms)
             generation.accept(gates, outcome)
+            env._scoring.read(outcome.tokens[:, 0])
             generation.observe()
     terms = {name: np.array([step[name][:, 0].numpy() for step in steps]) for name in steps[0]}
     return terms, terms["diversity"]
@@ -125,8 +127,9 @@ def test_no_gate_moves_the_judge(make_env, gated_folder, endless_folder):
         generation, gates = env._generation, torch.tensor([action]).double().expand(4, -1)
         with torch.inference_mode():
             for tokens in text:
-                outcome = generation.outcome(tokens[:, None], generation.propose(gates)[0])
+                outcome = generation.outcome(tokens[:, None], generation.propose(gates)[0], env._scoring.judged)
                 generation.accept(gates, outcome)
+                env._scoring.read(tokens)
                 generation.observe()
-        judged.append(generation.outcome(text[:1].T, outcome.sampling).judged)
+        judged.append(env._scoring.judged)
     torch.testing.assert_close(*judged, rtol=0, atol=1e-12)
