@@ -98,7 +98,7 @@ def test_end_of_text_ends_and_adds_nothing(whole_env: EnvConfig) -> None:
 
 
 def test_prompt_that_does_not_fit_is_named(whole_env: EnvConfig) -> None:
-    with pytest.raises(InvalidValueError, match="`max_episode_steps` must be at most"):
+    with pytest.raises(InvalidValueError, match="`max_tokens` must be at most"):
         list(generate_tokens(Neutral(), whole_env, OPENINGS[0], max_tokens=95))
     with pytest.raises(InvalidValueError, match="`prompts` must hold text"):
         list(generate_tokens(Neutral(), whole_env, ""))
