@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from lm.checks import COUNT, SHARE, at_least, check_fields
-from lm.errors import InvalidValueError
 from lm.passed_files import BundledInFiles, InFiles, NotInFiles, checked, one_of
 from lm.settings import settings_from
 from tidal_gym.wrappers.carl_config import CarlRewardConfig
@@ -48,13 +47,18 @@ _COST = InFiles("must be a registered cost where a file names it", _is_registere
 _MODULATION = InFiles("must hold fields of the modulation", _is_modulation)
 _DEVICE = InFiles("must be cpu, cuda or mps where a file names it", _is_device)
 
+OWN_IDS = ("TidalGating-v0", "TidalRLM-v0")
+"""Ids of this package's environments."""
+_NOT_PASSED = ("id", "carl")
+
 
 @dataclass(frozen=True)
 class EnvConfig:
     """Configuration of an environment: id and arguments."""
 
-    id: Annotated[str, one_of("TidalGating-v0", "TidalRLM-v0")] = "TidalGating-v0"
-    """Gymnasium id of the environment: TidalGating-v0 or TidalRLM-v0."""
+    id: Annotated[str, one_of(*OWN_IDS)] = "TidalGating-v0"
+    """Gymnasium id of the environment: TidalGating-v0, TidalRLM-v0, or another registered environment with Box actions
+    (``module:Name-v0`` imports the module first), which receives the fields that differ from their defaults."""
     model: BundledInFiles = "tidal-tiny"
     """Language model: a bundled name, a folder, or a hub id."""
     statistics: NotInFiles | None = None
@@ -128,19 +132,17 @@ class EnvConfig:
             expected_reward: whether ``info`` contains the exact expectation of the reward before the draw.
 
         Raises:
-            InvalidValueError: the id is unknown, or an argument is out of range.
+            InvalidValueError: the id is not registered, or the environment does not take an argument.
         """
-        import tidal_gym
+        from agents.episodes.registered_env import make_registered
 
-        kinds = {"TidalGating-v0": "TidalGatingVectorEnv", "TidalRLM-v0": "TidalRLMVectorEnv"}
-        if self.id not in kinds:
-            raise InvalidValueError("env.id", f"must be one of {', '.join(kinds)}", self.id)
-        arguments = {
-            field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("id", "carl")
-        }
-        env = getattr(tidal_gym, kinds[self.id])(
-            num_envs, autoreset_mode=autoreset_mode, expected_reward=expected_reward, **arguments
-        )
+        arguments = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _NOT_PASSED}
+        if self.id not in OWN_IDS:  # the environment has defaults of its own
+            defaults = EnvConfig()
+            arguments = {name: value for name, value in arguments.items() if value != getattr(defaults, name)}
+        if expected_reward or self.id in OWN_IDS:
+            arguments["expected_reward"] = expected_reward
+        env = cast("TidalGatingVectorEnv", make_registered(self.id, num_envs, autoreset_mode, arguments))
         if self.carl is None:
             return env
         from tidal_gym.wrappers.carl_reward import VectorCarlReward

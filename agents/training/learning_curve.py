@@ -19,6 +19,11 @@ from lm.passed_files import read_lines
 from lm.runs.whole_file import append_json_line, write_json_lines
 
 
+def action_names(size: int) -> tuple[str, ...]:
+    """Names of the entries of an action: the gates, or numbers in environments without gates."""
+    return GATE_NAMES if size == len(GATE_NAMES) else tuple(map(str, range(size)))
+
+
 @dataclass(frozen=True)
 class TrainingProgress:
     """A point of the learning curve: statistics of the rollout before an update."""
@@ -111,9 +116,10 @@ class LearningCurve(BaseCallback):
         )
         self._rewards, self._lengths = [], []
         append_json_line(self.path, asdict(self.newest))
-        for index, gate in enumerate(GATE_NAMES):
-            self.logger.record(f"gates/{gate}_mean", self.newest.gate_means[index])
-            self.logger.record(f"gates/{gate}_std", self.newest.gate_stds[index])
+        named = zip(action_names(gates.shape[1]), self.newest.gate_means, self.newest.gate_stds, strict=True)
+        for name, mean, deviation in named:
+            self.logger.record(f"gates/{name}_mean", mean)
+            self.logger.record(f"gates/{name}_std", deviation)
         if self.listener is not None:
             self.listener(self.newest)
 

@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.vector import VectorEnv
 from safetensors import SafetensorError
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
@@ -35,7 +37,7 @@ from agents.training.constrained_ppo.ppo_lagrangian import PPOLagrangian
 from agents.training.learning_curve import LearningCurve, TrainingProgress, cut_learning_curve, read_learning_curve
 from agents.training.warm_start.warm_start import WarmStart
 from lm.default_dtype import float32_by_default
-from lm.errors import CheckpointError
+from lm.errors import CheckpointError, InvalidValueError
 from lm.finite_weights import diverged, require_finite
 from lm.runs.run_folder import claimed
 from lm.runs.tensors.saved_state import SavedState
@@ -84,6 +86,7 @@ def train(
     """
     vector_env = config.env.make(config.ppo.num_envs, expected_reward=config.ppo.reward == "expected")
     try:
+        _require_trainable(config, vector_env)
         with claimed(output_dir, "train", config, resume=resume, overwrite=overwrite) as folder:
             try:
                 return _train_in_folder(config, folder, vector_env, progress)
@@ -95,6 +98,17 @@ def train(
         vector_env.close()
 
 
+def _require_trainable(config: TrainConfig, vector_env: VectorEnv) -> None:
+    """Raises InvalidValueError if an environment lacks what the configuration needs."""
+    for space in (vector_env.single_observation_space, vector_env.single_action_space):
+        if not isinstance(space, Box) or len(space.shape) != 1 or not np.issubdtype(space.dtype, np.floating):
+            rule = "must be an environment whose observations and actions are Boxes of numbers with one axis"
+            raise InvalidValueError("env.id", rule, f"{config.env.id}, with the space {space}")
+    if config.warm_start.env_steps > 0 and not isinstance(vector_env.unwrapped, TidalGatingVectorEnv):
+        rule = f"must be 0 for {config.env.id}, which does not tell expected rewards"
+        raise InvalidValueError("warm_start.env_steps", rule, config.warm_start.env_steps)
+
+
 def _train_in_folder(
     config: TrainConfig,
     output_dir: Path,
@@ -102,7 +116,8 @@ def _train_in_folder(
     listener: Callable[[TrainingProgress], None] | None,
 ) -> Controller:
     checkpoints = output_dir / CHECKPOINT_FOLDER
-    fingerprint = fingerprint_of(vector_env.bundle.model)
+    is_gating = isinstance(vector_env.unwrapped, TidalGatingVectorEnv)
+    fingerprint = fingerprint_of(vector_env.bundle.model) if is_gating else config.env.id
     checkpoint = newest_checkpoint(checkpoints)
     start = Progress(step=0, seconds=0.0, model=config.env.model, fingerprint=fingerprint)
     if checkpoint is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize, unwrap_vec_wrapper
@@ -20,7 +21,8 @@ from tidal_gym.envs.vector_env import TidalGatingVectorEnv
 def state_of(ppo: PPO, normalization: VecNormalize, vector_env: TidalGatingVectorEnv) -> SavedState:
     """State between two rollouts: running episodes, their state in wrappers and SB3, and global generators."""
     return SavedState.of_parts(
-        env=env_state.state_of(vector_env),
+        # Other environments cannot save their episodes: a resumed run begins new ones.
+        env=env_state.state_of(vector_env) if _is_gating(vector_env) else SavedState(),
         wrappers=_of_arrays(normalization, "returns", "old_obs"),
         monitor=_of_arrays(_monitor_of(normalization), "episode_returns", "episode_lengths"),
         # Without them SB3 resets the env, as after a warm start.
@@ -37,7 +39,8 @@ def restore(state: SavedState, ppo: PPO, normalization: VecNormalize, vector_env
     Raises:
         KeyError, ValueError, RuntimeError: the state does not fit the run.
     """
-    env_state.restore(vector_env, state.part("env"))
+    if _is_gating(vector_env):
+        env_state.restore(vector_env, state.part("env"))
     _restore_arrays(normalization, state.part("wrappers"))
     _restore_arrays(_monitor_of(normalization), state.part("monitor"))
     _restore_arrays(ppo, state.part("ppo"))
@@ -71,3 +74,7 @@ def _restore_arrays(owner: Any, state: SavedState) -> None:
     for name, tensor in state.tensors.items():
         array: NDArray[Any] = tensor.numpy().copy()
         setattr(owner, name, array)
+
+
+def _is_gating(vector_env: VectorEnv) -> bool:
+    return isinstance(vector_env.unwrapped, TidalGatingVectorEnv)

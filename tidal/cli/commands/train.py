@@ -33,6 +33,8 @@ def run(arguments: Sequence[str]) -> int:
     if options.model is not None:
         config = replace(config, env=replace(config.env, model=options.model))
 
+    from agents.episodes.env_config import OWN_IDS
+    from agents.training.learning_curve import action_names
     from agents.training.run import CONTROLLER_FOLDER, train
     from lm.model_names import bundled_models
     from tidal.cli.progress.training import training_note
@@ -49,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     # A controller's file may name bundled models only.
     model = "" if config.env.model in bundled_models() else f" --model {shlex.quote(config.env.model)}"
     metrics = controller.metrics
-    gates = zip(("creativity", "focus", "stability"), metrics["gate_means"], metrics["gate_stds"], strict=True)
+    gates = zip(action_names(len(metrics["gate_means"])), metrics["gate_means"], metrics["gate_stds"], strict=True)
     reward = metrics["episode_reward"]
     figures = {
         "Env steps": f"{metrics['step']:,}",
@@ -59,11 +61,10 @@ def run(arguments: Sequence[str]) -> int:
         "Controller": str(folder),
     }
     print_figures("Trained", figures)
-    print_next(
-        {
-            "compare it with baselines on held-out prompts": f"tidal evaluate --agent {folder} neutral random{model}",
-            "generate text with it": f'tidal generate "Once upon a time" --controller {folder} --show_gates{model}',
-            "show the learning curves": f"tensorboard --logdir {options.output}",
-        }
-    )
+    uses = {
+        "compare it with baselines on held-out prompts": f"tidal evaluate --agent {folder} neutral random{model}",
+        "generate text with it": f'tidal generate "Once upon a time" --controller {folder} --show_gates{model}',
+    }
+    curves = {"show the learning curves": f"tensorboard --logdir {options.output}"}
+    print_next(uses | curves if config.env.id in OWN_IDS else curves)
     return 0
