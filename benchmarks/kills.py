@@ -205,8 +205,14 @@ def unbroken(command: list[str]) -> Unbroken:
 
 
 def compared(folder: Path) -> dict[str, str]:
-    """The final result, without pages and drawings, which hold the same figures with times."""
-    result = {name: one for name, one in final_result(folder).items() if not name.endswith((".html", ".png", ".lock"))}
+    """The final result, without pages and drawings, which show the same figures with times, and logs of events.
+
+    Of a run's record only its state is compared: the rest says when and by what it was made.
+    """
+    untimed = (".html", ".png", ".lock", "events.jsonl", "heartbeat", "run.json")
+    result = {name: one for name, one in final_result(folder).items() if not name.endswith(untimed)}
+    for path in folder.rglob("run.json"):
+        result[str(path.relative_to(folder))] = json.loads(path.read_text(encoding="utf-8"))["state"]
     if (path := folder / "results.json").exists():  # it says when and by what it was made
         figures = json.loads(path.read_text(encoding="utf-8"))
         kept = {name: figures[name] for name in figures.keys() - {"made_with", "command", "seconds"}}
@@ -222,6 +228,10 @@ def kill_and_resume(kill: Kill) -> dict[str, Any]:
         new = [*command, "--output", OUTPUT]
         after = None if kill.share is None else kill.share * whole.seconds
         code, *_ = run(new, folder, event=kill.event, after=after)
+        while after is not None and code != -signal.SIGKILL:  # it was faster than the run that was not killed
+            shutil.rmtree(folder / OUTPUT)
+            after /= 2
+            code, *_ = run(new, folder, after=after)
         row: dict[str, Any] = {**vars(kill), "was_killed": code == -signal.SIGKILL, "faults": []}
         for path in damaged(folder / OUTPUT):
             row["faults"].append(f"damaged: {path.relative_to(folder)}")
@@ -319,7 +329,7 @@ def _figures(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "kills": len(rows),
         "at events": sum(row["event"] is not None for row in rows),
         "at moments": sum(row["share"] is not None for row in rows),
-        "ended before": sum(not row["was_killed"] for row in rows),
+        "killed": sum(row["was_killed"] for row in rows),
     }
     return figures | {
         kind: sum(any(fault.startswith(kind) for fault in row["faults"]) for row in rows) for kind in FAULTS
