@@ -135,6 +135,8 @@ def _locals_of(function: Any) -> Mapping[str, Any]:
 
 
 def _callers() -> Iterator[FrameType]:
+    # No public way in transformers 5: `generate` passes neither its streamer nor its assistant model to a callable, nor
+    # which options were given, and it drops the tokenizer that its own stop strings need.
     frame = inspect.currentframe()
     while frame is not None:
         yield frame

@@ -19,6 +19,7 @@ from tidal_gym.envs.episode_limit import DEFAULT_EPISODE_STEPS, limit_of_enclosi
 from tidal_gym.envs.infos import of_single_row
 from tidal_gym.envs.pickling import MadeAgain
 from tidal_gym.envs.reset_options import require_options
+from tidal_gym.envs.signature import with_arguments_of
 from tidal_gym.envs.vector_env import TidalGatingVectorEnv
 
 
@@ -182,19 +183,12 @@ class TidalGatingEnv(gymnasium.Env[NDArray[np.float32], ArrayLike], MadeAgain):
     default_episode_steps: int | None = DEFAULT_EPISODE_STEPS
     """Default episode limit; None: that of the vector environment."""
 
-    def __init__(
-        self, *, max_episode_steps: int | None = None, render_mode: str | None = None, **settings: Any
-    ) -> None:
-        if max_episode_steps is None:
-            max_episode_steps = limit_of_enclosing_make() or self.default_episode_steps
-        MadeAgain.__init__(self, max_episode_steps=max_episode_steps, render_mode=render_mode, **settings)
-        self.batch = self.batch_class(
-            1,
-            max_episode_steps=max_episode_steps,
-            render_mode=render_mode,
-            autoreset_mode=AutoresetMode.DISABLED,
-            **settings,
-        )
+    @with_arguments_of(TidalGatingVectorEnv)
+    def __init__(self, **arguments: Any) -> None:
+        if arguments.get("max_episode_steps") is None:
+            arguments["max_episode_steps"] = limit_of_enclosing_make() or self.default_episode_steps
+        MadeAgain.__init__(self, **arguments)
+        self.batch = self.batch_class(1, AutoresetMode.DISABLED, **arguments)
         """The underlying vector environment with a single row."""
         self.render_mode = self.batch.render_mode
         self.observation_space = self.batch.single_observation_space

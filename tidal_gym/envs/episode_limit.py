@@ -19,12 +19,12 @@ def limit_of_enclosing_make() -> int | None:
 
     ``make`` uses ``max_episode_steps`` for the TimeLimit wrapper that it adds afterwards, and does not pass it to the
     environment. But the constructor needs it: the observation contains the progress towards the limit, the KV caches
-    are allocated for it, and a limit beyond the model's context must raise an error in ``make``. A wrapper could pass
-    the number on, but ``make_vec`` does not accept a specification with additional wrappers. So this function reads
-    the local variables of the running call.
+    are allocated for it, and a limit beyond the model's context must raise an error in ``make``.
 
     Returns None outside ``make``, and for ``max_episode_steps=-1`` (no TimeLimit).
     """
+    # No public way in Gymnasium 1.4: `make` passes its limit to TimeLimit alone and writes None into the environment's
+    # spec; and a wrapper of ours in the registered spec would be refused by `make_vec`.
     frame = inspect.currentframe()
     while frame is not None and frame.f_code is not gymnasium.make.__code__:
         frame = frame.f_back

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lm.rlm.grammar import RandomGrammar
 from tidal_gym.envs.env import TidalGatingEnv
 from tidal_gym.envs.rlm_vector_env import TidalRLMVectorEnv
+from tidal_gym.envs.signature import with_arguments_of
 
 
 class TidalRLMEnv(TidalGatingEnv):
@@ -87,6 +90,10 @@ class TidalRLMEnv(TidalGatingEnv):
     batch_class = TidalRLMVectorEnv
     default_episode_steps = None
     batch: TidalRLMVectorEnv
+
+    @with_arguments_of(TidalRLMVectorEnv)  # type: ignore[arg-type]  # mypy: its ** might hold the first two
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
 
     @property
     def grammar(self) -> RandomGrammar:

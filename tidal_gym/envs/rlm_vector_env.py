@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -32,6 +33,7 @@ class TidalRLMVectorEnv(TidalGatingVectorEnv):
         judge: name of a judge model; None: the grammar.
         max_episode_steps: maximum number of drawn tokens of an episode, at most those of a sentence; None: a sentence.
         dtype: data type of the model; "auto" is float32.
+        autoreset_mode: as in :class:`tidal_gym.envs.vector_env.TidalGatingVectorEnv`.
         settings: other arguments of :class:`tidal_gym.envs.vector_env.TidalGatingVectorEnv`; `prompt_tokens` is unused.
 
     Raises:
@@ -42,6 +44,7 @@ class TidalRLMVectorEnv(TidalGatingVectorEnv):
     def __init__(
         self,
         num_envs: int = 1,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         *,
         model: str = "rlm-tiny",
         prompts: str = "train",
@@ -60,6 +63,7 @@ class TidalRLMVectorEnv(TidalGatingVectorEnv):
         length = grammar.sentence_length
         super().__init__(
             num_envs,
+            autoreset_mode,
             model=model,
             prompts=prompts,
             reward=reward,

@@ -84,6 +84,7 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
     def __init__(
         self,
         num_envs: int = 1,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         *,
         model: str = "tidal-tiny",
         statistics: str | None = None,
@@ -100,7 +101,6 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         cost_bound: float | None = None,
         max_episode_steps: int = DEFAULT_EPISODE_STEPS,
         expected_reward: bool = False,
-        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}

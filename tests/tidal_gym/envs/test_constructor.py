@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import numpy as np
@@ -51,3 +52,27 @@ def test_odd_weights_are_named(weight):
 def test_numpy_numbers_count():
     env = tidal_gym.TidalGatingVectorEnv(np.int64(2), max_episode_steps=np.int32(4))
     assert (env.num_envs, env.max_episode_steps) == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "batch"),
+    [
+        (tidal_gym.TidalGatingEnv, tidal_gym.TidalGatingVectorEnv),
+        (tidal_gym.TidalRLMEnv, tidal_gym.TidalRLMVectorEnv),
+    ],
+)
+def test_signature_names_every_argument(kind, batch):
+    found = inspect.signature(kind).parameters
+    expected = dict(inspect.signature(tidal_gym.TidalGatingVectorEnv).parameters)
+    del expected["num_envs"], expected["autoreset_mode"]
+    assert set(found) == set(expected)
+    own = inspect.signature(batch).parameters
+    for name, parameter in found.items():
+        assert parameter.default == own.get(name, expected[name]).default
+        assert parameter.kind is parameter.KEYWORD_ONLY
+
+
+def test_unknown_arguments_of_a_scalar_environment():
+    for name in ("autoreset_mode", "num_envs", "temperature"):
+        with pytest.raises(TypeError, match=name):
+            tidal_gym.TidalGatingEnv(**{name: 1})
