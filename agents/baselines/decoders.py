@@ -219,6 +219,6 @@ def decoder(name: str, /, **parameters: float) -> Decoder:
     Raises:
         InvalidValueError: the method or a parameter is unknown, or a value is invalid.
     """
-    if name not in DECODER_FAMILIES:
+    if not isinstance(name, str) or name not in DECODER_FAMILIES:
         raise InvalidValueError("decoder", f"must be one of {', '.join(DECODER_FAMILIES)}", repr(name))
     return DECODER_FAMILIES[name].agent(**parameters)
