@@ -8,7 +8,7 @@ import signal
 import sys
 from types import FrameType
 
-EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
+EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_BROKEN_PIPE = 130, 143, 141
 
 
 def main() -> int:
@@ -19,8 +19,12 @@ def main() -> int:
 
     try:
         code = main()
+        sys.stdout.flush()
     except KeyboardInterrupt as stop:
         code = _say_so(_signal_of(stop))
+    except BrokenPipeError:  # the program that reads the output has ended: `tidal --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_BROKEN_PIPE
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left but to end
     return EXIT_TERMINATED if code == EXIT_INTERRUPTED and _received == signal.SIGTERM else code
 

@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(_naming_the_option(error, command.make_parser(), rest)))
     except TidalGymError as error:
         return _fail(str(error))
+    except BrokenPipeError:
+        raise
     except OSError as error:  # for example a full disk or a read-only folder
         return _fail(str(error), EXIT_FAILED)
     except MemoryError as error:

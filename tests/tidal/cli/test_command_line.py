@@ -55,7 +55,7 @@ def test_version(tidal: Tidal) -> None:
     ("command", "says"),
     [
         ("pretrain", ["--training.learning_rate", "Peak learning rate", "default: 0.001", "--resume"]),
-        ("train", ["--ppo.gamma", "Discount per token", "default: 0.5", "--model", "--overwrite"]),
+        ("train", ["--ppo.gamma", "Discount of rewards per token", "default: 0.5", "--model", "--overwrite"]),
         ("generate", ["--max_tokens", "default: 200", "--top_p", "--gates CREATIVITY FOCUS STABILITY", "--stop"]),
         ("score", ["--per_token", "--file", "default: tidal-tiny"]),
         ("evaluate", ["--agent", "static:CREATIVITY,FOCUS,STABILITY", "default: heldout", "--env.max_episode_steps"]),
@@ -71,7 +71,7 @@ def test_command_help_gives_meaning_and_defaults(tidal: Tidal, command: str, say
     assert [part for part in [*says, "--config", "--print_config"] if part not in text] == []
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"runs"}))  # `runs` has no configuration
 def test_print_config_can_be_read_back(tidal: Tidal, tmp_path: Path, command: str) -> None:
     required = {
         "generate": ["Once"],
@@ -80,14 +80,13 @@ def test_print_config_can_be_read_back(tidal: Tidal, tmp_path: Path, command: st
         "evaluate": ["--agent", "neutral"],
         "statistics": ["--model", "rlm-tiny", "--data", "data.txt"],
         "carl": ["constants"],
-        "runs": ["list"],
         "rlm": ["train", "--output", "run"],
     }.get(command, [])
     code, out, _ = tidal(command, *required, "--print_config")
     assert code == 0
     config = tmp_path / "config.yaml"
     config.write_text(out, encoding="utf-8")
-    positional = required if command in ("generate", "carl", "rlm", "runs") else []
+    positional = required if command in ("generate", "carl", "rlm") else []
     again = tidal(command, *positional, "--config", config, "--print_config")
     assert again.code == 0 and yaml.safe_load(again.out) == yaml.safe_load(out)
 

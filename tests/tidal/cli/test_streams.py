@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 
 import pytest
@@ -43,3 +45,13 @@ def test_tabs_stay_tabs_and_tables_keep_their_columns(capsys):
     for text in (captured.out, captured.err):
         assert "column59" in text
         assert text.count("x" * 20) == 60
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["carl", "constants"]])
+def test_a_reader_that_has_ended_is_no_error(arguments: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "tidal", *arguments]
+    finished = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert finished.returncode != 0 and finished.stderr == ""

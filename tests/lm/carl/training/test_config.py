@@ -23,7 +23,10 @@ from lm.errors import InvalidValueError
         (lambda: PolicyConfig(num_generations=1), "`grpo.num_generations` must be at least 2. Received 1."),
         (lambda: PolicyConfig(learning_rate=0.0), "`grpo.learning_rate` must be above 0 and at most 1000. "),
         (lambda: PolicyConfig(scale_rewards="row"), "`grpo.scale_rewards` must be one of group, batch, none"),
-        (lambda: CarlTrainConfig(grpo=PolicyConfig(carl_weight=0.0)), "`grpo.carl_weight` must be above 0 where"),
+        (
+            lambda: CarlTrainConfig(grpo=PolicyConfig(carl_weight=0.0)),
+            "`grpo.carl_weight` must be above 0 without a task reward",
+        ),
     ],
 )
 def test_broken_rules(make: Callable[[], object], says: str) -> None:
