@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -64,3 +65,13 @@ def _connect_locally(self: socket.socket, address: Any) -> None:
     if self.family != socket.AF_UNIX:
         raise AssertionError(f"A test connects to {address}. Tests run without a network.")
     _connect(self, address)
+
+
+@pytest.fixture
+def toy_module() -> Iterator[str]:
+    """Name of a module that registers environments when it is imported; afterwards they are gone."""
+    name, before = "tests.agents.registered_toy", dict(gymnasium.registry)
+    yield name
+    sys.modules.pop(name, None)
+    gymnasium.registry.clear()
+    gymnasium.registry.update(before)

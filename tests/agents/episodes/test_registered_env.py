@@ -14,7 +14,6 @@ from agents import EnvConfig, PPOConfig, TrainConfig, train
 from agents.training.config import WarmStartConfig
 from lm.errors import InvalidValueError
 
-TOY = "tests.agents.registered_toy:Toy-v0"
 PPO = PPOConfig(num_envs=4, rollout_steps=16, batch_size=32, epochs=2, hidden_sizes=(8,))
 
 
@@ -26,10 +25,10 @@ def test_own_environments_get_every_field(kind):
     assert env.spec is not None and env.spec.id == kind
 
 
-def test_others_keep_their_defaults():
-    env = EnvConfig(id="tests.agents.registered_toy:ShortGating-v0").make(2)
+def test_others_keep_their_defaults(toy_module):
+    env = EnvConfig(id=f"{toy_module}:ShortGating-v0").make(2)
     assert isinstance(env, tidal_gym.TidalGatingVectorEnv) and env.max_episode_steps == 4
-    toys = EnvConfig(id=TOY, model="other").make(3)
+    toys = EnvConfig(id=f"{toy_module}:Toy-v0", model="other").make(3)
     assert isinstance(toys, gymnasium.vector.SyncVectorEnv) and toys.num_envs == 3
     assert {toy.unwrapped.model for toy in toys.envs} == {"other"}
     toys.reset(seed=0)
@@ -44,13 +43,13 @@ def test_unknown_ids_are_named(name):
         EnvConfig(id=name).make(1)
 
 
-def test_arguments_that_it_does_not_take_are_named():
+def test_arguments_that_it_does_not_take_are_named(toy_module):
     with pytest.raises(InvalidValueError, match=r"`env\.reward` must be left out: .*Toy-v0 does not take it"):
-        EnvConfig(id=TOY, reward="judge").make(1)
+        EnvConfig(id=f"{toy_module}:Toy-v0", reward="judge").make(1)
 
 
-def test_a_controller_of_a_foreign_environment(tmp_path):
-    config = TrainConfig(EnvConfig(id=TOY), PPO, total_steps=1280, seed=0)
+def test_a_controller_of_a_foreign_environment(toy_module, tmp_path):
+    config = TrainConfig(EnvConfig(id=f"{toy_module}:Toy-v0"), PPO, total_steps=1280, seed=0)
     controller = train(config, tmp_path / "run")
     assert controller.config.observation_size == 2
     gates = controller.act(np.zeros((5, 2), np.float32))
@@ -59,10 +58,10 @@ def test_a_controller_of_a_foreign_environment(tmp_path):
     np.testing.assert_array_equal(longer.act(np.zeros((5, 2), np.float32)), gates)
 
 
-def test_what_cannot_be_trained_on_is_named(tmp_path):
+def test_what_cannot_be_trained_on_is_named(toy_module, tmp_path):
     with pytest.raises(InvalidValueError, match=r"`env\.id` must be an environment whose observations and actions"):
         train(TrainConfig(EnvConfig(id="CartPole-v1"), PPO, total_steps=64), tmp_path / "run")
-    warm_start = WarmStartConfig(env_steps=64)
+    warm_start, toy = WarmStartConfig(env_steps=64), EnvConfig(id=f"{toy_module}:Toy-v0")
     with pytest.raises(InvalidValueError, match=r"`warm_start\.env_steps` must be 0"):
-        train(TrainConfig(EnvConfig(id=TOY), PPO, total_steps=128, warm_start=warm_start), tmp_path / "run")
+        train(TrainConfig(toy, PPO, total_steps=128, warm_start=warm_start), tmp_path / "run")
     assert not (tmp_path / "run").exists()

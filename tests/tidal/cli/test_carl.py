@@ -117,7 +117,7 @@ def save_objects(path: Path) -> None:
         (lambda path: np.save(path, np.full(9, 20)), ["reward", "logits.npy", "--token-ids", "new.npy"], "0 to 19."),
         (None, ["gate-check", "1.2"], "Error: `phi_mean` must be a number of at most 1. Received 1.2.\n"),
         (None, ["constants", "--dimension", "0"], "Error: `dimension` must be at least 1. Received 0.\n"),
-        (None, ["agent", "x", "--seed", "-1"], "Error: `seed` must be at least 0 and at most 4294967295. Received -1.\n"),
+        (None, ["agent", "x", "--seed", "-1"], "`seed` must be at least 0 and at most 4294967295. Received -1.\n"),
         (None, ["train", "--output", "run", "--method", "dpo"], "See `tidal carl --help`."),
         (None, ["train", "--output", "run", "--grpo.num_generations", "1"], "must be at least 2. Received 1.\n"),
         (None, ["fhi"], "See `tidal carl --help`."),

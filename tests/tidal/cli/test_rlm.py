@@ -96,8 +96,8 @@ def test_an_environment_that_does_not_exist(tidal: Tidal, tmp_path: Path) -> Non
     assert code == 2 and "`env.id` must be an environment whose observations and actions are Boxes" in err
 
 
-def test_an_environment_of_ones_own(tidal: Tidal, tmp_path: Path) -> None:
-    toy = ("--env.id", "tests.agents.registered_toy:Toy-v0", "--ppo.num_envs", 4, "--ppo.rollout_steps", 16)
+def test_an_environment_of_ones_own(tidal: Tidal, tmp_path: Path, toy_module: str) -> None:
+    toy = ("--env.id", f"{toy_module}:Toy-v0", "--ppo.num_envs", 4, "--ppo.rollout_steps", 16)
     code, out, _ = tidal("train", *toy, "--ppo.batch_size", 32, "--total_steps", 128, "--output", tmp_path / "run")
     assert code == 0 and "0 0." in out and "tidal evaluate" not in out
     code, _, err = tidal("train", "--env.id", "Nope-v0", "--output", tmp_path / "other")
