@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,3 @@ Report = Callable[[Progress], None]
 
 def ignore(progress: Progress) -> None:
     """Receives progress and does nothing with it."""
-
-
-def as_stage(report: Report, stage: str) -> Report:
-    """A receiver that renames the stage of what it receives and passes it on."""
-    return lambda progress: report(replace(progress, stage=stage))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,12 @@ def claimed(
             yield path
         record.ended("completed").write(path)
     except (KeyboardInterrupt, RunCancelledError):
-        record.ended("cancelled", "The run was cancelled.").write(path)
+        with suppress(OSError):  # what ended the run is the error to show
+            record.ended("cancelled", "The run was cancelled.").write(path)
         raise
     except BaseException as error:
-        record.ended("failed", str(error) or type(error).__name__).write(path)
+        with suppress(OSError):
+            record.ended("failed", str(error) or type(error).__name__).write(path)
         raise
     finally:
         run_lock.release(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lm.runs.events import EventLog, read_events
-from lm.runs.progress import Progress, as_stage
+from lm.runs.progress import Progress
 from lm.runs.stop import RunCancelledError, StopRequest
 
 
@@ -45,12 +45,6 @@ def test_fraction() -> None:
     assert Progress("a", 3, 12).fraction == 0.25
     assert Progress("a", 13, 12).fraction == 1.0
     assert Progress("a", 3).fraction is None
-
-
-def test_stages_are_renamed() -> None:
-    seen: list[Progress] = []
-    as_stage(seen.append, "outer")(Progress("inner", 1, 2))
-    assert seen == [Progress("outer", 1, 2)]
 
 
 def test_finish_and_cancel() -> None:

@@ -65,6 +65,18 @@ def test_a_run_that_ends_early_says_why(tmp_path: Path, error: BaseException, st
     assert again is not None and (again.state, again.exit_reason, again.created) == ("completed", None, record.created)
 
 
+def test_a_full_disk_does_not_hide_the_error_that_ended_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with (
+        pytest.raises(ValueError, match="`steps` is odd"),
+        run_folder.claimed(tmp_path, "test", Config(), resume=False, overwrite=False),
+    ):
+        monkeypatch.setattr("lm.runs.record.write_json", full)
+        raise ValueError("`steps` is odd")
+
+
 def test_only_a_run_of_the_same_kind_is_resumed(tmp_path: Path) -> None:
     run(tmp_path, "train")
     with pytest.raises(OutputExistsError, match="no run of this kind"):

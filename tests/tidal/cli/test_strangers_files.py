@@ -110,7 +110,7 @@ def test_yaml(tidal: Tidal, watched: Path, command: tuple[str, ...], kind: type)
 
 
 def test_every_text_field_that_names_something_has_a_rule() -> None:
-    """Names of code, models and files are refused by the reader itself, not by whoever would follow them."""
+    """The reader itself refuses names of code, models and files, before any code could follow them."""
     following = {"model", "judge", "reward", "statistics", "cost", "prompts"}
     for name in following:
         for canary in CANARIES:

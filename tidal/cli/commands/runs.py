@@ -11,7 +11,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 from rich.table import Table
 
-from lm.errors import OutputExistsError
+from lm.errors import CheckpointError
 from lm.paths import user_path
 from lm.runs import heartbeat, run_lock
 from lm.runs.events import EVENTS_FILE, read_events
@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     if options.action == "show":
         return _show(folder, is_json=chosen.json)
     if not folder.is_dir():
-        raise OutputExistsError(f"There is no folder {folder}. Name the folder that holds the runs.")
+        raise CheckpointError(f"There is no folder {folder}. Name the folder that holds the runs.")
     runs = list(_runs_below(folder))
     if options.action == "clean":
         runs = [(path, record) for path, record in runs if state_of(path, record) in ("failed", "cancelled", "died")]
@@ -89,7 +89,7 @@ def _runs_below(folder: Path) -> Iterator[tuple[Path, RunRecord]]:
 def _show(folder: Path, *, is_json: bool) -> int:
     record = read_record(folder)
     if record is None:
-        raise OutputExistsError(f"{folder} holds no run: there is no {RUN_FILE} of this format.")
+        raise CheckpointError(f"{folder} holds no run: there is no {RUN_FILE} of this format.")
     events = list(read_events(folder / EVENTS_FILE, name="progress"))
     progress = events[-1] if events else None
     if is_json:

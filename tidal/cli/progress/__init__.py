@@ -1,1 +1,0 @@
-"""Progress bar notes and callbacks, one module for each kind of job."""
