@@ -1,6 +1,7 @@
 """Settings that must stand before torch or transformers are imported: few threads, no network, no display."""
 
 import os
+import signal
 import tempfile
 
 from hypothesis import settings
@@ -23,6 +24,10 @@ for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "PY
 # Downloads and processed data sets belong to this run alone; the folder goes when the run ends.
 _hub_cache = tempfile.TemporaryDirectory(prefix="tidal-gym-hub-")
 os.environ["HF_HOME"] = _hub_cache.name
+
+# A shell starts what runs in its background with Ctrl-C ignored, and programs that tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.repeatable"]
 
