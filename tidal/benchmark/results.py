@@ -33,7 +33,7 @@ from tidal.benchmark.stages import (
     training_stage,
     tuning_stage,
 )
-from tidal.jobs.stage_results import StageResults
+from tidal.stages.stage_results import StageResults
 
 LEARNED = "controller"
 """Name of the learned controllers as a group."""

@@ -16,8 +16,8 @@ from lm.runs.whole_file import write_json
 from tidal.benchmark.config import BenchmarkConfig
 from tidal.benchmark.results import collect_results
 from tidal.benchmark.stages import STAGES_FOLDER, controller_folder, stages_of, training_stage
-from tidal.jobs.stage_results import StageResults
-from tidal.jobs.stages import Stage, StagesStatus, run_stages
+from tidal.stages.stage_results import StageResults
+from tidal.stages.worker_processes import Stage, StagesStatus, run_stages
 
 RESULTS_FILE = "results.json"
 EXTENSIBLE = frozenset({"seeds", "decoders"})

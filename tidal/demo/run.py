@@ -28,8 +28,8 @@ from lm.models.bundle import load_bundle
 from lm.runs.provenance import Provenance, provenance
 from lm.runs.run_folder import claimed
 from lm.runs.whole_file import write_json
-from tidal.cli.training_note import training_note
 from tidal.demo.config import DemoConfig
+from tidal.reports.training_note import training_note
 
 RESULTS_FILE = "results.json"
 TRAINING_FOLDER = "training"

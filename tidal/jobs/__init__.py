@@ -1,1 +1,1 @@
-"""Jobs: staged computations, their results and provenance."""
+"""Jobs: every piece of work that a user can start, by kind."""

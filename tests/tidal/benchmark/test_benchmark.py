@@ -24,7 +24,7 @@ from lm.errors import InvalidValueError
 from tidal.benchmark.config import BenchmarkConfig
 from tidal.benchmark.report import render_report
 from tidal.benchmark.results import collect_results
-from tidal.jobs.stage_results import StageResults
+from tidal.stages.stage_results import StageResults
 
 ROOT = Path(__file__).parents[3]
 Tidal = Callable[..., Any]

@@ -49,8 +49,8 @@ STAGES = """
 import sys, time
 from functools import partial
 from pathlib import Path
-from tidal.jobs.stage_results import StageResults
-from tidal.jobs.stages import Stage, run_stages
+from tidal.stages.stage_results import StageResults
+from tidal.stages.worker_processes import Stage, run_stages
 
 if __name__ == "__main__":
     def look(status):

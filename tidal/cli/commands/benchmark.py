@@ -58,7 +58,7 @@ def _run_in(folder: Path, config: BenchmarkConfig, options: Namespace, command: 
     from tidal.benchmark.report import REPORT_FILE, write_report
     from tidal.benchmark.run import RESULTS_FILE, run_benchmark, write_results
     from tidal.benchmark.table import comparison_table
-    from tidal.jobs.stages import cores
+    from tidal.stages.worker_processes import cores
 
     def publish() -> dict[str, Any]:
         results = write_results(config, folder, command=command)

@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
     from agents.training.learning_curve import action_names
     from agents.training.run import CONTROLLER_FOLDER, train
     from lm.model_names import bundled_models
-    from tidal.cli.training_note import training_note
+    from tidal.reports.training_note import training_note
 
     with progress("Training the controller") as update:
         controller = train(

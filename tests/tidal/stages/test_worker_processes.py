@@ -9,8 +9,8 @@ import pytest
 
 from agents.evaluation.intervals import Interval
 from lm.errors import CheckpointError
-from tidal.jobs.stage_results import StageResults
-from tidal.jobs.stages import Stage, StagesStatus, run_stages
+from tidal.stages.stage_results import StageResults
+from tidal.stages.worker_processes import Stage, StagesStatus, run_stages
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from tidal.jobs.stage_results import StageResults
+from tidal.stages.stage_results import StageResults
 
 ATTEMPTS = 2
 """Number of attempts for a stage whose worker process dies, for example out of memory."""

@@ -1,0 +1,1 @@
+"""Staged computations: worker processes and the results of finished stages."""
