@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.training.constrained_ppo.ppo_lagrangian import PPOLagrangian
+from lm.errors import CheckpointError
 from lm.models.gate_names import GATE_NAMES
 from lm.passed_files import read_lines
 from lm.runs.whole_file import append_json_line, write_json_lines
@@ -134,5 +135,12 @@ def read_learning_curve(path: Path) -> list[TrainingProgress]:
 
 
 def cut_learning_curve(path: Path, step: int) -> None:
-    """Removes the points after `step`, which a resumed run writes again."""
-    write_json_lines(path, [asdict(point) for point in read_learning_curve(path) if point.step <= step])
+    """Removes the points after `step`, which a run resumed from the checkpoint of that step writes again.
+
+    Raises:
+        CheckpointError: the file is damaged, or lacks the point of `step`; it is left as it is.
+    """
+    points = [point for point in read_learning_curve(path) if point.step <= step]
+    if step > 0 and (not points or points[-1].step < step):
+        raise CheckpointError(f"{path} is damaged: it lacks the point of the checkpoint at step {step}.")
+    write_json_lines(path, [asdict(point) for point in points])

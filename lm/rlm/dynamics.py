@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lm.errors import CheckpointError
 from lm.passed_files import read_lines
 from lm.paths import user_path
 from lm.rlm.measurement import Measurement
@@ -44,5 +45,12 @@ def read_dynamics(path: str | Path) -> list[DynamicsPoint]:
 
 
 def cut_dynamics(path: Path, step: int) -> None:
-    """Keep the points up to a step: of what came after, nothing is left in the checkpoint that a run resumes from."""
-    write_json_lines(path, [asdict(point) for point in read_dynamics(path) if point.step <= step])
+    """Removes the points after `step`, which a run resumed from the checkpoint of that step writes again.
+
+    Raises:
+        CheckpointError: the file is damaged, or lacks the point of `step`; it is left as it is.
+    """
+    points = [point for point in read_dynamics(path) if point.step <= step]
+    if not points or points[-1].step < step:
+        raise CheckpointError(f"{path} is damaged: it lacks the point of the checkpoint at step {step}.")
+    write_json_lines(path, [asdict(point) for point in points])

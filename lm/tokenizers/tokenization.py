@@ -60,7 +60,12 @@ def load_tokenizer(name_or_folder: str) -> PreTrainedTokenizerBase:
     try:
         if (folder / "vocab.json").exists() and not (folder / "tokenizer_config.json").exists():
             return _load_gpt2(folder)
-        return AutoTokenizer.from_pretrained(folder if folder.is_dir() else name_or_folder, trust_remote_code=False)
+        source = folder if folder.is_dir() else name_or_folder
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        longest = tokenizer.model_max_length
+        if type(longest) not in (int, float) or not longest >= 1:
+            raise ValueError(f"`model_max_length` must be a number, at least 1. Received {longest!r}.")
+        return tokenizer
     except Exception as error:  # a damaged file makes the libraries raise anything, bare `Exception` included
         raise ModelFolderError(f"No tokenizer could be loaded from '{name_or_folder}': {first_line(error)}") from error
 

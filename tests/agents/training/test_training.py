@@ -294,6 +294,18 @@ def test_damaged_checkpoint_is_named(config: TrainConfig, output: Path, name: st
         train(replace(config, total_steps=64), output, resume=True)
 
 
+def test_a_run_whose_curve_lacks_a_point_is_not_resumed(config: TrainConfig, output: Path) -> None:
+    config = replace(config, total_steps=64)
+    train(config, output)
+    path = output / "learning_curve.jsonl"
+    first = path.read_text().splitlines()[0]
+    for content in ("", first + "\n", first + '\n{"step": 64, "tot'):
+        path.write_text(content)
+        with pytest.raises(CheckpointError, match=r"lacks the point of the checkpoint at step 64\."):
+            train(config, output, resume=True)
+        assert path.read_text() == content
+
+
 def test_learning_rate_falls_in_equal_steps_and_stays_above_zero() -> None:
     """As SB3 calls it, in a run of four updates: with 3/4, 2/4, 1/4 and 0 of the run left."""
     schedule = LinearLearningRate(initial=0.8, num_updates=4)

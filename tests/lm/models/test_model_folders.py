@@ -103,6 +103,14 @@ def test_a_broken_tokenizer(folder, content):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("value", ["text", [], True, -1, float("nan")])
+def test_a_length_that_no_text_has(folder, value):
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": value}))
+    with pytest.raises(ModelFolderError, match="`model_max_length` must be a number, at least 1"):
+        load_tokenizer(str(folder))
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 100])
 def test_broken_weights(folder, content):
     (folder / "model.safetensors").write_bytes(content)

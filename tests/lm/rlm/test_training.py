@@ -236,6 +236,18 @@ def test_dynamics_survive_a_cut_line(tmp_path):
     assert read_dynamics(path) == points
 
 
+def test_a_run_whose_dynamics_lack_a_point_is_not_resumed(tmp_path):
+    config = make_config(max_steps=2, checkpoints=2)
+    train_on_grammar(config, tmp_path / "run")
+    path = tmp_path / "run" / "dynamics.jsonl"
+    start = path.read_text().splitlines()[0]
+    for content in ("", start + "\n", start + '\n{"step": 2, "sente'):
+        path.write_text(content)
+        with pytest.raises(CheckpointError, match=r"lacks the point of the checkpoint at step 2\."):
+            train_on_grammar(config, tmp_path / "run", resume=True)
+        assert path.read_text() == content
+
+
 def test_a_grammar_from_a_file(tmp_path):
     RandomGrammar(5, 1, 1.0, 7).save(tmp_path / "grammar.safetensors")
     config = replace(make_config(), grammar=GrammarConfig(file=str(tmp_path / "grammar.safetensors")))
