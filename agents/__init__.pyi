@@ -26,9 +26,9 @@ from .evaluation.evaluation import (
 )
 from .evaluation.text_measures import (
     TextMeasures as TextMeasures,
-    TextMeasuresConfig as TextMeasuresConfig,
     compare_distances as compare_distances,
 )
+from .evaluation.text_measures_config import TextMeasuresConfig as TextMeasuresConfig
 from .generation.gated_generation import GatedGeneration as GatedGeneration, generate_tokens as generate_tokens
 from .policy.beta_policy import BetaDistribution as BetaDistribution, BetaPolicy as BetaPolicy
 from .policy.controller import Controller as Controller

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lm.model_names import DEFAULT_JUDGE
 from tidal.benchmark.table import interval_text
-from tidal_gym.rewards.judge import DEFAULT_JUDGE
 
 PAGE = Path(__file__).parent / "benchmark.md"
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"

@@ -8,6 +8,9 @@ from pathlib import Path
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 """Models that ship with the package, a folder each."""
 
+DEFAULT_JUDGE = "tidal-judge"
+"""Bundled model that is the default judge."""
+
 
 def bundled_models() -> list[str]:
     """Names of the models that ship with the package."""

@@ -17,7 +17,8 @@ from agents.episodes.episodes import REWARD_PREFIX, Episodes, require_series, ru
 from agents.episodes.gate_summary import GateSummary, summarize_gates
 from agents.episodes.stories import Story, story_of
 from agents.evaluation.intervals import Interval, bootstrap_mean
-from agents.evaluation.text_measures import FEWEST_TEXTS, TextMeasures, TextMeasuresConfig, measure_episodes
+from agents.evaluation.text_measures import TextMeasures, measure_episodes
+from agents.evaluation.text_measures_config import FEWEST_TEXTS, TextMeasuresConfig
 from agents.evaluation.text_statistics import TextStatistics, text_statistics
 from lm.checks import COUNT, at_least, require_integer
 from lm.data.documents import require_documents

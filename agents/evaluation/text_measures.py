@@ -19,36 +19,16 @@ from agents.evaluation.intervals import Interval, jackknife_interval
 from agents.evaluation.mauve import mauve, quantize
 from agents.evaluation.ngrams import NgramTable, self_bleu
 from agents.evaluation.text_comparison import Gap, towards_human
+from agents.evaluation.text_measures_config import FEWEST_TEXTS, GROUPS, TextMeasuresConfig
 from agents.evaluation.text_sets import TextSet, human_texts
 from agents.evaluation.text_statistics import distinct
-from lm.checks import check_fields
 from lm.errors import InvalidValueError
 from lm.models.bundle import Bundle
 from lm.models.text_config import context_length_of
-from lm.passed_files import BundledInFiles, TextInFiles
-from tidal_gym.rewards.judge import DEFAULT_JUDGE
 from tidal_gym.rewards.language_model_judge import load_judge
 
 MEASURES = ("judge_loss", "distinct_1", "distinct_2", "distinct_4", "repetition_4", "self_bleu", "zipf", "mauve")
 """Names of the measures in the order of reports; see :class:`TextMeasures`."""
-
-GROUPS = 32
-"""Number of groups G of the jackknife."""
-FEWEST_TEXTS = 2 * GROUPS
-
-
-@dataclass(frozen=True)
-class TextMeasuresConfig:
-    """Configuration of text measures: judge model and human text."""
-
-    judge: BundledInFiles = DEFAULT_JUDGE
-    """Judge model with the texts' vocabulary: a bundled name, a folder or a hub id. For an unbiased result, use neither
-    the model that generated the texts nor the reward's judge."""
-    human: TextInFiles | None = None
-    """Human text: a .txt, .jsonl or .parquet file, or a dataset id on the hub. None: bundled beginnings of stories."""
-
-    def __post_init__(self) -> None:
-        check_fields(self, "text")
 
 
 @dataclass(frozen=True)

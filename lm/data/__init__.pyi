@@ -1,4 +1,5 @@
-from .control_codes import ControlCodeConfig as ControlCodeConfig, ControlCodes as ControlCodes
+from .control_code_config import ControlCodeConfig as ControlCodeConfig
+from .control_codes import ControlCodes as ControlCodes
 from .documents import (
     TokenStream as TokenStream,
     TokenWindows as TokenWindows,

@@ -12,35 +12,14 @@ value in half of the rows, so that each gate is also trained alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lm.checks import COUNT, SHARE, check_fields
+from lm.data.control_code_config import ControlCodeConfig
 from lm.errors import InvalidValueError
 from lm.models.gate_names import NEUTRAL_GATES
-
-
-@dataclass(frozen=True)
-class ControlCodeConfig:
-    """Configuration of control codes: frequency and segment length of gate signals in training."""
-
-    batch_probability: float = 0.5
-    """Share of the batches with gate signals, in [0, 1]."""
-
-    neutral_probability: float = 0.5
-    """Probability, per row and gate, that a signal is replaced by its neutral value, in [0, 1]."""
-
-    segment_length: int = 64
-    """Length of a segment with constant gate signals [tokens]."""
-
-    def __post_init__(self) -> None:
-        check_fields(
-            self, "control_codes", batch_probability=SHARE, neutral_probability=SHARE, segment_length=COUNT
-        )
 
 
 def segment_statistics(segments: Tensor, unigram_surprisal: Tensor) -> Tensor:

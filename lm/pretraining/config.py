@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lm.checks import COUNT, LEARNING_RATE, SEED, Bounds, above, at_least, check_fields, require
-from lm.data.control_codes import ControlCodeConfig
+from lm.data.control_code_config import ControlCodeConfig
 from lm.models.config import ModelConfig
 from lm.passed_files import InsideInFiles, NotInFiles, TextInFiles
 

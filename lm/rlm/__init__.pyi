@@ -3,6 +3,7 @@ from .config import (
     GrammarConfig as GrammarConfig,
     OptimizationConfig as OptimizationConfig,
     RLMConfig as RLMConfig,
+    SweepConfig as SweepConfig,
 )
 from .grammar import RandomGrammar as RandomGrammar
 from .inference import (
@@ -20,6 +21,6 @@ from .statistics import (
     rule_statistics as rule_statistics,
     sentence_entropy as sentence_entropy,
 )
-from .sweep import SweepConfig as SweepConfig, run_sweep as run_sweep
+from .sweep import run_sweep as run_sweep
 from .tasks import Task as Task, make_task as make_task
 from .training import RLMResult as RLMResult, train_on_grammar as train_on_grammar

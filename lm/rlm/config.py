@@ -1,14 +1,17 @@
-"""Configuration of training runs on random grammars: grammar, task and data, model, optimisation."""
+"""Configuration of training runs on random grammars (grammar, task and data, model, optimisation) and of sweeps."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 from lm.checks import COUNT, LEARNING_RATE, SEED, Bounds, above, at_least, check_fields, require
+from lm.errors import InvalidValueError
 from lm.models.config import ModelConfig
 from lm.passed_files import NotInFiles
-from lm.rlm.grammar import RandomGrammar
+
+if TYPE_CHECKING:
+    from lm.rlm.grammar import RandomGrammar
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class GrammarConfig:
 
     def make(self) -> RandomGrammar:
         """Makes or loads the grammar."""
+        from lm.rlm.grammar import RandomGrammar  # imports torch
+
         if self.file is not None:
             return RandomGrammar.load(self.file)
         return RandomGrammar(self.vocab_size, self.depth, self.beta, self.seed)
@@ -124,3 +129,37 @@ class RLMConfig:
         rule = f"must be 0 or at least `training.batch_size` ({training.batch_size})"
         is_enough = examples.train_size == 0 or examples.train_size >= training.batch_size
         require("examples.train_size", rule, examples.train_size, is_enough)
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """Configuration of a sweep: a parameter, its values, and the run to vary."""
+
+    parameter: Literal["train_size", "depth", "beta"] = "train_size"
+    """Parameter to vary."""
+    values: tuple[float, ...] = (1024, 4096, 16_384, 65_536)
+    """Values of the parameter, at least one."""
+    grammars: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the grammars for each value, at least one."""
+    run: RLMConfig = field(default_factory=RLMConfig)
+    """Configuration of the runs, apart from the varied parameter and the grammar's seed."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, grammars=SEED)
+        for name in ("values", "grammars"):
+            members = getattr(self, name)
+            if not members or len(set(members)) != len(members):
+                raise InvalidValueError(name, "must be one or more different numbers", members)
+        if self.parameter != "beta" and any(value != int(value) for value in self.values):
+            raise InvalidValueError("values", f"must be whole numbers for `{self.parameter}`", self.values)
+        for value in self.values:
+            self.run_of(value, self.grammars[0])  # checks the run's own rules
+
+    def run_of(self, value: float, grammar: int) -> RLMConfig:
+        """Configuration of the run of one value and one grammar."""
+        seeded = replace(self.run, grammar=replace(self.run.grammar, seed=grammar))
+        if self.parameter == "beta":
+            return replace(seeded, grammar=replace(seeded.grammar, beta=float(value)))
+        if self.parameter == "depth":
+            return replace(seeded, grammar=replace(seeded.grammar, depth=int(value)))
+        return replace(seeded, examples=replace(seeded.examples, train_size=int(value)))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from lm.checks import SEED, check_fields
-from lm.errors import InvalidValueError
-from lm.rlm.config import RLMConfig
+from lm.rlm.config import SweepConfig
 from lm.rlm.training import RLMResult, train_on_grammar
 from lm.runs import run_folder
 from lm.runs.progress import Progress, Report, ignore
@@ -18,40 +16,6 @@ from lm.runs.whole_file import write_json
 RESULTS_FILE = "sweep.json"
 GROWING = frozenset({"values", "grammars"})
 """Fields that may grow when a sweep is resumed."""
-
-
-@dataclass(frozen=True)
-class SweepConfig:
-    """Configuration of a sweep: a parameter, its values, and the run to vary."""
-
-    parameter: Literal["train_size", "depth", "beta"] = "train_size"
-    """Parameter to vary."""
-    values: tuple[float, ...] = (1024, 4096, 16_384, 65_536)
-    """Values of the parameter, at least one."""
-    grammars: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the grammars for each value, at least one."""
-    run: RLMConfig = field(default_factory=RLMConfig)
-    """Configuration of the runs, apart from the varied parameter and the grammar's seed."""
-
-    def __post_init__(self) -> None:
-        check_fields(self, grammars=SEED)
-        for name in ("values", "grammars"):
-            members = getattr(self, name)
-            if not members or len(set(members)) != len(members):
-                raise InvalidValueError(name, "must be one or more different numbers", members)
-        if self.parameter != "beta" and any(value != int(value) for value in self.values):
-            raise InvalidValueError("values", f"must be whole numbers for `{self.parameter}`", self.values)
-        for value in self.values:
-            self.run_of(value, self.grammars[0])  # checks the run's own rules
-
-    def run_of(self, value: float, grammar: int) -> RLMConfig:
-        """Configuration of the run of one value and one grammar."""
-        seeded = replace(self.run, grammar=replace(self.run.grammar, seed=grammar))
-        if self.parameter == "beta":
-            return replace(seeded, grammar=replace(seeded.grammar, beta=float(value)))
-        if self.parameter == "depth":
-            return replace(seeded, grammar=replace(seeded.grammar, depth=int(value)))
-        return replace(seeded, examples=replace(seeded.examples, train_size=int(value)))
 
 
 @dataclass(frozen=True)

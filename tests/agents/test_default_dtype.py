@@ -20,7 +20,7 @@ from agents.generation.gated_generation import generate_tokens
 from agents.policy.controller import Controller
 from agents.training.config import ConstraintConfig, PPOConfig, TrainConfig, WarmStartConfig
 from agents.training.run import train
-from lm.data.control_codes import ControlCodeConfig
+from lm.data.control_code_config import ControlCodeConfig
 from lm.models.bundle import load_model
 from lm.models.config import ModelConfig
 from lm.pretraining.config import DataConfig, PretrainConfig, TrainingConfig

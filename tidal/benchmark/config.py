@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
-from agents.baselines.decoders import DECODER_FAMILIES
+from agents.baselines.decoder_names import DECODERS
 from agents.episodes.env_config import RewardInFiles
-from agents.evaluation.text_measures import FEWEST_TEXTS, TextMeasuresConfig
+from agents.evaluation.text_measures_config import FEWEST_TEXTS, TextMeasuresConfig
 from agents.training.config import TrainConfig
 from lm.checks import COUNT, SEED, at_least, check_fields, require_integer
 from lm.errors import InvalidValueError
@@ -30,7 +30,7 @@ class BenchmarkConfig:
     """Env steps (tokens) to train each controller with. None: those of `training`. A warm start keeps its share."""
     seeds: int = 10
     """Number of controllers, trained with consecutive seeds, at least 1."""
-    decoders: tuple[str, ...] = tuple(DECODER_FAMILIES)
+    decoders: tuple[str, ...] = DECODERS
     """Decoding methods to tune, in addition to static gates."""
     static_settings: int = 256
     """Number of static gate settings to try, at least 1."""
@@ -72,8 +72,8 @@ class BenchmarkConfig:
         object.__setattr__(self, "training", replace(self.training, env=replace(self.training.env, **given)))
         if self.total_steps is not None:
             object.__setattr__(self, "training", _with_total_steps(self.training, self.total_steps))
-        if unknown := set(self.decoders) - DECODER_FAMILIES.keys():
-            rule = f"must be among {', '.join(DECODER_FAMILIES)}"
+        if unknown := set(self.decoders) - set(DECODERS):
+            rule = f"must be among {', '.join(DECODERS)}"
             raise InvalidValueError("decoders", rule, ", ".join(sorted(unknown)))
         for name in parts:
             object.__setattr__(self, name, min(getattr(self, name), self.episodes))

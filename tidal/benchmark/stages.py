@@ -19,7 +19,7 @@ from agents.baselines.tuning import Tuning, tune
 from agents.baselines.tuning_strategies import Strategy, SuccessiveHalving
 from agents.episodes.agent import Agent
 from agents.evaluation.evaluation import Evaluation, evaluate
-from agents.evaluation.text_measures import TextMeasuresConfig
+from agents.evaluation.text_measures_config import TextMeasuresConfig
 from agents.policy.controller import Controller
 from agents.training.config import TrainConfig
 from agents.training.learning_curve import read_learning_curve

@@ -48,12 +48,12 @@ class CommandParser(ArgumentParser):
             self.types[names[0].lstrip("-")] = many | None if default is None else many
         if "type" in options:
             options["type"] = _without_rules(kind)
-            _let_name(options["type"])
+            _prepare(options["type"])
         return self.add_argument(*names, **options)
 
     def add_options_of(self, kind: type) -> None:
         """Adds the fields of a dataclass as options."""
-        _let_name(kind)
+        _prepare(kind)
         self.add_class_arguments(kind)
         self.types |= hints_of(kind)
 
@@ -151,15 +151,17 @@ def _without_rules(annotation: Any) -> Any:
     return annotation
 
 
-def _let_name(annotation: Any) -> None:
-    """Allow jsonargparse to import the dataclasses in an annotation by name."""
+def _prepare(annotation: Any) -> None:
+    """Prepare the dataclasses in an annotation for jsonargparse, which imports them by name."""
     kind = _dataclass_in(annotation)
     if kind is not None:
         parts = kind.__module__.split(".")  # shortest import path: a package may re-export the class
         packages = (".".join(parts[: end + 1]) for end in range(len(parts)))
         set_parsing_settings(import_path_allowlist=[f"{package}.{kind.__qualname__}" for package in packages])
+        # To resolve annotations that are text, jsonargparse would run the imports under TYPE_CHECKING, such as torch's.
+        kind.__init__.__annotations__ |= typing.get_type_hints(kind)
         for hint in hints_of(kind).values():
-            _let_name(hint)
+            _prepare(hint)
 
 
 def new_parser(command: str, description: str) -> CommandParser:

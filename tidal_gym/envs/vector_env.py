@@ -21,6 +21,7 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from lm.checks import COUNT, at_least, require_integer, require_number
 from lm.errors import InvalidValueError
 from lm.memory import require_memory
+from lm.model_names import DEFAULT_JUDGE
 from lm.models.bundle import load_bundle
 from lm.models.gate_names import GATE_NAMES, NEUTRAL_GATES
 from lm.models.gated_transformer import GatedTransformer
@@ -49,7 +50,7 @@ from tidal_gym.envs.reset_options import (
 )
 from tidal_gym.envs.scoring import Scoring
 from tidal_gym.rewards.costs import make_cost
-from tidal_gym.rewards.judge import DEFAULT_JUDGE, Judge
+from tidal_gym.rewards.judge import Judge
 from tidal_gym.rewards.language_model_judge import open_language_model_judge
 from tidal_gym.rewards.rewards import RewardReference, make_reward
 

@@ -12,15 +12,12 @@ from torch import Tensor
 
 from lm.checks import WEIGHT, check_fields
 from lm.errors import InvalidValueError
+from lm.model_names import DEFAULT_JUDGE
 from lm.settings import settings_from
 from tidal_gym.rewards.rewards import Outcome, RewardReference, RewardTerms, register_reward
 
 LEAST_PROBABILITY = 1e-12
 """Lower limit of a judge's probabilities, so that rewards are finite."""
-
-
-DEFAULT_JUDGE = "tidal-judge"
-"""Bundled model that is the default judge."""
 
 
 class Judge(Protocol):

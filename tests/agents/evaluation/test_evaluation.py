@@ -10,7 +10,7 @@ from agents.episodes.env_config import EnvConfig
 from agents.episodes.episodes import episode_seed, run_episodes
 from agents.evaluation.evaluation import Evaluation, evaluate, paired_difference
 from agents.evaluation.intervals import bootstrap_mean
-from agents.evaluation.text_measures import TextMeasuresConfig
+from agents.evaluation.text_measures_config import TextMeasuresConfig
 from lm.errors import InvalidValueError
 from tests.agents.conftest import OPENINGS
 

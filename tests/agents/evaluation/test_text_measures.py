@@ -20,12 +20,12 @@ from agents.evaluation.ngrams import NgramTable, self_bleu
 from agents.evaluation.text_measures import (
     MEASURES,
     TextMeasures,
-    TextMeasuresConfig,
     compare_distances,
     measure_texts,
     read_texts,
     zipf_coefficient,
 )
+from agents.evaluation.text_measures_config import TextMeasuresConfig
 from agents.evaluation.text_sets import BUNDLED_HUMAN_TEXT, TextSet, human_texts
 from agents.evaluation.text_statistics import distinct
 from lm.data.documents import read_documents

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lm.data.control_codes import ControlCodeConfig, ControlCodes, segment_statistics
+from lm.data.control_code_config import ControlCodeConfig
+from lm.data.control_codes import ControlCodes, segment_statistics
 from lm.errors import InvalidValueError
 from lm.models.gate_names import NEUTRAL_GATES
 

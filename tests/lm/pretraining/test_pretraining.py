@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from lm.data.control_codes import ControlCodeConfig
+from lm.data.control_code_config import ControlCodeConfig
 from lm.errors import CheckpointError, DivergedError, InvalidValueError, ModelFolderError, OutputExistsError
 from lm.models.bundle import load_bundle
 from lm.models.config import ModelConfig

@@ -14,14 +14,14 @@ from lm.errors import CheckpointError, DivergedError, InvalidValueError, ModelFo
 from lm.models.bundle import load_bundle, load_model
 from lm.models.config import ModelConfig
 from lm.models.new_model import build_model
-from lm.rlm.config import ExamplesConfig, GrammarConfig, OptimizationConfig, RLMConfig
+from lm.rlm.config import ExamplesConfig, GrammarConfig, OptimizationConfig, RLMConfig, SweepConfig
 from lm.rlm.datasets import SentenceSet, SentenceStream
 from lm.rlm.dynamics import append_point, cut_dynamics, read_dynamics
 from lm.rlm.grammar import RandomGrammar
 from lm.rlm.measurement import Yardstick, divergence
 from lm.rlm.model_folder import load_grammar_of
 from lm.rlm.statistics import sentence_entropy
-from lm.rlm.sweep import SweepConfig, run_sweep
+from lm.rlm.sweep import run_sweep
 from lm.rlm.symbols import symbol_tokenizer
 from lm.rlm.tasks import TASKS, make_task
 from lm.rlm.training import checkpoint_steps, train_on_grammar

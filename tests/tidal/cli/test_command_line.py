@@ -32,6 +32,18 @@ def test_help_imports_nothing_heavy() -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+def test_the_help_of_commands_does_not_import_torch() -> None:
+    """So that it takes under two seconds."""
+    actions = [["carl", "train"], ["carl", "agent"], ["rlm", "train"], ["rlm", "sweep"]]
+    script = (
+        "import sys; from tidal.cli.main import main\n"
+        f"for command in {[[name] for name in COMMANDS] + actions}:\n"
+        "    assert main([*command, '--help']) == 0, command\n"
+        "    assert not {'torch', 'transformers', 'scipy'} & set(sys.modules), command"
+    )
+    subprocess.run([sys.executable, "-c", script], stdout=subprocess.DEVNULL, check=True)
+
+
 def test_without_a_command_help_is_shown_and_the_code_says_so(tidal: Tidal) -> None:
     code, out, _ = tidal()
     assert code == 2 and out.startswith("usage: tidal COMMAND")

@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     env = instantiated(parser, options).env
 
     from agents.evaluation.evaluation import evaluate
-    from agents.evaluation.text_measures import TextMeasuresConfig
+    from agents.evaluation.text_measures_config import TextMeasuresConfig
     from lm.runs.output_file import require_writable
     from lm.runs.whole_file import write_json
     from tidal.cli.evaluation_table import evaluation_table

@@ -41,7 +41,7 @@ def train_parser() -> ArgumentParser:
 
 def sweep_parser() -> ArgumentParser:
     """The options of `tidal rlm sweep`."""
-    from lm.rlm.sweep import SweepConfig
+    from lm.rlm.config import SweepConfig
 
     parser = new_parser("rlm sweep", SWEEP)
     add_run_folder(parser)
@@ -102,7 +102,8 @@ def _train(options: Namespace) -> int:
 
 
 def _sweep(options: Namespace) -> int:
-    from lm.rlm.sweep import RESULTS_FILE, SweepConfig, run_sweep
+    from lm.rlm.config import SweepConfig
+    from lm.rlm.sweep import RESULTS_FILE, run_sweep
     from tidal.reports.rlm_figures import save_figure, sweep_figure
 
     config = config_of(sweep_parser(), options, SweepConfig)
