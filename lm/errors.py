@@ -60,7 +60,7 @@ class MissingExtraError(TidalGymError, ImportError):
     """An optional library is not installed."""
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """First line of another library's message, or the error's type if the message is empty."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return " ".join(lines[:2] if lines[0].endswith(":") else lines[:1])

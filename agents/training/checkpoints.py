@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.policy.observation_statistics import RunningStatistics
-from lm.errors import CheckpointError
+from lm.errors import CheckpointError, first_line
 from lm.passed_files import read_object, record_from
 from lm.runs.tensors.checksums import require_unchanged, write_checksums
 from lm.runs.tensors.saved_state import SavedState
@@ -128,13 +129,14 @@ def damage_named(checkpoint: Path) -> Iterator[None]:
         yield
     except _DAMAGES as error:
         raise CheckpointError(
-            f"The checkpoint {checkpoint} is damaged or of another policy: {error}. It is the only one of its run: "
-            "start again with `--overwrite`, or train into another folder."
+            f"The checkpoint {checkpoint} is damaged or of another policy: {first_line(error).rstrip('.')}. "
+            "It is the only one of its run: start again with `--overwrite`, or train into another folder."
         ) from error
 
 
 _DAMAGES = (
     OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile, SafetensorError,
+    pickle.UnpicklingError,
 )  # fmt: skip
 
 

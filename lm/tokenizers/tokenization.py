@@ -66,7 +66,9 @@ def load_tokenizer(name_or_folder: str) -> PreTrainedTokenizerBase:
         if type(longest) not in (int, float) or not longest >= 1:
             raise ValueError(f"`model_max_length` must be a number, at least 1. Received {longest!r}.")
         return tokenizer
-    except Exception as error:  # a damaged file makes the libraries raise anything, bare `Exception` included
+    except BaseException as error:  # a damaged file makes the libraries raise anything, and tokenizers' Rust code panic
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise ModelFolderError(f"No tokenizer could be loaded from '{name_or_folder}': {first_line(error)}") from error
 
 

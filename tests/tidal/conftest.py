@@ -1,9 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import datasets
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -36,6 +41,37 @@ def tidal(capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
         return Finished(code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What was asked of a network that is refused, with the hub's offline mode off, and of other programs."""
+    asked: list[object] = []
+
+    def refuse(*arguments: object, **options: object) -> None:
+        asked.append(arguments)
+        raise OSError("There is no network here.")
+
+    def refuse_program(command: object, *arguments: object, **options: object) -> None:
+        if isinstance(command, list) and command[0] in ("git", "uname"):  # which our records and a library ask
+            raise OSError("There are no other programs here.")
+        refuse(command)
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(subprocess, "Popen", refuse_program)
+    return asked
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: list[object]) -> Iterator[Path]:
+    """A folder with a module that would leave a file; neither it nor the network may be asked."""
+    (tmp_path / "canary_module.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    assert asked == [] and not (tmp_path / "ran").exists() and "canary_module" not in sys.modules
 
 
 @pytest.fixture(scope="session")

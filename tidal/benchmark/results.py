@@ -24,6 +24,8 @@ from tidal.benchmark.stages import (
     REFERENCES,
     STAGES_FOLDER,
     STATIC,
+    FreezingStage,
+    TrainingStage,
     baselines_of,
     controller_name,
     evaluation_stage,
@@ -67,7 +69,7 @@ def collect_results(config: BenchmarkConfig, folder: Path, *, command: str = "")
         "made_with": asdict(provenance()),
         "seconds": {name: content["seconds"] for name, content in done.items()},
         "missing": [name for name in names if name not in done],
-        "budgets": _budgets(config, done),
+        "budgets": _budgets(config, stages, done),
         "comparison": asdict(comparison),
         "frozen_gates": [asdict(cost) | {"is_alive": cost.is_alive} for cost in frozen],
         "text": [
@@ -75,7 +77,7 @@ def collect_results(config: BenchmarkConfig, folder: Path, *, command: str = "")
             for text in texts
         ],
         "agents": {name: _description(found) for name, found in evaluations.items()},
-        "curves": [_curve(done[name]) for name in map(training_stage, config.training_seeds) if name in done],
+        "curves": [_curve(training) for training in _trainings(config, stages)],
         "samples": _samples(evaluations),
     }
     return results | {"claims": _claims(config, comparison, frozen, texts)}
@@ -111,7 +113,7 @@ def _frozen_gates(config: BenchmarkConfig, stages: StageResults) -> tuple[Frozen
     if not seeds:
         return ()
     learned = _returns(_evaluations(stages, map(controller_name, seeds)))
-    returns = [stages.read(freezing_stage(seed))["returns"] for seed in seeds]
+    returns = [stages.record(freezing_stage(seed), FreezingStage).returns for seed in seeds]
     frozen = {gate: np.array([run[gate] for run in returns]) for gate in GATE_NAMES}
     return frozen_gate_costs(learned[:, : config.frozen_episodes], frozen)
 
@@ -129,13 +131,15 @@ def _text_advantages(config: BenchmarkConfig, stages: StageResults) -> list[Text
     ]
 
 
-def _budgets(config: BenchmarkConfig, done: Json) -> list[Json]:
+def _trainings(config: BenchmarkConfig, stages: StageResults) -> list[TrainingStage]:
+    names = map(training_stage, config.training_seeds)
+    return [stages.record(name, TrainingStage) for name in names if name in stages]
+
+
+def _budgets(config: BenchmarkConfig, stages: StageResults, done: Json) -> list[Json]:
     """Env steps that each method was trained or tuned with, and the result."""
-    budgets = [
-        {"name": LEARNED, "env_steps": done[stage]["env_steps"], "seed": done[stage]["seed"]}
-        for stage in map(training_stage, config.training_seeds)
-        if stage in done
-    ]
+    trainings = _trainings(config, stages)
+    budgets: list[Json] = [{"name": LEARNED, "env_steps": one.env_steps, "seed": one.seed} for one in trainings]
     for baseline in baselines_of(config):
         if (stage := tuning_stage(baseline.name)) in done:
             found = Tuning.from_json(done[stage], stage)
@@ -171,8 +175,8 @@ def _description(evaluations: Sequence[Evaluation]) -> Json:
     }
 
 
-def _curve(training: Json) -> list[Json]:
-    points = [point for point in training["curve"] if point["episode_reward"] is not None]
+def _curve(training: TrainingStage) -> list[Json]:
+    points = [asdict(point) for point in training.curve if point.episode_reward is not None]
     every = max(1, len(points) // CURVE_POINTS)
     return points[::-1][::every][::-1]  # keeps the last point
 

@@ -38,6 +38,42 @@ NUM_SAMPLES = 4
 
 
 @dataclass(frozen=True)
+class CurvePoint:
+    """A point of a controller's learning curve, as its stage stores it."""
+
+    step: int
+    """Env steps so far."""
+    episode_reward: float | None
+    """Mean return of the newest episodes; None before the first ends."""
+    gate_stds: tuple[float, ...]
+    """Standard deviation of each gate."""
+
+
+@dataclass(frozen=True)
+class TrainingStage:
+    """Result of the stage that trains a controller."""
+
+    seed: int
+    """Seed of the training."""
+    env_steps: int
+    """Env steps that the controller learned from."""
+    curve: tuple[CurvePoint, ...]
+    """Its learning curve."""
+
+
+@dataclass(frozen=True)
+class FreezingStage:
+    """Result of the stage that freezes the gates of a controller."""
+
+    seed: int
+    """Seed of the training."""
+    frozen_at: dict[str, float]
+    """Value that each gate was frozen at."""
+    returns: dict[str, tuple[float, ...]]
+    """Returns of the episodes with each gate frozen."""
+
+
+@dataclass(frozen=True)
 class Baseline:
     """A family that is tuned with at least ``config.baseline_steps`` env steps."""
 
@@ -150,11 +186,11 @@ def train_controller(config: BenchmarkConfig, folder: Path, seed: int) -> dict[s
     training = _training(config, seed)
     run_folder = controller_folder(folder, seed)
     controller = train(training, run_folder, resume=run_folder.exists())
-    curve = [
-        {"step": point.step, "episode_reward": point.episode_reward, "gate_stds": point.gate_stds}
+    curve = tuple(
+        CurvePoint(point.step, point.episode_reward, point.gate_stds)
         for point in read_learning_curve(run_folder / CURVE_FILE)
-    ]
-    return {"seed": seed, "env_steps": controller.metrics["step"], "curve": curve}
+    )
+    return asdict(TrainingStage(seed, controller.metrics["step"], curve))
 
 
 def evaluate_reference(config: BenchmarkConfig, name: str) -> dict[str, Any]:
@@ -186,17 +222,15 @@ def measure_text(config: BenchmarkConfig, folder: Path, name: str) -> dict[str, 
 
 def freeze_gates(config: BenchmarkConfig, folder: Path, seed: int) -> dict[str, Any]:
     """Evaluate a controller with one gate at a time frozen at its mean in the controller's evaluation."""
-    usage = StageResults(folder / STAGES_FOLDER).read(evaluation_stage(controller_name(seed)))["gates"]
+    stage = evaluation_stage(controller_name(seed))
+    usage = StageResults(folder / STAGES_FOLDER).record(stage, Evaluation).gates
     controller = _controller(folder, seed)
     evaluations = {
-        gate: _evaluate(config, FrozenGate(controller, gate, usage[gate]["mean"]), config.frozen_episodes)
+        gate: _evaluate(config, FrozenGate(controller, gate, usage[gate].mean), config.frozen_episodes)
         for gate in GATE_NAMES
     }
-    return {
-        "seed": seed,
-        "frozen_at": {gate: usage[gate]["mean"] for gate in GATE_NAMES},
-        "returns": {gate: evaluation.returns for gate, evaluation in evaluations.items()},
-    }
+    returns = {gate: evaluation.returns for gate, evaluation in evaluations.items()}
+    return asdict(FreezingStage(seed, {gate: usage[gate].mean for gate in GATE_NAMES}, returns))
 
 
 def controller_folder(folder: Path, seed: int) -> Path:

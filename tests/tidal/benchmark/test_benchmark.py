@@ -4,6 +4,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from agents.evaluation.text_measures import MEASURES, Measure, TextMeasures
 from agents.training.config import PPOConfig, TrainConfig, WarmStartConfig
 from agents.training.run import train
 from lm.errors import InvalidValueError
+from tests.tidal.cli.canaries import CANARIES, planted, text_fields
 from tidal.benchmark.config import BenchmarkConfig
 from tidal.benchmark.report import render_report
 from tidal.benchmark.results import collect_results
@@ -149,6 +151,24 @@ def test_partial_results_are_reported(folder: Path, model: str, tidal: Tidal, tm
     assert [score["name"] for score in results["comparison"]["scores"]].count("best static") == 1
     assert "train controller 1" in results["missing"] and results["claims"] == []
     assert "Not finished" in (part / "report.html").read_text(encoding="utf-8")
+
+
+def test_stages_from_elsewhere_are_data(folder: Path, model: str, tidal: Tidal, watched: Path) -> None:
+    part = watched / "part"
+    shutil.copytree(folder / "stages", part / "stages")
+    shutil.copy(folder / "run.json", part)
+    kinds = ("evaluate neutral", "train controller 0", "freeze controller 0", "tune min-p")
+    for path in (part / "stages" / f"{kind}.json" for kind in kinds):
+        whole = json.loads(path.read_text(encoding="utf-8"))
+        everywhere = whole
+        for place in text_fields(whole):
+            everywhere = planted(everywhere, place, CANARIES[0])
+        plants = [everywhere, planted(whole, (next(iter(whole)),), [CANARIES[3]])]
+        for plant in plants:
+            path.write_text(json.dumps(plant), encoding="utf-8")
+            code, _, err = tidal(*arguments(model, part, "--report_only"))
+            assert code == 0 or (code == 2 and err.count("Error: ") == 1 and "Traceback" not in err), (plant, err)
+        path.write_text(json.dumps(whole), encoding="utf-8")
 
 
 def test_nothing_done_yet_can_be_rendered(results: dict[str, Any]) -> None:

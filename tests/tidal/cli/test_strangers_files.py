@@ -6,9 +6,6 @@ import importlib
 import json
 import pkgutil
 import shutil
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -31,41 +28,10 @@ from lm.passed_files import checked, hints_of
 from lm.pretraining.config import PretrainConfig
 from lm.rlm.config import RLMConfig
 from tests.agents.policy.test_controller import trained
+from tests.tidal.cli.canaries import CANARIES, planted, text_fields
 from tidal.benchmark.config import BenchmarkConfig
 
-CANARIES = ("canary_module:make", "canary_module.Make", "pydoc:pipepager", "stranger/model", "/etc/passwd")
 Tidal = Callable[..., Any]
-
-
-def text_fields(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Places of plain data that hold text or nothing."""
-    if isinstance(content, dict):
-        for name, value in content.items():
-            yield from text_fields(value, (*path, name))
-    elif isinstance(content, str) or content is None:
-        yield path
-
-
-def planted(content: Any, path: tuple[Any, ...], canary: Any) -> Any:
-    return canary if not path else content | {path[0]: planted(content[path[0]], path[1:], canary)}
-
-
-@pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """A module that would leave a file, and a network that must not be asked."""
-    asked: list[object] = []
-    (tmp_path / "canary_module.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()", encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-    def refuse(*arguments: object, **options: object) -> None:
-        asked.append(arguments)
-        raise OSError("There is no network here.")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(subprocess, "Popen", refuse)
-    yield tmp_path
-    assert asked == [] and not (tmp_path / "ran").exists() and "canary_module" not in sys.modules
 
 
 def one_line(result: Any) -> bool:
