@@ -33,8 +33,8 @@ FORMAT = 2
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Progress of a training run, and the identity of its language model."""
+class CheckpointRecord:
+    """Step and time of a training run at a checkpoint, and the identity of its language model."""
 
     step: int
     """Env steps so far."""
@@ -58,7 +58,7 @@ def fingerprint_of(model: torch.nn.Module) -> str:
 
 
 def save_checkpoint(
-    folder: Path, ppo: PPO, normalization: VecNormalize, progress: Progress, state: SavedState
+    folder: Path, ppo: PPO, normalization: VecNormalize, progress: CheckpointRecord, state: SavedState
 ) -> None:
     """Writes a checkpoint named for its step into `folder`, then removes older ones."""
     target = folder / f"{progress.step:010d}"
@@ -81,15 +81,15 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return max(_checkpoints_in(folder), default=None)
 
 
-def read_progress(checkpoint: Path, *, model: str, fingerprint: str) -> Progress:
-    """Reads the progress of a checkpoint.
+def read_progress(checkpoint: Path, *, model: str, fingerprint: str) -> CheckpointRecord:
+    """Reads the record of a checkpoint.
 
     Raises:
         CheckpointError: the checkpoint is damaged, has another format, or belongs to another language model.
     """
     with damage_named(checkpoint):
         path = checkpoint / PROGRESS_FILE
-        progress = record_from(Progress, {"format": 1, **read_object(path)}, path)
+        progress = record_from(CheckpointRecord, {"format": 1, **read_object(path)}, path)
     if progress.format != FORMAT:
         raise CheckpointError(
             f"The checkpoint {checkpoint} was written by another version of Tidal Gym, in format {progress.format}; "
@@ -105,7 +105,7 @@ def read_progress(checkpoint: Path, *, model: str, fingerprint: str) -> Progress
     return progress
 
 
-def restore_checkpoint(checkpoint: Path, ppo: PPO, normalization: VecNormalize, progress: Progress) -> None:
+def restore_checkpoint(checkpoint: Path, ppo: PPO, normalization: VecNormalize, progress: CheckpointRecord) -> None:
     """Restores weights, optimizer state, statistics and step count into a PPO of the same configuration.
 
     Reads only tensors and JSON, no pickles. Raises the errors of :func:`damage_named`.

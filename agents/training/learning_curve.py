@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from agents.training.constrained_ppo.ppo_lagrangian import PPOLagrangian
 from lm.errors import CheckpointError
 from lm.models.gate_names import GATE_NAMES
 from lm.passed_files import read_lines
+from lm.runs.progress import Progress, Report, ignore
 from lm.runs.whole_file import append_json_line, write_json_lines
 
 
@@ -48,31 +49,33 @@ class TrainingProgress:
     multiplier: float | None = None
     """Lagrange multiplier λ of the constraint before the update; None without a constraint."""
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Metrics of a progress report: those that are known, the speed, and the mean of each gate by name."""
+        known = {name: getattr(self, name) for name in ("episode_reward", "episode_cost", "multiplier")}
+        gates = dict(zip(action_names(len(self.gate_means)), self.gate_means, strict=True))
+        speed = {"steps_per_second": self.step / max(self.seconds, 1e-9)}
+        return {name: value for name, value in known.items() if value is not None} | speed | gates
+
 
 class LearningCurve(BaseCallback):
-    """Callback that writes a JSON line per rollout to a file, and passes it to TensorBoard and a listener.
+    """Callback that writes a JSON line per rollout to a file, and passes it to TensorBoard and to the run's progress.
 
     Args:
         path: file to write.
         total_steps: env steps of the whole run.
         seconds_before: training time before this process resumed the run [s].
-        listener: callback that receives each point, or None.
+        report: receives the progress with the metrics of each point.
     """
 
     newest: TrainingProgress | None = None
     """Newest point of the learning curve."""
 
-    def __init__(
-        self,
-        path: Path,
-        total_steps: int,
-        seconds_before: float,
-        listener: Callable[[TrainingProgress], None] | None,
-    ) -> None:
+    def __init__(self, path: Path, total_steps: int, seconds_before: float, report: Report = ignore) -> None:
         super().__init__()
         self.path = path
         self.total_steps = total_steps
-        self.listener = listener
+        self.report = report
         self._started = time.perf_counter() - seconds_before
         self._rewards: list[float] = []
         self._lengths: list[int] = []
@@ -88,7 +91,7 @@ class LearningCurve(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         observations = self.locals["rollout_buffer"].observations  # (T, N, size), normalised
-        self.add_point(observations.reshape(-1, observations.shape[-1]))
+        self.add_point(observations.reshape(-1, observations.shape[-1]), "Training the controller", self.total_steps)
 
     def add_episodes(self, dones: NDArray[np.bool_], infos: Sequence[Mapping[str, Any]]) -> None:
         """Records the episodes that ended in a step, from the infos of ``VecMonitor``."""
@@ -96,8 +99,14 @@ class LearningCurve(BaseCallback):
             self._rewards.append(float(infos[row]["episode"]["r"]))
             self._lengths.append(int(infos[row]["episode"]["l"]))
 
-    def add_point(self, observations: NDArray[np.float32]) -> None:
-        """Writes a point: episodes recorded since the last one, and gates for normalised observations (B, size)."""
+    def add_point(self, observations: NDArray[np.float32], stage: str, total: int) -> None:
+        """Writes and reports a point: episodes recorded since the last one, and gates in states.
+
+        Args:
+            observations: (B, size) normalised observations of the states.
+            stage: stage of the run, for the report.
+            total: env steps at which the stage ends.
+        """
         with torch.no_grad():
             batch = torch.as_tensor(observations, device=self.model.device)
             gates = self.model.policy.get_distribution(batch).get_actions(deterministic=True).cpu().numpy()
@@ -121,8 +130,7 @@ class LearningCurve(BaseCallback):
         for name, mean, deviation in named:
             self.logger.record(f"gates/{name}_mean", mean)
             self.logger.record(f"gates/{name}_std", deviation)
-        if self.listener is not None:
-            self.listener(self.newest)
+        self.report(Progress(stage, self.newest.step, total, "env steps", self.newest.metrics))
 
 
 def read_learning_curve(path: Path) -> list[TrainingProgress]:

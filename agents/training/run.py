@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -24,7 +25,7 @@ from agents.policy.controller import POLICIES, Controller, ControllerConfig, mak
 from agents.policy.observation_statistics import ObservationNormalizer, RunningStatistics
 from agents.training import run_state
 from agents.training.checkpoints import (
-    Progress,
+    CheckpointRecord,
     damage_named,
     fingerprint_of,
     newest_checkpoint,
@@ -39,7 +40,9 @@ from agents.training.warm_start.warm_start import WarmStart
 from lm.default_dtype import float32_by_default
 from lm.errors import CheckpointError, InvalidValueError
 from lm.finite_weights import diverged, require_finite
+from lm.runs.progress import Report, ignore
 from lm.runs.run_folder import claimed
+from lm.runs.stop import StopRequest
 from lm.runs.tensors.saved_state import SavedState
 from tidal_gym.envs.vector_env import TidalGatingVectorEnv
 
@@ -58,7 +61,8 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[TrainingProgress], None] | None = None,
+    progress: Report = ignore,
+    stop: StopRequest | None = None,
 ) -> Controller:
     """Train a controller.
 
@@ -73,7 +77,10 @@ def train(
         output_dir: folder of the run.
         resume: whether to continue the run in the folder from its last checkpoint.
         overwrite: whether to replace the run in the folder.
-        progress: callback that receives each point of the learning curve, before its update.
+        progress: receives the metrics of each point of the learning curve, before its update.
+        stop: stop request, which takes effect after the update under way. Finish: learning ends, and the run ends as
+            completed with the policy learned so far, after at least one update. Cancel: a checkpoint is saved, from
+            which the resumed run ends as the uninterrupted one would.
 
     Returns:
         The controller with the last policy, also saved in ``output_dir/controller``.
@@ -83,13 +90,14 @@ def train(
         CheckpointError: the checkpoint is damaged, or belongs to another model or configuration; or the disk is full,
             in which case the last checkpoint is intact.
         DivergedError: the policy's weights have become NaN or infinite.
+        RunCancelledError: `stop` requested a cancel.
     """
     vector_env = config.env.make(config.ppo.num_envs, expected_reward=config.ppo.reward == "expected")
     try:
         _require_trainable(config, vector_env)
         with claimed(output_dir, "train", config, resume=resume, overwrite=overwrite) as folder:
             try:
-                return _train_in_folder(config, folder, vector_env, progress)
+                return _train_in_folder(config, folder, vector_env, progress, stop)
             except (OSError, SafetensorError) as error:
                 last = newest_checkpoint(folder / CHECKPOINT_FOLDER)
                 kept = f"The checkpoint {last} is intact; resume from it." if last else "There is no checkpoint yet."
@@ -113,47 +121,51 @@ def _train_in_folder(
     config: TrainConfig,
     output_dir: Path,
     vector_env: TidalGatingVectorEnv,
-    listener: Callable[[TrainingProgress], None] | None,
+    progress: Report,
+    stop: StopRequest | None,
 ) -> Controller:
     checkpoints = output_dir / CHECKPOINT_FOLDER
     is_gating = isinstance(vector_env.unwrapped, TidalGatingVectorEnv)
     fingerprint = fingerprint_of(vector_env.bundle.model) if is_gating else config.env.id
     checkpoint = newest_checkpoint(checkpoints)
-    start = Progress(step=0, seconds=0.0, model=config.env.model, fingerprint=fingerprint)
+    start = CheckpointRecord(step=0, seconds=0.0, model=config.env.model, fingerprint=fingerprint)
     if checkpoint is not None:
         start = read_progress(checkpoint, model=config.env.model, fingerprint=fingerprint)
 
     normalization = _wrap(vector_env, config.ppo)
     ppo = _make_ppo(config, normalization)
-    curve = LearningCurve(output_dir / CURVE_FILE, config.total_steps, start.seconds, listener)
+    curve = LearningCurve(output_dir / CURVE_FILE, config.total_steps, start.seconds, progress)
     run = _Run(ppo, normalization, vector_env)
     if config.warm_start.env_steps > 0:
         run.warm_start = WarmStart(ppo, normalization, vector_env, config.warm_start, config.seed, curve)
     if checkpoint is not None:
         run.restore(checkpoint, start)
     cut_learning_curve(output_dir / CURVE_FILE, start.step)
-    saver = _CheckpointEvery(config.checkpoint_every, checkpoints, run, start, curve)
+    saver = _BetweenUpdates(config.checkpoint_every, checkpoints, run, start, curve, stop)
 
     # TensorBoard only: SB3's default logger also prints to the terminal.
     tensorboard = output_dir / TENSORBOARD_FOLDER
     logger = Logger(str(tensorboard), [TensorBoardOutputFormat(str(tensorboard))])
     ppo.set_logger(logger)
     try:
-        if run.warm_start is not None:
-            curve.init_callback(ppo)
-            run.warm_start.run(saver.save_if_due)
-            run.warm_start = None
-            saver.save()
-        remaining = config.total_steps - ppo.num_timesteps
-        if remaining > 0:
-            ppo.learn(remaining, callback=CallbackList([curve, saver]), reset_num_timesteps=False)
-            saver.save()
+        with suppress(_EndOfLearning):
+            if run.warm_start is not None:
+                curve.init_callback(ppo)
+                run.warm_start.run(saver.save_or_end)
+                run.warm_start = None
+                saver.save()
+            remaining = config.total_steps - ppo.num_timesteps
+            if remaining > 0:
+                ppo.learn(remaining, callback=CallbackList([curve, saver]), reset_num_timesteps=False)
+        saver.save()
     except ValueError as error:
         if not str(error).startswith("Expected parameter"):  # torch's distributions, within an update
             raise
         raise diverged("the policy's distribution has parameters that it cannot have", ppo.num_timesteps) from error
     finally:
         logger.close()
+    if stop is not None:
+        stop.raise_if_cancelled()
 
     controller = _controller_of(config, ppo, normalization, curve)
     controller.save(output_dir / CONTROLLER_FOLDER, overwrite=True)
@@ -243,7 +255,7 @@ class _Run:
     warm_start: WarmStart | None = None
     """Warm start; None if it is finished or there is none."""
 
-    def save(self, folder: Path, progress: Progress) -> None:
+    def save(self, folder: Path, progress: CheckpointRecord) -> None:
         """Writes a checkpoint."""
         state = SavedState.of_parts(
             run=run_state.state_of(self.ppo, self.normalization, self.vector_env),
@@ -251,7 +263,7 @@ class _Run:
         )
         save_checkpoint(folder, self.ppo, self.normalization, progress, state)
 
-    def restore(self, checkpoint: Path, progress: Progress) -> None:
+    def restore(self, checkpoint: Path, progress: CheckpointRecord) -> None:
         """Restores a checkpoint into a new run."""
         self.normalization.reset()  # allocates the episodes' state, which is then overwritten
         with damage_named(checkpoint):
@@ -265,11 +277,24 @@ class _Run:
             run_state.restore(state.part("run"), self.ppo, self.normalization, self.vector_env)
 
 
-class _CheckpointEvery(BaseCallback):
-    """Callback that saves a checkpoint at least every `every` steps."""
+class _EndOfLearning(Exception):
+    """Ends SB3's learning between two updates, where it has no other way out."""
 
-    def __init__(self, every: int, folder: Path, run: _Run, start: Progress, curve: LearningCurve) -> None:
+
+class _BetweenUpdates(BaseCallback):
+    """Callback that saves a checkpoint at least every `every` steps, and ends the learning when `stop` requests it."""
+
+    def __init__(
+        self,
+        every: int,
+        folder: Path,
+        run: _Run,
+        start: CheckpointRecord,
+        curve: LearningCurve,
+        stop: StopRequest | None,
+    ) -> None:
         super().__init__()
+        self.stop = stop
         self.every = every
         self.folder = folder
         self.run = run
@@ -282,19 +307,26 @@ class _CheckpointEvery(BaseCallback):
     def _on_rollout_start(self) -> None:
         # Called after an update, when weights, optimizer and statistics belong to the same step.
         require_finite(self.run.ppo.policy, self.run.ppo.num_timesteps)
-        self.save_if_due()
+        self.save_or_end()
 
-    def save_if_due(self) -> None:
-        """Saves a checkpoint if it is due; called between two updates."""
-        if self.run.ppo.num_timesteps - self.saved.step >= self.every:
+    def save_or_end(self) -> None:
+        """Saves a checkpoint if it is due, and ends the learning if that is requested; called between two updates.
+
+        Raises:
+            _EndOfLearning: the learning is to end.
+        """
+        steps = self.run.ppo.num_timesteps
+        if steps - self.saved.step >= self.every:
             self.save()
+        if self.stop is not None and (self.stop.is_cancelled or (self.stop.is_requested and steps > 0)):
+            raise _EndOfLearning
 
     def save(self) -> None:
         """Saves a checkpoint, unless there are no steps since the last one."""
         step = self.run.ppo.num_timesteps
         require_finite(self.run.ppo.policy, step)
         if step > self.saved.step:
-            saved = Progress(step, self.curve.seconds, self.saved.model, self.saved.fingerprint)
+            saved = CheckpointRecord(step, self.curve.seconds, self.saved.model, self.saved.fingerprint)
             self.run.save(self.folder, saved)
             self.saved = saved
 

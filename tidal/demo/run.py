@@ -29,7 +29,6 @@ from lm.runs.provenance import Provenance, provenance
 from lm.runs.run_folder import claimed
 from lm.runs.whole_file import write_json
 from tidal.demo.config import DemoConfig
-from tidal.reports.training_note import training_note
 
 RESULTS_FILE = "results.json"
 TRAINING_FOLDER = "training"
@@ -157,7 +156,7 @@ def _run_in(folder: Path, config: DemoConfig, show: ShowPhase) -> DemoResult:
         controller = train(
             training,
             folder / TRAINING_FOLDER,
-            progress=lambda point: update(point.step, point.total_steps, training_note(point)),
+            progress=lambda report: update(report.done, report.total),
         )
     agents = (Neutral(), Random(), tuning.agent(), controller)
     evaluations = {}

@@ -121,7 +121,7 @@ class WarmStart:
             self._curve.add_episodes(dones, infos)
         self._observations = observations
         self._ppo.num_timesteps = memory.count
-        self._curve.add_point(np.concatenate(seen))
+        self._curve.add_point(np.concatenate(seen), "Warm start", len(self._memory.rewards))
 
 
 def _candidates(ppo: PPO, observations: object, count: int, generator: np.random.Generator) -> NDArray[np.float32]:

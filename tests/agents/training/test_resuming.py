@@ -13,12 +13,12 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from agents.episodes.env_config import EnvConfig
 from agents.training.config import ConstraintConfig, PPOConfig, TrainConfig, WarmStartConfig
-from agents.training.learning_curve import TrainingProgress
 from agents.training.run import train
 from benchmarks.final_result import final_result
 from lm.errors import CheckpointError
 from lm.models.bundle import save_bundle
 from lm.models.reference_statistics import ReferenceStatistics
+from lm.runs.progress import Progress
 from lm.runs.tensors.saved_state import SavedState
 from lm.tokenizers.tokenization import load_tokenizer
 
@@ -90,8 +90,8 @@ def test_stopped_at_every_rollout_it_ends_as_if_it_had_not_been(
     checkpoints = []
     for step in range(32, 193, 32):
 
-        def listen(point: TrainingProgress, step: int = step) -> None:
-            if point.step == step:
+        def listen(report: Progress, step: int = step) -> None:
+            if report.done == step:
                 raise Stop
 
         with pytest.raises(Stop):

@@ -20,11 +20,12 @@ from agents.policy.controller import Controller
 from agents.training import checkpoints
 from agents.training.config import ConstraintConfig, PPOConfig, TrainConfig
 from agents.training.constrained_ppo.ppo_lagrangian import PPOLagrangian
-from agents.training.learning_curve import TrainingProgress, read_learning_curve
+from agents.training.learning_curve import read_learning_curve
 from agents.training.run import LinearLearningRate, train
 from lm.errors import CheckpointError, DivergedError, InvalidValueError, OutputExistsError
 from lm.models.bundle import load_model, save_bundle
 from lm.models.reference_statistics import FILE_NAME, ReferenceStatistics
+from lm.runs.progress import Progress
 from lm.tokenizers.tokenization import load_tokenizer
 
 PPO_CONFIG = PPOConfig(num_envs=4, rollout_steps=8, batch_size=16, epochs=2, gamma=0.5, hidden_sizes=(8,))
@@ -41,8 +42,8 @@ class Stop(BaseException):
 
 
 def stop_at(step: int):
-    def listen(point: TrainingProgress) -> None:
-        if point.step >= step:
+    def listen(progress: Progress) -> None:
+        if progress.done >= step:
             raise Stop
 
     return listen
@@ -53,15 +54,20 @@ def names_in(folder: Path) -> set[str]:
 
 
 def test_run_leaves_everything_in_its_folder(config: TrainConfig, output: Path, capsys) -> None:
-    points: list[TrainingProgress] = []
-    controller = train(config, output, progress=points.append)
+    reports: list[Progress] = []
+    controller = train(config, output, progress=reports.append)
     assert names_in(output) == {"run.json", "learning_curve.jsonl", "tensorboard", "checkpoints", "controller"}
     assert names_in(output / "checkpoints") == {"0000000128"}
     assert json.loads((output / "run.json").read_text())["config"]["ppo"]["num_envs"] == 4
     assert capsys.readouterr().out == ""
 
+    points = read_learning_curve(output / "learning_curve.jsonl")
     assert [point.step for point in points] == [32, 64, 96, 128]
-    assert read_learning_curve(output / "learning_curve.jsonl") == points
+    for report, point in zip(reports, points, strict=True):
+        assert (report.stage, report.done, report.total) == ("Training the controller", point.step, 128)
+        assert report.metrics["episode_reward"] == point.episode_reward
+        assert tuple(report.metrics[name] for name in ("creativity", "focus", "stability")) == point.gate_means
+        assert "multiplier" not in report.metrics and report.metrics["steps_per_second"] > 0
     for point in points:
         assert 2 <= point.episode_length <= 6
         assert all(0 <= mean <= 1 for mean in point.gate_means)
@@ -119,7 +125,7 @@ def test_resume_continues_from_the_last_checkpoint(config: TrainConfig, output: 
     saved = PPO.load(output / "checkpoints" / "0000000064" / "ppo.zip", device="cpu").policy.state_dict()
 
     seen: list[int] = []
-    train(config, output, resume=True, progress=lambda point: seen.append(point.step))
+    train(config, output, resume=True, progress=lambda report: seen.append(report.done))
     assert seen == [96, 128]
     curve = read_learning_curve(output / "learning_curve.jsonl")
     assert [point.step for point in curve] == [32, 64, 96, 128]
@@ -146,13 +152,15 @@ def constrained(config: TrainConfig) -> TrainConfig:
 
 
 def test_a_constrained_run_shows_cost_and_multiplier(config: TrainConfig, output: Path) -> None:
-    points: list[TrainingProgress] = []
-    train(constrained(config), output, progress=points.append)
+    reports: list[Progress] = []
+    train(constrained(config), output, progress=reports.append)
+    points = read_learning_curve(output / "learning_curve.jsonl")
+    assert [report.metrics["multiplier"] for report in reports] == [point.multiplier for point in points]
+    assert [report.metrics["episode_cost"] for report in reports] == [point.episode_cost for point in points]
     assert [point.multiplier for point in points] == sorted(point.multiplier for point in points)
     assert points[0].multiplier == 0.5 < points[-1].multiplier
     for point in points:
         assert 0 < point.episode_cost < point.episode_length  # each token costs less than 1
-    assert read_learning_curve(output / "learning_curve.jsonl") == points
     events = EventAccumulator(str(output / "tensorboard")).Reload()
     assert {"rollout/ep_cost_mean", "train/lagrange_multiplier", "train/cost_value_loss"} <= set(
         events.Tags()["scalars"]
@@ -191,7 +199,7 @@ from agents.training.config import PPOConfig, TrainConfig, WarmStartConfig
 content = json.loads(sys.argv[1])
 content["env"], content["ppo"] = EnvConfig(**content["env"]), PPOConfig(**content["ppo"])
 content["warm_start"] = WarmStartConfig(**content["warm_start"])
-train(TrainConfig(**content), sys.argv[2], progress=lambda p: p.step >= 96 and os.kill(os.getpid(), signal.SIGKILL))
+train(TrainConfig(**content), sys.argv[2], progress=lambda p: p.done >= 96 and os.kill(os.getpid(), signal.SIGKILL))
 """
 
 

@@ -102,7 +102,7 @@ def started(env: VectorEnv, settings: WarmStartConfig, gamma: float, folder: Pat
     normalization = VecNormalize(VecMonitor(VectorEnvToSB3(env)), gamma=gamma)
     ppo = PPO(BetaPolicy, normalization, gamma=gamma, seed=0, device="cpu", policy_kwargs={"net_arch": [32]})
     ppo.set_logger(Logger(None, []))
-    curve = LearningCurve(folder / "curve.jsonl", settings.env_steps, 0.0, None)
+    curve = LearningCurve(folder / "curve.jsonl", settings.env_steps, 0.0)
     curve.init_callback(ppo)
     WarmStart(ppo, normalization, env, settings, 0, curve).run(lambda: None)
     return ppo, normalization
@@ -131,15 +131,15 @@ def test_a_resumed_run_does_not_start_warm_again(config: TrainConfig, tmp_path: 
     class Stop(BaseException):
         pass
 
-    def listen(point) -> None:
-        if point.step == 96:
+    def listen(report) -> None:
+        if report.done == 96:
             raise Stop
 
     with pytest.raises(Stop):
         train(config, tmp_path / "run", progress=listen)
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["0000000064"]
     seen: list[int] = []
-    train(config, tmp_path / "run", resume=True, progress=lambda point: seen.append(point.step))
+    train(config, tmp_path / "run", resume=True, progress=lambda report: seen.append(report.done))
     assert seen == [96, 128]
 
 

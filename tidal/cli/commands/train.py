@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser
 from agents.training.config import TrainConfig
 from lm.passed_files import BundledInFiles
 from lm.paths import user_path
-from tidal.cli.console import print_figures, print_next, progress
+from tidal.cli.console import print_figures, print_next, reporting
 from tidal.cli.parsing import add_run_folder, config_of, new_parser
 
 
@@ -37,15 +37,14 @@ def run(arguments: Sequence[str]) -> int:
     from agents.training.learning_curve import action_names
     from agents.training.run import CONTROLLER_FOLDER, train
     from lm.model_names import bundled_models
-    from tidal.reports.training_note import training_note
 
-    with progress("Training the controller") as update:
+    with reporting() as report:
         controller = train(
             config,
             options.output,
             resume=options.resume,
             overwrite=options.overwrite,
-            progress=lambda point: update(point.step, point.total_steps, training_note(point)),
+            progress=report,
         )
     folder = user_path(options.output) / CONTROLLER_FOLDER
     # A controller's file may name bundled models only.
