@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +19,8 @@ from agents.episodes.env_config import EnvConfig
 from lm.checks import COUNT, SEED, require, require_integer, require_one_of
 from lm.errors import CheckpointError, InvalidValueError
 from lm.passed_files import read_object, record_from
+from lm.runs.progress import Report, ignore
+from lm.runs.stop import StopRequest
 
 
 class Family(Protocol):
@@ -142,7 +144,8 @@ def tune(
     num_envs: int = 64,
     strategy: Strategy | None = None,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Report = ignore,
+    stop: StopRequest | None = None,
 ) -> Tuning:
     """Find the best parameters of a family within a number of env steps.
 
@@ -155,11 +158,14 @@ def tune(
         strategy: search strategy; None: that of the family, successive halving for static gates and TPE for decoding
             methods.
         seed: of search and episodes; the same seed gives the same result.
-        progress: receives the env steps spent so far, and the total.
+        progress: receives the env steps spent so far and the mean return of the newest batch, batch by batch.
+        stop: stop request. Finish: the best setting so far is the result; an unfinished final of TPE is left out.
+            Cancel: nothing is kept.
 
     Raises:
         InvalidValueError: an argument is out of its range, or `env_steps` is too small for the strategy.
         MissingExtraError: the strategy needs Optuna, which is not installed.
+        RunCancelledError: `stop` requested a cancel.
     """
     chosen = family_named(family)
     strategy = chosen.strategy if strategy is None else strategy
@@ -169,9 +175,18 @@ def tune(
     vector_env = env.make(num_envs)
     try:
         runner = SettingRunner(
-            chosen.agent_of_rows, vector_env, rows=rows, env_steps=limit, seed=seed, progress=progress
+            chosen.agent_of_rows,
+            vector_env,
+            rows=rows,
+            env_steps=limit,
+            seed=seed,
+            stage=f"Tuning {family}",
+            progress=progress,
+            stop=stop,
         )
         trials = strategy.search(chosen.space, runner)
+        if stop is not None:
+            stop.raise_if_cancelled()
     finally:
         vector_env.close()
     best = max((trial for trial in trials if trial.round == trials[-1].round), key=lambda trial: trial.mean_return)

@@ -44,10 +44,10 @@ class Strategy(Protocol):
         """Budget under which at least `env_steps` are spent, although no part of a batch can be run."""
 
     def search(self, space: Mapping[str, Range], runner: SettingRunner) -> tuple[Trial, ...]:
-        """Run the search.
+        """Run the search, and end it early when ``runner.is_ending``.
 
         Returns:
-            All trials, round by round. The best setting is the best of the last round.
+            All trials, at least one, round by round. The best setting is the best of the last round.
         """
 
 
@@ -85,7 +85,10 @@ class SuccessiveHalving:
         return max(round(1.02 * env_steps), env_steps + self.sizes[-1] * rows.fewest_episodes * rows.episode_steps)
 
     def search(self, space: Mapping[str, Range], runner: SettingRunner) -> tuple[Trial, ...]:
-        """Run all rounds. A trial's mean return is over the setting's episodes of all rounds so far."""
+        """Run all rounds. A trial's mean return is over the setting's episodes of all rounds so far.
+
+        A search that is to finish ends with the round under way, its settings compared in the episodes so far.
+        """
         settings = _sobol_settings(space, self.num_settings, runner.seed)
         sums = np.zeros(self.num_settings)
         alive = np.arange(self.num_settings)
@@ -96,9 +99,12 @@ class SuccessiveHalving:
             share = (runner.env_steps - runner.spent) / (len(self.sizes) - number)
             fewest = runner.rows.fewest_episodes
             more = fewest * max(1, int(share / (size * fewest * runner.rows.episode_steps)))
-            for returns in runner.returns([settings[one] for one in alive], range(episodes, episodes + more)):
+            found = runner.returns([settings[one] for one in alive], range(episodes, episodes + more))
+            if len(found) == 0:
+                break
+            for returns in found:
                 sums[alive] += returns
-            episodes += more
+            episodes += len(found)
             trials += [Trial(settings[one], float(sums[one] / episodes), episodes, number) for one in alive]
         return tuple(trials)
 
@@ -130,7 +136,10 @@ class TPE:
         return env_steps + self.num_finalists * rows.batch_steps
 
     def search(self, space: Mapping[str, Range], runner: SettingRunner) -> tuple[Trial, ...]:
-        """Run the search (round 0) and the final (round 1)."""
+        """Run the search (round 0) and the final (round 1).
+
+        A search that is to finish has no final, unless all its finalists have run.
+        """
         require_extra("optuna", "tune", "Tuning with TPE")
         import optuna
 
@@ -148,18 +157,23 @@ class TPE:
             return float(runner.returns([parameters], episodes).mean())
 
         trials: list[Trial] = []
-        while not trials or runner.spent + batch_steps <= (1 - self.final_share) * runner.env_steps:
+        limit = (1 - self.final_share) * runner.env_steps
+        while not trials or (runner.spent + batch_steps <= limit and not runner.is_ending):
             asked = study.ask(distributions)
             trials.append(Trial(asked.params, mean_return(asked.params, 0), num_envs))
             study.tell(asked, trials[-1].mean_return)
         distinct = {tuple(trial.parameters.items()): trial for trial in trials}.values()
         best = sorted(distinct, key=lambda trial: -trial.mean_return)[: self.num_finalists]
         batches = (runner.env_steps - runner.spent) // (batch_steps * len(best))
-        if batches > 0:
-            for trial in best:
-                mean = np.mean([mean_return(trial.parameters, 1 + batch) for batch in range(batches)])
-                trials.append(Trial(trial.parameters, float(mean), batches * num_envs, 1))
-        return tuple(trials)
+        final: list[Trial] = []
+        for trial in best if batches > 0 else ():
+            means: list[float] = []
+            for batch in range(batches):
+                if runner.is_ending:
+                    return tuple(trials)
+                means.append(mean_return(trial.parameters, 1 + batch))
+            final.append(Trial(trial.parameters, float(np.mean(means)), batches * num_envs, 1))
+        return (*trials, *final)
 
 
 def _sobol_settings(space: Mapping[str, Range], num_settings: int, seed: int) -> list[dict[str, float]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from agents.episodes.agent import Agent
 from lm.checks import COUNT, SEED, require_integer
+from lm.runs.stop import StopRequest
 from tidal_gym.envs.infos import of_step
 
 if TYPE_CHECKING:
@@ -90,13 +91,19 @@ def episode_seed(seed: int, episode: int) -> int:
     return int(np.random.SeedSequence((seed, episode)).generate_state(1)[0])
 
 
-def run_episodes(agent: Agent, vector_env: TidalGatingVectorEnv, seeds: Sequence[int]) -> Episodes:
+def run_episodes(
+    agent: Agent, vector_env: TidalGatingVectorEnv, seeds: Sequence[int], stop: StopRequest | None = None
+) -> Episodes:
     """Run one episode per row; its prompt and random numbers depend on the row's seed only.
 
     Args:
         agent: agent to run.
         vector_env: vector env with SAME_STEP autoreset; rows that finish early start again and are ignored.
         seeds: seeds of the N rows.
+        stop: stop request. A cancel takes effect at the next step; a finish is ignored: the episodes are completed.
+
+    Raises:
+        RunCancelledError: `stop` requested a cancel.
     """
     agent.start(vector_env, seeds[0])
     observations, _ = vector_env.reset(seed=list(seeds))
@@ -106,6 +113,8 @@ def run_episodes(agent: Agent, vector_env: TidalGatingVectorEnv, seeds: Sequence
     lengths = np.zeros(num_rows, np.int64)
     steps: list[tuple[NDArray[np.bool_], NDArray[Any], NDArray[Any], dict[str, NDArray[Any]]]] = []
     while is_alive.any():
+        if stop is not None:
+            stop.raise_if_cancelled()
         gates, observations, rewards, terminations, truncations, infos = agent.step(vector_env, observations)
         is_done = terminations | truncations
         steps.append((is_alive, np.array(gates), np.array(rewards, float), _step_infos(infos, is_done)))

@@ -150,7 +150,7 @@ def _run_in(folder: Path, config: DemoConfig, show: ShowPhase) -> DemoResult:
             is_minimum=True,
             strategy=SuccessiveHalving(config.settings),
             seed=config.seed + 1,  # random numbers that differ from the evaluation's
-            progress=lambda spent, total: update(spent, total, f"{spent:,} of {total:,} steps"),
+            progress=lambda report: update(report.done, report.total),
         )
     with phase("Training the controller") as update:
         controller = train(

@@ -17,6 +17,8 @@ from agents.episodes.agent import Agent
 from agents.episodes.env_config import EnvConfig
 from agents.episodes.episodes import Episodes
 from lm.errors import CheckpointError, InvalidValueError
+from lm.runs.progress import Progress
+from lm.runs.stop import RunCancelledError, StopRequest
 
 SHORT = EnvConfig(max_episode_steps=8, dtype="float64")
 
@@ -57,7 +59,9 @@ class FakeRuns:
         monkeypatch.setattr(EnvConfig, "make", lambda config, num_envs: self.env)
         monkeypatch.setattr(setting_runner, "run_episodes", self)
 
-    def __call__(self, agent: Agent, env: FakeEnv, seeds: list[int]) -> Episodes:
+    def __call__(self, agent: Agent, env: FakeEnv, seeds: list[int], stop: StopRequest | None) -> Episodes:
+        if stop is not None:
+            stop.raise_if_cancelled()
         self.calls.append((agent, tuple(seeds)))
         shape = (len(seeds), 5)
         rewards = np.zeros(shape)
@@ -96,7 +100,7 @@ def test_every_strategy_keeps_the_budget(
     family: str, strategy: Strategy, num_envs: int, is_minimum: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = FakeRuns(monkeypatch, lambda agent: 0.0)
-    told: list[tuple[int, int]] = []
+    told: list[Progress] = []
     batch = 5 * num_envs
     least = strategy.least_steps(setting_runner.Rows(num_envs, 5, FAMILIES[family].is_per_row))
     for env_steps in (least, least + 7, 3 * least + 1):
@@ -109,10 +113,12 @@ def test_every_strategy_keeps_the_budget(
             is_minimum=is_minimum,
             num_envs=num_envs,
             strategy=strategy,
-            progress=lambda *state: told.append(state),
+            progress=told.append,
         )
         assert tuning.env_steps == batch * len(runs.calls)
-        assert told[-1][0] == tuning.env_steps <= told[-1][1]
+        assert told[-1].done == tuning.env_steps <= told[-1].total
+        assert [report.done for report in told] == [batch * (1 + call) for call in range(len(runs.calls))]
+        assert {(report.stage, report.unit) for report in told} == {(f"Tuning {family}", "env steps")}
         if is_minimum:
             assert tuning.env_steps >= env_steps
         else:
@@ -198,6 +204,99 @@ def test_halving_finds_the_best_setting(monkeypatch: pytest.MonkeyPatch) -> None
             seeds_of.setdefault(tuple(gate), set()).add(seed)
     assert len(set(map(frozenset, seeds_of.values()))) == 1
     assert len(next(iter(seeds_of.values()))) == 12
+
+
+class StopAfter:
+    """Requests that a search ends after so many batches; before the first one for 0."""
+
+    def __init__(self, batches: int, how: str) -> None:
+        self.stop = StopRequest()
+        self._left, self._how = batches, how
+        if batches == 0:
+            getattr(self.stop, how)()
+
+    def __call__(self, progress: Progress) -> None:
+        self._left -= 1
+        if self._left == 0:
+            getattr(self.stop, self._how)()
+
+
+def tuned(monkeypatch: pytest.MonkeyPatch, family: str, strategy: Strategy, control: StopAfter) -> tuple[Tuning, int]:
+    """The tuning of settings whose return is their temperature, or their focus, and the number of batches run."""
+
+    def value(agent: Any) -> Any:
+        return agent.parameters["temperature"] if isinstance(agent, Decoder) else agent.gates[:, 1]
+
+    runs = FakeRuns(monkeypatch, value)
+    options: dict[str, Any] = {"env_steps": 800, "num_envs": 4, "strategy": strategy}
+    tuning = tune(family, EnvConfig(max_episode_steps=5), **options, progress=control, stop=control.stop)
+    assert runs.env.is_closed and tuning.env_steps == 20 * len(runs.calls)
+    best = max(tuning.rounds[-1], key=lambda trial: trial.mean_return)
+    assert (tuning.parameters, tuning.mean_return) == (best.parameters, best.mean_return)
+    return tuning, len(runs.calls)
+
+
+@pytest.mark.parametrize(
+    ("batches", "rounds"),
+    [  # 8 settings in two batches of 4 rows an episode, then 2 settings, of which a batch runs two episodes
+        (0, [(8, 1)]),
+        (1, [(8, 1)]),
+        (4, [(8, 2)]),
+        (5, [(8, 2)]),
+        (20, [(8, 10)]),
+        (21, [(8, 10), (2, 12)]),
+        (40, [(8, 10), (2, 50)]),
+    ],
+)
+def test_halving_that_is_to_finish_compares_the_episodes_so_far(
+    monkeypatch: pytest.MonkeyPatch, batches: int, rounds: list[tuple[int, int]]
+) -> None:
+    tuning, run = tuned(monkeypatch, "static", SuccessiveHalving(8), StopAfter(batches, "finish"))
+    assert [(len(trials), trials[0].episodes) for trials in tuning.rounds] == rounds
+    assert run == max(2, batches)
+    whole, _ = tuned(monkeypatch, "static", SuccessiveHalving(8), StopAfter(1000, "finish"))
+    if len(rounds) == 2:
+        assert tuning.rounds[0] == whole.rounds[0]
+    if batches == 40:
+        assert tuning == whole
+
+
+def test_halving_with_equal_rows_that_is_to_finish_runs_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    for batches, episodes in ((1, 4), (8, 4), (15, 4), (16, 8)):
+        tuning, run = tuned(monkeypatch, "temperature", SuccessiveHalving(8), StopAfter(batches, "finish"))
+        assert [(len(trials), trials[0].episodes) for trials in tuning.rounds] == [(8, episodes)]
+        assert run == max(8, batches)
+
+
+@pytest.mark.parametrize(
+    ("batches", "rounds"),
+    [(0, [1]), (1, [1]), (9, [9]), (24, [24]), (25, [24]), (39, [24]), (40, [24, 4])],  # 24 trials, 4 finalists
+)
+def test_tpe_that_is_to_finish_has_a_whole_final_or_none(
+    monkeypatch: pytest.MonkeyPatch, batches: int, rounds: list[int]
+) -> None:
+    tuning, run = tuned(monkeypatch, "temperature", TPE(), StopAfter(batches, "finish"))
+    assert [len(trials) for trials in tuning.rounds] == rounds
+    assert run == max(1, batches)
+
+
+@pytest.mark.parametrize(("family", "strategy"), [("static", SuccessiveHalving(8)), ("temperature", TPE())])
+@pytest.mark.parametrize("batches", [0, 1, 30])
+def test_a_search_that_is_to_cancel_ends_at_once(
+    monkeypatch: pytest.MonkeyPatch, family: str, strategy: Strategy, batches: int
+) -> None:
+    calls: list[Progress] = []
+    control = StopAfter(batches, "cancel")
+    runs = FakeRuns(monkeypatch, lambda agent: 0.0)
+
+    def report(progress: Progress) -> None:
+        calls.append(progress)
+        control(progress)
+
+    options: dict[str, Any] = {"env_steps": 800, "num_envs": 4, "strategy": strategy}
+    with pytest.raises(RunCancelledError):
+        tune(family, EnvConfig(max_episode_steps=5), **options, progress=report, stop=control.stop)
+    assert len(calls) == len(runs.calls) == batches and runs.env.is_closed
 
 
 def test_sizes_of_rounds_shrink_whatever_is_kept() -> None:

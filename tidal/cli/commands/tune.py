@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 from agents.episodes.env_config import EnvConfig
 from lm.checks import COUNT, SEED, check_fields
 from lm.passed_files import BundledInFiles
-from tidal.cli.console import print_figures, print_next, progress
+from tidal.cli.console import print_figures, print_next, reporting
 from tidal.cli.parsing import add_run_folder, instantiated, new_parser
 
 
@@ -77,14 +77,14 @@ def run(arguments: Sequence[str]) -> int:
         for family in families:
             path = folder / f"{family.name}.json"
             if not path.exists():
-                with progress(f"Tuning {family.name}") as update:
+                with reporting() as report:
                     tuning = tune(
                         family.name,
                         env,
                         env_steps=config.env_steps,
                         num_envs=config.num_envs,
                         seed=config.seed,
-                        progress=update,
+                        progress=report,
                     )
                 write_json(path, tuning.to_json())
             found = read_tuning(path)
