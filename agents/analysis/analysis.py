@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -19,6 +18,8 @@ from agents.episodes.episodes import Episodes, run_series
 from agents.episodes.gate_summary import GateSummary, summarize_gates
 from agents.episodes.stories import Story, story_of, token_name
 from agents.evaluation.intervals import Interval, bootstrap_mean
+from lm.runs.progress import Report, ignore
+from lm.runs.stop import RunCancelledError, StopRequest
 
 WHOLE_PROMPT = (1_000_000, 1_000_000)
 """`prompt_tokens` that use the whole prompt: more tokens than any prompt has."""
@@ -47,13 +48,13 @@ class Analysis:
     tokens: TokenGates
     """Tokens with the highest and lowest gates."""
     prompts: PromptVariance | None
-    """Differences between prompts; None if not requested, or if all episodes have the same prompt."""
+    """Differences between prompts; None if not requested or not complete, or if all episodes have the same prompt."""
     num_swept: int
     """Number of episodes, the first ones, that the extreme settings were run on."""
     swept_return: Interval
     """The agent's mean return in these episodes; in all episodes if there was no sweep."""
     sweep: tuple[SweptSetting, ...]
-    """Results of the 15 extreme settings in these episodes; empty if not requested."""
+    """Results of the 15 extreme settings in these episodes; empty if not requested or not complete."""
     stories: tuple[Story, ...] = field(repr=False)
     """Stories of the first episodes."""
 
@@ -67,7 +68,8 @@ def analyze(
     env: EnvConfig,
     config: AnalysisConfig | None = None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Report = ignore,
+    stop: StopRequest | None = None,
 ) -> Analysis:
     """Analyse an agent in the episodes that ``agents.evaluate`` runs with the same seed and prompts.
 
@@ -75,38 +77,39 @@ def analyze(
         agent: agent to analyse.
         env: environment; its prompts are replaced.
         config: configuration of the analysis; None: the defaults.
-        progress: callback that receives the finished and the total episodes, including those of prompts and sweep.
+        progress: receives the progress of three stages: the episodes, those of repeated prompts, and the sweep.
+        stop: stop request. Finish: the batch of episodes under way is completed, and the episodes so far are analysed;
+            the comparison of prompts and the sweep are left out unless they are complete.
 
     Raises:
+        RunCancelledError: `stop` requested a cancel, or a finish before the first batch of episodes.
         InvalidValueError: the agent sets no gates, or an argument of the environment is invalid.
     """
     config = AnalysisConfig() if config is None else config
     env = replace(env, prompts=config.prompts)
     seed, num_envs = config.seed, min(config.num_envs, config.episodes)
-    swept = min(config.sweep_episodes, config.episodes)
-    total = config.episodes * (2 if config.repeated_prompts else 1) + 15 * swept
-
-    def report(before: int, each: int = 1) -> Callable[[int, int], None] | None:
-        return None if progress is None else lambda done, _: progress(before + each * done, total)
-
+    if stop is not None and stop.is_requested:
+        raise RunCancelledError("The analysis was to end before its first episode.")
     vector_env = env.make(num_envs)
     try:
         recorder = Recorder(agent, rows=min(config.stories, num_envs))
-        episodes = run_series(recorder, vector_env, config.episodes, seed, report(0))
+        stage = f"Analysing {agent.name}"
+        episodes = run_series(recorder, vector_env, config.episodes, seed, stage=stage, progress=progress, stop=stop)
     finally:
         vector_env.close()
     episodes = replace(episodes, infos={**episodes.infos, "neutral_entropy": recorder.neutral_entropy(episodes)})
     tokenizer = vector_env.bundle.tokenizer
     prompts = None
     if config.repeated_prompts and len(set(episodes.prompts)) > 1:
-        prompts = _compare_prompts(agent, env, config, episodes, tokenizer, report(config.episodes))
+        prompts = _compare_prompts(agent, env, config, episodes, tokenizer, progress, stop)
     sweep: tuple[SweptSetting, ...] = ()
-    if swept:
-        before = total - 15 * swept
-        sweep = sweep_extremes(env, episodes.first(swept), seed=seed, num_envs=num_envs, progress=report(before, swept))
+    if config.sweep_episodes:
+        first = episodes.first(config.sweep_episodes)
+        sweep = sweep_extremes(env, first, seed=seed, num_envs=num_envs, progress=progress, stop=stop)
+    swept = min(config.sweep_episodes, config.episodes) if sweep else 0
     return Analysis(
         agent=agent.name,
-        num_episodes=config.episodes,
+        num_episodes=len(episodes.lengths),
         num_tokens=int(episodes.lengths.sum()),
         mean_return=bootstrap_mean(episodes.returns, seed),
         gates=summarize_gates(episodes),
@@ -133,17 +136,27 @@ def _compare_prompts(
     config: AnalysisConfig,
     episodes: Episodes,
     tokenizer: Any,
-    progress: Callable[[int, int], None] | None,
-) -> PromptVariance:
-    """Run the same number of episodes from the first few prompts only, so that each prompt has several episodes."""
+    progress: Report,
+    stop: StopRequest | None,
+) -> PromptVariance | None:
+    """Run the same number of episodes from the first few prompts only, so that each prompt has several episodes.
+
+    None if the comparison was to finish before its last episode.
+    """
+    if stop is not None and stop.is_requested:
+        stop.raise_if_cancelled()
+        return None
     chosen = list(dict.fromkeys(episodes.prompts))[: config.repeated_prompts]
     texts = list(dict.fromkeys(tokenizer.decode(list(prompt), skip_special_tokens=True) for prompt in chosen))
     repeated = replace(env, prompts=texts, prompt_tokens=WHOLE_PROMPT)
     vector_env = repeated.make(min(config.num_envs, config.episodes))
     try:
         # A different seed, so that these episodes have random numbers of their own.
-        series = run_series(agent, vector_env, config.episodes, config.seed + 1, progress)
+        stage, seed = "Repeating the prompts", config.seed + 1
+        series = run_series(agent, vector_env, config.episodes, seed, stage=stage, progress=progress, stop=stop)
     finally:
         vector_env.close()
+    if len(series.lengths) < config.episodes:
+        return None
     decoded = {prompt: tokenizer.decode(list(prompt), skip_special_tokens=True) for prompt in set(series.prompts)}
     return prompt_variance(series, decoded, config.seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,8 @@ from agents.episodes.episodes import Episodes, run_series
 from agents.evaluation.evaluation import summarize
 from agents.evaluation.intervals import Interval, bootstrap_mean
 from lm.models.gate_names import GATE_NAMES, NEUTRAL_GATES
+from lm.runs.progress import Progress, Report, ignore
+from lm.runs.stop import StopRequest
 
 CORNERS = tuple(itertools.product((0.0, 1.0), repeat=len(GATE_NAMES)))
 FACE_CENTRES = tuple(
@@ -55,7 +56,8 @@ def sweep_extremes(
     *,
     seed: int,
     num_envs: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Report = ignore,
+    stop: StopRequest | None = None,
 ) -> tuple[SweptSetting, ...]:
     """Run every extreme setting on the same episodes.
 
@@ -64,14 +66,26 @@ def sweep_extremes(
         reference: the analysed agent's episodes with the same seed; each setting runs as many.
         seed: seed of the episodes.
         num_envs: number of parallel rows.
-        progress: callback that receives the number of finished settings and of all settings.
+        progress: receives the number of finished settings.
+        stop: stop request. Finish: the sweep ends without a result.
+
+    Returns:
+        The results of all settings; empty if the sweep was to finish before the last one.
+
+    Raises:
+        RunCancelledError: `stop` requested a cancel.
     """
     count = len(reference.lengths)
     vector_env = env.make(min(num_envs, count))
     found = []
     try:
         for number, gates in enumerate(EXTREME_SETTINGS):
-            episodes = run_series(Fixed(gates), vector_env, count, seed)
+            if stop is not None and stop.is_requested:
+                stop.raise_if_cancelled()
+                return ()
+            episodes = run_series(Fixed(gates), vector_env, count, seed, stop=stop)
+            if len(episodes.lengths) < count:
+                return ()
             figures = summarize("", episodes, seed, 0, vector_env)
             found.append(
                 SweptSetting(
@@ -85,8 +99,7 @@ def sweep_extremes(
                     distinct_2_per_text=figures.text.distinct_2_per_text,
                 )
             )
-            if progress is not None:
-                progress(number + 1, len(EXTREME_SETTINGS))
+            progress(Progress("Sweeping the extreme settings", number + 1, len(EXTREME_SETTINGS), "settings"))
     finally:
         vector_env.close()
     return tuple(found)

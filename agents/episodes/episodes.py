@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from agents.episodes.agent import Agent
 from lm.checks import COUNT, SEED, require_integer
+from lm.runs.progress import Progress, Report, ignore
 from lm.runs.stop import StopRequest
 from tidal_gym.envs.infos import of_step
 
@@ -152,7 +153,10 @@ def run_series(
     vector_env: TidalGatingVectorEnv,
     episodes: int,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    *,
+    stage: str = "Running episodes",
+    progress: Report = ignore,
+    stop: StopRequest | None = None,
 ) -> Episodes:
     """Run a series of episodes in batches; episode i is seeded with (seed, i), the same for all agents.
 
@@ -161,15 +165,25 @@ def run_series(
         vector_env: vector env as for :func:`run_episodes`; its N rows run in parallel.
         episodes: number of episodes, at least 1.
         seed: seed of the series, at least 0.
-        progress: callback that receives the number of finished episodes and of all episodes.
+        stage: name of the series for display.
+        progress: receives the number of finished episodes and their mean return, batch by batch.
+        stop: stop request. Finish: the series ends after the batch under way, with fewer episodes, at least one batch.
+
+    Raises:
+        RunCancelledError: `stop` requested a cancel.
     """
     num_envs = vector_env.num_envs
-    parts = []
+    parts: list[Episodes] = []
+    returns: list[float] = []
     for first in range(0, episodes, num_envs):
         # The last batch is full as well: float32 rounding depends on the shape of the batch.
-        parts.append(run_episodes(agent, vector_env, [episode_seed(seed, first + row) for row in range(num_envs)]))
-        if progress is not None:
-            progress(min(first + num_envs, episodes), episodes)
+        seeds = [episode_seed(seed, first + row) for row in range(num_envs)]
+        parts.append(run_episodes(agent, vector_env, seeds, stop))
+        returns = [*returns, *parts[-1].returns.tolist()][:episodes]
+        progress(Progress(stage, len(returns), episodes, "episodes", {"mean_return": float(np.mean(returns))}))
+        if stop is not None and stop.is_requested:
+            stop.raise_if_cancelled()
+            break
     return Episodes.join(parts).first(episodes)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -23,6 +22,8 @@ from agents.evaluation.text_statistics import TextStatistics, text_statistics
 from lm.checks import COUNT, at_least, require_integer
 from lm.data.documents import require_documents
 from lm.errors import InvalidValueError
+from lm.runs.progress import Report, ignore
+from lm.runs.stop import RunCancelledError, StopRequest
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def evaluate(
     num_envs: int = 64,
     num_samples: int = 4,
     measures: TextMeasuresConfig | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Report = ignore,
+    stop: StopRequest | None = None,
 ) -> Evaluation:
     """Evaluate an agent on episodes that depend on `prompts`, `seed` and their number only, not on the agent.
 
@@ -87,9 +89,12 @@ def evaluate(
         num_envs: number of parallel rows.
         num_samples: number of episodes whose stories are kept.
         measures: configuration of the text measures; None: no text measures.
-        progress: callback that receives the number of finished episodes and of all episodes.
+        progress: receives the number of finished episodes and their mean return, batch by batch.
+        stop: stop request. Finish: the batch of episodes under way is completed, and the episodes so far are evaluated;
+            `measures` are left out if these are below 64. Two evaluations can be paired only if both have as many.
 
     Raises:
+        RunCancelledError: `stop` requested a cancel, or a finish before the first batch of episodes.
         InvalidValueError: `episodes` is below 1, or below 64 with `measures`, or `seed` below 0.
     """
     require_series(episodes, seed)
@@ -99,11 +104,14 @@ def evaluate(
         raise InvalidValueError("episodes", f"must be at least {FEWEST_TEXTS} for measures of text", episodes)
     if measures is not None and measures.human is not None:  # checked before the episodes run
         require_documents(measures.human, parameters=("human", "text"))
+    if stop is not None and stop.is_requested:
+        raise RunCancelledError("The evaluation was to end before its first episode.")
     vector_env = replace(env, prompts=prompts).make(min(num_envs, episodes))
     try:
-        played = run_series(agent, vector_env, episodes, seed, progress)
+        stage = f"Evaluating {agent.name}"
+        played = run_series(agent, vector_env, episodes, seed, stage=stage, progress=progress, stop=stop)
         evaluation = summarize(agent.name, played, seed, num_samples, vector_env)
-        if measures is None:
+        if measures is None or len(played.lengths) < FEWEST_TEXTS:
             return evaluation
         bundle = vector_env.unwrapped.bundle
         return replace(evaluation, measures=measure_episodes(played, bundle, measures, seed=seed))

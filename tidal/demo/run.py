@@ -162,7 +162,13 @@ def _run_in(folder: Path, config: DemoConfig, show: ShowPhase) -> DemoResult:
     evaluations = {}
     for agent in agents:
         with phase(f"Evaluating {agent.name}") as update:
-            evaluations[agent.name] = evaluate(agent, env, episodes=config.episodes, seed=config.seed, progress=update)
+            evaluations[agent.name] = evaluate(
+                agent,
+                env,
+                episodes=config.episodes,
+                seed=config.seed,
+                progress=lambda report: update(report.done, report.total),
+            )
     oracle = None
     if config.oracle_episodes > 0:
         with phase("Evaluating the oracle"):

@@ -16,6 +16,8 @@ from agents.episodes.episodes import run_series
 from agents.episodes.stories import token_name
 from agents.evaluation.evaluation import evaluate
 from lm.errors import InvalidValueError
+from lm.runs.progress import Progress
+from lm.runs.stop import RunCancelledError, StopRequest
 
 SHORT = AnalysisConfig(episodes=6, num_envs=4, stories=3, window=2, min_occurrences=1, repeated_prompts=3,
                        sweep_episodes=2, seed=3)  # fmt: skip
@@ -60,13 +62,16 @@ def test_recording_changes_nothing(tiny_env: EnvConfig) -> None:
 
 
 def test_analysis(tiny_env: EnvConfig) -> None:
-    done: list[tuple[int, int]] = []
-    analysis = analyze(Random(), tiny_env, replace(SHORT, prompts=tiny_env.prompts),
-                       progress=lambda *counts: done.append(counts))  # fmt: skip
+    reports: list[Progress] = []
+    analysis = analyze(Random(), tiny_env, replace(SHORT, prompts=tiny_env.prompts), progress=reports.append)
     evaluation = evaluate(Random(), tiny_env, prompts=tiny_env.prompts, episodes=6, seed=3, num_envs=4)
     assert analysis.mean_return == evaluation.mean_return  # the very episodes that are evaluated
     assert analysis.gates["focus"].mean == pytest.approx(evaluation.gates["focus"].mean)
-    assert done[-1] == (6 + 6 + 15 * 2,) * 2 and done == sorted(done)
+    assert [(report.stage, report.done, report.total) for report in reports] == [
+        *(("Analysing random", done, 6) for done in (4, 6)),
+        *(("Repeating the prompts", done, 6) for done in (4, 6)),
+        *(("Sweeping the extreme settings", done, 15) for done in range(1, 16)),
+    ]
     assert [setting.gates for setting in analysis.sweep] == list(EXTREME_SETTINGS)
     assert analysis.swept_return.mean == pytest.approx(np.mean(evaluation.returns[:2]))
     neutral = evaluate(Neutral(), tiny_env, prompts=tiny_env.prompts, episodes=2, seed=3, num_envs=2)
@@ -84,6 +89,49 @@ def test_analysis(tiny_env: EnvConfig) -> None:
         assert np.log(token.drawn.p) == pytest.approx(-token.surprisal, rel=1e-4, abs=1e-5)
         likelier = sum(one.q > token.drawn.q for one in token.alternatives)
         assert token.rank == likelier + 1 if token.rank <= 5 else likelier == 5
+
+
+@pytest.mark.parametrize(
+    ("reports", "episodes", "has_prompts", "has_sweep"),
+    [(1, 4, False, False), (2, 6, False, False), (3, 6, False, False), (4, 6, True, False), (5, 6, True, False),
+     (18, 6, True, False), (19, 6, True, True)],
+)  # fmt: skip
+def test_an_analysis_that_is_to_finish_holds_what_is_complete(
+    tiny_env: EnvConfig, reports: int, episodes: int, has_prompts: bool, has_sweep: bool
+) -> None:
+    config = replace(SHORT, prompts=tiny_env.prompts)
+    stop, seen = StopRequest(), []
+
+    def progress(report: Progress) -> None:
+        seen.append(report)
+        if len(seen) == reports:
+            stop.finish()
+
+    analysis = analyze(Random(), tiny_env, config, progress=progress, stop=stop)
+    assert len(seen) == reports and analysis.num_episodes == episodes
+    evaluation = evaluate(Random(), tiny_env, prompts=tiny_env.prompts, episodes=6, seed=3, num_envs=4)
+    assert analysis.mean_return.mean == pytest.approx(np.mean(evaluation.returns[:episodes]))
+    assert (analysis.prompts is not None, len(analysis.sweep)) == (has_prompts, 15 * has_sweep)
+    swept = 2 if has_sweep else 0
+    assert analysis.num_swept == swept
+    assert analysis.swept_return.mean == pytest.approx(np.mean(evaluation.returns[: swept or episodes]))
+    assert len(analysis.stories) == 3
+
+
+@pytest.mark.parametrize("reports", [0, 1, 3, 7])
+def test_an_analysis_that_is_to_cancel_ends(tiny_env: EnvConfig, reports: int) -> None:
+    stop, seen = StopRequest(), []
+
+    def progress(report: Progress) -> None:
+        seen.append(report)
+        if len(seen) == reports:
+            stop.cancel()
+
+    if reports == 0:
+        stop.cancel()
+    with pytest.raises(RunCancelledError):
+        analyze(Random(), tiny_env, replace(SHORT, prompts=tiny_env.prompts), progress=progress, stop=stop)
+    assert len(seen) == reports
 
 
 def test_what_is_not_asked_for_is_left_out(tiny_env: EnvConfig) -> None:

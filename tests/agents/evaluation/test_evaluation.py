@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,8 @@ from agents.evaluation.evaluation import Evaluation, evaluate, paired_difference
 from agents.evaluation.intervals import bootstrap_mean
 from agents.evaluation.text_measures_config import TextMeasuresConfig
 from lm.errors import InvalidValueError
+from lm.runs.progress import Progress
+from lm.runs.stop import RunCancelledError, StopRequest
 from tests.agents.conftest import OPENINGS
 
 HELDOUT = ["A cat and a dog sat on the mat", "The park was big and red"]
@@ -87,9 +90,63 @@ def test_json_holds_everything(tiny_env: EnvConfig) -> None:
 
 
 def test_progress_counts_episodes(tiny_env: EnvConfig) -> None:
-    told: list[tuple[int, int]] = []
-    evaluated(Neutral(), tiny_env, progress=lambda *state: told.append(state))
-    assert told == [(4, 10), (8, 10), (10, 10)]
+    told: list[Progress] = []
+    evaluation = evaluated(Neutral(), tiny_env, progress=told.append)
+    assert [(report.stage, report.done, report.total, report.unit) for report in told] == [
+        ("Evaluating neutral", done, 10, "episodes") for done in (4, 8, 10)
+    ]
+    returns = evaluation.returns
+    expected = [np.mean(returns[:done]) for done in (4, 8, 10)]
+    assert [report.metrics["mean_return"] for report in told] == pytest.approx(expected)
+
+
+def stop_at(done: int, how: str) -> tuple[StopRequest, Callable[[Progress], None]]:
+    """A stop request, and what makes it when so many episodes are done."""
+    stop = StopRequest()
+    return stop, lambda report: getattr(stop, how)() if report.done == done else None
+
+
+def test_an_evaluation_that_is_to_finish_evaluates_the_episodes_so_far(tiny_env: EnvConfig) -> None:
+    whole = evaluated(Random(), tiny_env)
+    for done in (4, 8, 10):
+        stop, progress = stop_at(done, "finish")
+        evaluation = evaluated(Random(), tiny_env, progress=progress, stop=stop)
+        assert evaluation.returns == whole.returns[:done]
+        assert evaluation.mean_return.mean == pytest.approx(np.mean(whole.returns[:done]))
+        assert evaluation.samples == whole.samples
+        if done < 10:
+            with pytest.raises(InvalidValueError, match="must be of the same seed and prompts"):
+                paired_difference(whole, evaluation)
+    with pytest.raises(RunCancelledError, match="before its first episode"):
+        evaluated(Random(), tiny_env, stop=stop)  # to finish before anything is there
+
+
+def test_too_few_texts_so_far_are_not_measured(tiny_env: EnvConfig) -> None:
+    stop, progress = stop_at(32, "finish")
+    measures = TextMeasuresConfig("tidal-judge")
+    series = {"episodes": 64, "num_envs": 32, "measures": measures}
+    evaluation = evaluate(Neutral(), tiny_env, prompts="heldout", progress=progress, stop=stop, **series)
+    assert len(evaluation.returns) == 32 and evaluation.measures is None
+
+
+def test_an_evaluation_that_is_to_cancel_ends_within_a_batch(tiny_env: EnvConfig) -> None:
+    stop, progress = stop_at(4, "cancel")
+    with pytest.raises(RunCancelledError):
+        evaluated(Neutral(), tiny_env, progress=progress, stop=stop)
+
+    class Cancels(Random):
+        steps = 0
+
+        def act(self, observations: np.ndarray) -> np.ndarray:
+            self.steps += 1
+            if self.steps == 2:
+                within.cancel()
+            return super().act(observations)
+
+    within, agent = StopRequest(), Cancels()
+    with pytest.raises(RunCancelledError):
+        evaluated(agent, tiny_env, stop=within)
+    assert agent.steps == 2
 
 
 def test_bootstrap_interval_of_a_normal_mean() -> None:

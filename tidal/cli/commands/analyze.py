@@ -12,7 +12,7 @@ from agents.analysis.config import AnalysisConfig
 from agents.episodes.env_config import EnvConfig
 from lm.passed_files import BundledInFiles, InsideInFiles
 from tidal.cli import agent_names
-from tidal.cli.console import output, print_figures, progress
+from tidal.cli.console import output, print_figures, progress, reporting
 from tidal.cli.parsing import add_overwrite, config_of, instantiated, new_parser
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def run(arguments: Sequence[str]) -> int:
     env.make(1).close()
     analysis_run = AnalysisRun(options.agent, env, config)
     with claimed(options.output, "analyze", analysis_run, resume=None, overwrite=options.overwrite) as folder:
-        with progress(f"Analysing {agent.name}") as update:
-            analysis = analyze(agent, env, config, progress=update)
+        with reporting() as report:
+            analysis = analyze(agent, env, config, progress=report)
         made_with = provenance()
         command = shlex.join(["tidal", "analyze", *arguments])
         data = {"command": command, "made_with": vars(made_with), "analysis": analysis.to_json()}

@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser
 from agents.episodes.env_config import EnvConfig
 from lm.passed_files import BundledInFiles, InsideInFiles, TextInFiles, one_of
 from tidal.cli import agent_names
-from tidal.cli.console import errors, output, progress
+from tidal.cli.console import errors, output, reporting
 from tidal.cli.parsing import add_overwrite, instantiated, new_parser
 
 
@@ -60,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
     measures = TextMeasuresConfig(options.judge, options.human) if options.measures else None
     evaluations = []
     for agent in agents:
-        with progress(f"Evaluating {agent.name}") as update:
+        with reporting() as report:
             evaluations.append(
                 evaluate(
                     agent,
@@ -70,7 +70,7 @@ def run(arguments: Sequence[str]) -> int:
                     seed=options.seed,
                     num_envs=options.num_envs,
                     measures=measures,
-                    progress=update,
+                    progress=report,
                 )
             )
     title = f"{options.episodes} episodes, {options.prompts} prompts, {env.model}"
