@@ -35,7 +35,7 @@ from lm.data.documents import read_documents
 from lm.evaluation.scoring import score_tokens
 from lm.model_names import resolve
 from lm.models.bundle import load_bundle, load_model
-from tidal_gym.envs.prompts import read_openings
+from tidal_gym.envs.text.prompts import read_openings
 
 # Speed
 
@@ -200,7 +200,7 @@ def grpo(arguments: argparse.Namespace) -> dict[str, Any]:
         steps=arguments.steps, prompts_per_step=4, num_generations=8, max_completion_tokens=40,
         learning_rate=arguments.learning_rate, task_words=arguments.words, scale_rewards=arguments.scale_rewards,
     )  # fmt: skip
-    data = CarlDataConfig("tidal_gym/envs/openings/train.txt", by_line=True)
+    data = CarlDataConfig("tidal_gym/envs/text/openings/train.txt", by_line=True)
     config = CarlTrainConfig(data=data, grpo=policy, device="cpu", save_every=10_000)
     rows = [{"rewards": "before training", **_measure_policy(resolve("tidal-tiny"), arguments.words)}]
     print(rows[-1], flush=True)

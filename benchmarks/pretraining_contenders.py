@@ -14,7 +14,7 @@ from lm.models.config import ModelConfig
 from lm.pretraining.config import DataConfig, PretrainConfig, TrainingConfig
 from lm.pretraining.run import pretrain
 
-OPENINGS = Path(__file__).parent.parent / "tidal_gym" / "envs" / "openings" / "train.txt"
+OPENINGS = Path(__file__).parent.parent / "tidal_gym" / "envs" / "text" / "openings" / "train.txt"
 
 
 def pretraining(family: str, text: Path, cache: Path, steps: int) -> Contender:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lm.models.bundle import load_bundle
-from tidal_gym.envs.prompts import read_openings, tokenize_openings
+from tidal_gym.envs.text.prompts import read_openings, tokenize_openings
 
 LARGEST_SURPRISAL = math.log(100)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "tidal_gym" / "envs" / "openings"
+FOLDER = Path(__file__).parents[1] / "tidal_gym" / "envs" / "text" / "openings"
 
 
 def _openings(split: str) -> list[str]:

@@ -21,5 +21,5 @@ gymnasium.register(
 gymnasium.register(
     id="TidalRLM-v0",
     entry_point=RLM_ENTRY_POINT,
-    vector_entry_point="tidal_gym.envs.rlm_vector_env:TidalRLMVectorEnv",
+    vector_entry_point="tidal_gym.envs.rlm.vector_env:TidalRLMVectorEnv",
 )

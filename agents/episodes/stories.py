@@ -14,7 +14,7 @@ from agents.episodes.drawn_tokens import Alternative, DrawnToken, drawn_token
 from agents.episodes.env_config import EnvConfig
 from agents.episodes.episodes import Episodes, episode_seed, run_episodes
 from tidal_gym.dynamics.candidates import Candidates
-from tidal_gym.envs.token_pieces import token_pieces
+from tidal_gym.envs.text.token_pieces import token_pieces
 
 NUM_ALTERNATIVES = 5
 

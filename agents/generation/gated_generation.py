@@ -32,7 +32,7 @@ from lm.settings import settings_from
 from tidal_gym.dynamics.actions import require_gates
 from tidal_gym.dynamics.modulation import ModulationConfig, draw
 from tidal_gym.envs.generation import Generation
-from tidal_gym.envs.token_pieces import GrowingText
+from tidal_gym.envs.text.token_pieces import GrowingText
 
 
 def generate_tokens(

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from tests.tidal.conftest import save_tiny_bundle
 from tidal.cli.main import main
-from tidal_gym.envs.prompts import read_openings
+from tidal_gym.envs.text.prompts import read_openings
 
 ENV = {"--env.max_episode_steps": 4}
 PPO = {

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from tidal.cli.main import main
 
 GOLDEN = Path(__file__).with_name("golden.json")
-OPENINGS = Path(__file__).parents[2] / "tidal_gym" / "envs" / "openings"
+OPENINGS = Path(__file__).parents[2] / "tidal_gym" / "envs" / "text" / "openings"
 SHORT_EPISODES = ("--env.max_episode_steps", 8, "--env.dtype", "float64")
 
 Figures = dict[str, Any]

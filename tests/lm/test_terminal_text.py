@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lm.terminal_text import shown_controls
-from tidal_gym.envs.rendering import EpisodeView, as_ansi
+from tidal_gym.envs.text.rendering import EpisodeView, as_ansi
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from lm.models.gated_transformer_config import GatedTransformerConfig
 from lm.models.reference_statistics import ReferenceStatistics
 from lm.tokenizers.tokenization import train_bpe
 from tidal.cli.main import main
-from tidal_gym.envs.prompts import read_openings
+from tidal_gym.envs.text.prompts import read_openings
 
 VOCABULARY = 300
 

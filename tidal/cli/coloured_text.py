@@ -11,7 +11,7 @@ from rich.text import Text
 
 from lm.models.gate_names import GATE_NAMES
 from lm.terminal_text import shown_controls
-from tidal_gym.envs.rendering import GATE_COLORS, gate_color
+from tidal_gym.envs.text.rendering import GATE_COLORS, gate_color
 
 if TYPE_CHECKING:
     from agents.episodes.drawn_tokens import DrawnToken

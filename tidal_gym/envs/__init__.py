@@ -1,1 +1,1 @@
-"""The environments, batched and scalar, with their prompts, rendering and state."""
+"""The environments, batched and scalar, with their episodes and state."""

@@ -11,7 +11,7 @@ from lm.errors import InvalidValueError
 DEFAULT_EPISODE_STEPS = 50
 
 ENTRY_POINT = "tidal_gym.envs.env:TidalGatingEnv"
-RLM_ENTRY_POINT = "tidal_gym.envs.rlm_env:TidalRLMEnv"
+RLM_ENTRY_POINT = "tidal_gym.envs.rlm.env:TidalRLMEnv"
 
 
 def limit_of_enclosing_make() -> int | None:

@@ -16,8 +16,8 @@ from tidal_gym.dynamics.actions import require_gates
 from tidal_gym.dynamics.candidates import Candidates, Prospects
 from tidal_gym.envs.episode_book import EpisodeBook
 from tidal_gym.envs.generation import Generation
-from tidal_gym.envs.prompts import PromptSet
 from tidal_gym.envs.scoring import Scoring
+from tidal_gym.envs.text.prompts import PromptSet
 
 
 class Queries:

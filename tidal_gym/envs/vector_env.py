@@ -36,9 +36,7 @@ from tidal_gym.envs.episode_limit import DEFAULT_EPISODE_STEPS, require_episode_
 from tidal_gym.envs.generation import Generation, bytes_of_row
 from tidal_gym.envs.infos import same_step_infos, step_infos, to_arrays
 from tidal_gym.envs.pickling import MadeAgain
-from tidal_gym.envs.prompts import PromptSet, read_openings, tokenize_openings
 from tidal_gym.envs.queries import Queries
-from tidal_gym.envs.rendering import Renderer, view_episode
 from tidal_gym.envs.reset_options import (
     require_autoreset_mode,
     require_names,
@@ -49,6 +47,8 @@ from tidal_gym.envs.reset_options import (
     seeds_by_row,
 )
 from tidal_gym.envs.scoring import Scoring
+from tidal_gym.envs.text.prompts import PromptSet, read_openings, tokenize_openings
+from tidal_gym.envs.text.rendering import Renderer, view_episode
 from tidal_gym.rewards.costs import make_cost
 from tidal_gym.rewards.judge import Judge
 from tidal_gym.rewards.language_model_judge import open_language_model_judge

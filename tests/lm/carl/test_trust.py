@@ -108,7 +108,7 @@ def test_the_published_composite_rewards_noise_and_loops_almost_as_much(
 
 def test_published_openings_of_this_project(bundle: Bundle) -> None:
     """The held-out openings are far from what the model has read, and still earn more than noise and loops."""
-    from tidal_gym.envs.prompts import read_openings
+    from tidal_gym.envs.text.prompts import read_openings
 
     texts = [bundle.tokenizer(opening)["input_ids"] for opening in read_openings("heldout")]
     length = max(map(len, texts))

@@ -9,7 +9,7 @@ import pytest
 
 from lm.models.bundle import load_bundle
 from lm.models.reference_statistics import FILE_NAME, ReferenceStatistics
-from tidal_gym.envs.prompts import read_openings
+from tidal_gym.envs.text.prompts import read_openings
 
 Tidal = Callable[..., Any]
 

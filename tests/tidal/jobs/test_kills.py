@@ -16,7 +16,7 @@ import pytest
 from benchmarks.final_result import final_result
 
 ROOT = Path(__file__).parents[3]
-OPENINGS = ROOT / "tidal_gym" / "envs" / "openings"
+OPENINGS = ROOT / "tidal_gym" / "envs" / "text" / "openings"
 
 TRAIN = (
     "train", "--env.max_episode_steps", "12", "--ppo.num_envs", "8", "--ppo.rollout_steps", "8",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tidal_gym.envs.rlm_vector_env import TidalRLMVectorEnv
+from tidal_gym.envs.rlm.vector_env import TidalRLMVectorEnv
 
 ASKS_THE_DEVICE = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "lift_fresh")
 """Operators that bring a number to the CPU, give a shape that depends on data, or bring a constant to the device."""

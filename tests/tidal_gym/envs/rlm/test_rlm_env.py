@@ -20,8 +20,8 @@ from lm.models.config import ModelConfig
 from lm.rlm.config import ExamplesConfig, GrammarConfig, OptimizationConfig, RLMConfig
 from lm.rlm.grammar import RandomGrammar
 from lm.rlm.training import train_on_grammar
-from tidal_gym.envs import rlm_env
-from tidal_gym.envs.rlm_vector_env import GrammarJudge, TidalRLMVectorEnv
+from tidal_gym.envs.rlm import env as rlm_env
+from tidal_gym.envs.rlm.vector_env import GrammarJudge, TidalRLMVectorEnv
 
 SYMBOLS, LENGTH = 6, 4
 

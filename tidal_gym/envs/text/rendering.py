@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lm.models.gate_names import GATE_NAMES
 from lm.terminal_text import shown_controls
-from tidal_gym.envs.token_pieces import token_pieces
+from tidal_gym.envs.text.token_pieces import token_pieces
 
 GATE_COLORS = ((255, 140, 60), (90, 200, 120), (100, 150, 255))
 """Colours of the gates: creativity orange, focus green, stability blue; brighter for higher values."""

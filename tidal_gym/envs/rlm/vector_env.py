@@ -1,4 +1,4 @@
-"""The vector environment of `TidalRLM-v0` on a random grammar: see :class:`tidal_gym.envs.rlm_env.TidalRLMEnv`."""
+"""The vector environment of `TidalRLM-v0` on a random grammar: see :class:`tidal_gym.envs.rlm.env.TidalRLMEnv`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lm.errors import InvalidValueError, ModelFolderError
 from lm.rlm.grammar import RandomGrammar
 from lm.rlm.inference import next_leaf_posterior
 from lm.rlm.model_folder import load_grammar_of
-from tidal_gym.envs.prompts import BUNDLED_OPENINGS, PromptSet
+from tidal_gym.envs.text.prompts import BUNDLED_OPENINGS, PromptSet
 from tidal_gym.envs.vector_env import TidalGatingVectorEnv
 from tidal_gym.rewards.judge import Judge
 

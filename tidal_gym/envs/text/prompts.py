@@ -131,7 +131,7 @@ def tokenize_openings(
 
 def _file_text(source: str | Path) -> str:
     if source in BUNDLED_OPENINGS:
-        bundled = importlib.resources.files("tidal_gym.envs").joinpath("openings", f"{source}.txt")
+        bundled = importlib.resources.files("tidal_gym.envs.text").joinpath("openings", f"{source}.txt")
         return bundled.read_text(encoding="utf-8")
     path = user_path(source)
     is_readable = os.path.exists(path) and not os.path.isdir(path)  # these raise nothing for names that cannot be

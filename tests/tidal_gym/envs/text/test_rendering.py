@@ -11,8 +11,8 @@ from gymnasium.wrappers import RecordVideo
 
 from lm.terminal_text import shown_controls
 from tests.tidal_gym.conftest import OPENINGS
-from tidal_gym.envs.rendering import EpisodeView, as_ansi, as_frame, gate_color
-from tidal_gym.envs.token_pieces import token_pieces
+from tidal_gym.envs.text.rendering import EpisodeView, as_ansi, as_frame, gate_color
+from tidal_gym.envs.text.token_pieces import token_pieces
 from tidal_gym.envs.vector_env import TidalGatingVectorEnv
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lm.errors import InvalidValueError
-from tidal_gym.envs.prompts import PromptSet, read_openings, tokenize_openings
+from tidal_gym.envs.text.prompts import PromptSet, read_openings, tokenize_openings
 
 
 def test_lines_of_a_file(tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 
 from lm.rlm.grammar import RandomGrammar
 from tidal_gym.envs.env import TidalGatingEnv
-from tidal_gym.envs.rlm_vector_env import TidalRLMVectorEnv
+from tidal_gym.envs.rlm.vector_env import TidalRLMVectorEnv
 from tidal_gym.envs.signature import with_arguments_of
 
 

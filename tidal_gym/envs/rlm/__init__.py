@@ -1,0 +1,1 @@
+"""Environments on random grammars, for which the optimal model is known."""

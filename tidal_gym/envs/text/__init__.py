@@ -1,0 +1,1 @@
+"""Text of episodes: prompts, pieces of tokens, rendering."""
