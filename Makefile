@@ -25,7 +25,7 @@ demo: $(INSTALLED)
 	$(BIN)/tidal demo
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/speed/speed.py
 
 test check: lint types contract pytest
 
@@ -42,7 +42,7 @@ pytest: $(INSTALLED)
 	$(BIN)/pytest -n 2 --durations 10
 
 test-repeat: $(INSTALLED)
-	$(BIN)/python benchmarks/repeat_tests.py
+	$(BIN)/python benchmarks/reliability/repeat_tests.py
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from results_file import write_result
 
 from agents.evaluation.text_statistics import text_statistics
+from benchmarks.results_file import write_result
 from lm.carl.agent import agent_step
 from lm.carl.reward import carl_reward
 from lm.carl.training.config import CarlDataConfig, CarlTrainConfig, PolicyConfig
@@ -321,7 +321,7 @@ def main() -> None:
         print(json.dumps(memory(arguments.shape)))
         return
     parts = {"speed": speed, "separation": separation, "grpo": grpo, "agent": agent}
-    print(write_result(arguments.name or f"carl_{arguments.part}", parts[arguments.part](arguments)))
+    print(write_result(arguments.name or f"carl/{arguments.part}", parts[arguments.part](arguments)))
 
 
 if __name__ == "__main__":

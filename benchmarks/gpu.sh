@@ -6,7 +6,7 @@
 #     DEVICE=cpu benchmarks/gpu.sh                  # a trial of the script itself, without a GPU
 #
 # A step that fails does not stop the others; the exit code is the number of failed steps. The figures are written to
-# benchmarks/results/*cuda*.json, which docs/speed.md quotes.
+# benchmarks/results/speed/*cuda*.json, which docs/speed.md quotes.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -41,11 +41,11 @@ graph_test() {
 step graph graph_test
 
 # The speed table; the two sizes of `decoding` are num_envs and four times that.
-step speed timeout 240 "$PYTHON" benchmarks/speed.py --device "$DEVICE" --num_envs 4096 --repeats 7 --only decoding ppo growth
+step speed timeout 240 "$PYTHON" benchmarks/speed/speed.py --device "$DEVICE" --num_envs 4096 --repeats 7 --only decoding ppo growth
 
 # Pretraining for 100 steps in bfloat16, saved as a bundle; the log names tokens a second.
-"$PYTHON" -c 'import sys, pathlib; sys.path.insert(0, "benchmarks")
-import pretraining_contenders; pretraining_contenders.write_text(pathlib.Path(sys.argv[1]))' "$RUNS/text.txt"
+"$PYTHON" -c 'import sys, pathlib
+from benchmarks.speed.pretraining_contenders import write_text; write_text(pathlib.Path(sys.argv[1]))' "$RUNS/text.txt"
 step pretrain timeout 120 "$PYTHON" -m tidal pretrain --config configs/pretrain/tidal-tiny.yaml --data.train "$RUNS/text.txt" \
     --data.tokenizer lm/bundled/tidal-tiny --data.cache_dir "$RUNS/cache" --training.max_steps 100 \
     --training.evaluate_every 100 --training.precision bfloat16 --output "$RUNS/pretrain"
@@ -54,8 +54,8 @@ step pretrain timeout 120 "$PYTHON" -m tidal pretrain --config configs/pretrain/
 step train timeout 120 "$PYTHON" -m tidal train --env.device "$DEVICE" --total_steps 3200 --output "$RUNS/train"
 
 # Training tokens a second, beside GPT-2 of equal size under the same Trainer.
-step pretraining-speed timeout 120 "$PYTHON" benchmarks/speed.py --device "$DEVICE" --only pretraining
+step pretraining-speed timeout 120 "$PYTHON" benchmarks/speed/speed.py --device "$DEVICE" --only pretraining
 
-cp benchmarks/results/*"$DEVICE"*.json "$OUT" 2>/dev/null
+cp benchmarks/results/speed/*"$DEVICE"*.json "$OUT" 2>/dev/null
 echo "== $failed steps failed; logs and figures in $OUT"
 exit "$failed"

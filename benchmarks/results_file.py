@@ -10,15 +10,16 @@ from typing import Any
 
 from lm.runs.provenance import provenance
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def write_result(name: str, content: dict[str, Any]) -> Path:
-    """Write ``results/<name>.json`` with its provenance, and return its path."""
-    RESULTS.mkdir(exist_ok=True)
+    """Write ``results/<name>.json`` with its provenance, and return its path; the name begins with a topic's folder."""
     path = RESULTS / f"{name}.json"
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
-    record = {"command": command, "made_with": asdict(provenance()), **content}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    script = Path(sys.argv[0]).resolve().relative_to(ROOT)
+    record = {"command": " ".join(["python", str(script), *sys.argv[1:]]), "made_with": asdict(provenance()), **content}
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)

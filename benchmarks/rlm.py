@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from results_file import write_result
 from transformers.utils import logging
 
 from agents import Neutral, OneStepOracle, Random, TrainConfig, evaluate, train, tune
 from agents.episodes.agent import Agent
 from agents.evaluation.evaluation import Evaluation
 from agents.evaluation.intervals import bootstrap_mean
+from benchmarks.results_file import write_result
 from lm.rlm.config import RLMConfig
 from lm.rlm.grammar import RandomGrammar
 from lm.rlm.statistics import sentence_entropy
@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--output", default="runs/rlm")
     arguments = parser.parse_args()
     logging.set_verbosity_error()
-    print(write_result(f"rlm_{arguments.part}", PARTS[arguments.part](arguments)))
+    print(write_result(f"rlm/{arguments.part}", PARTS[arguments.part](arguments)))
 
 
 if __name__ == "__main__":

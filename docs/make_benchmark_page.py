@@ -1,4 +1,4 @@
-"""Write docs/benchmark.md from the results in benchmarks/results: ``python docs/make_benchmark_page.py``."""
+"""Write docs/benchmark.md from benchmarks/results/controllers: ``python docs/make_benchmark_page.py``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lm.model_names import DEFAULT_JUDGE
 from tidal.benchmark.table import interval_text
 
 PAGE = Path(__file__).parent / "benchmark.md"
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "controllers"
 
 HEAD = """\
-<!-- Made from benchmarks/results/{benchmark,headroom}-*.json by docs/make_benchmark_page.py: change it there. -->
+<!-- Made from benchmarks/results/controllers by docs/make_benchmark_page.py: change it there. -->
 
 # Benchmark
 
@@ -94,7 +94,7 @@ def read_results(pattern: str = "benchmark-*.json") -> dict[str, Json]:
 
 
 def read_headroom() -> list[Json]:
-    """The results of ``benchmarks/headroom.py``, the default reward first."""
+    """The results of ``benchmarks/controllers/headroom.py``, the default reward first."""
     return list(read_results("headroom-*.json").values())[::-1]
 
 
@@ -144,7 +144,7 @@ def _section(name: str, results: Json) -> str:
         "",
         f"{config['seeds']} seeds of {config['training']['total_steps']:,} env steps, {config['episodes']} held-out "
         f"episodes of up to {env['max_episode_steps']} tokens, the oracle on the first {config['oracle_episodes']} "
-        f"([{name}](../benchmarks/results/{name}), {results['made_with']['machine']}, "
+        f"([{name}](../benchmarks/results/controllers/{name}), {results['made_with']['machine']}, "
         f"{sum(results['seconds'].values()) / 60:.0f} minutes of one process):",
         "",
         "```bash",

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from benchmarks.speed.textbook_env import TextbookEnv
 from tidal_gym.envs.env import TidalGatingEnv
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-from textbook_env import TextbookEnv
 
 
 @pytest.mark.parametrize("seed", [0, 1])

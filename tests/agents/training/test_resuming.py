@@ -14,7 +14,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from agents.episodes.env_config import EnvConfig
 from agents.training.config import ConstraintConfig, PPOConfig, TrainConfig, WarmStartConfig
 from agents.training.run import train
-from benchmarks.final_result import final_result
+from benchmarks.reliability.final_result import final_result
 from lm.errors import CheckpointError
 from lm.models.bundle import save_bundle
 from lm.models.reference_statistics import ReferenceStatistics

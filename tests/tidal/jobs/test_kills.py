@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.final_result import final_result
+from benchmarks.reliability.final_result import final_result
 
 ROOT = Path(__file__).parents[3]
 OPENINGS = ROOT / "tidal_gym" / "envs" / "text" / "openings"
