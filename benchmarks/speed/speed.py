@@ -1,8 +1,8 @@
 """Speed benchmarks: decoding, PPO, pretraining and start-up, compared with lower bounds and other libraries.
 
     make bench                                                       # all of it, some eight minutes on 2 cores
-    python benchmarks/speed/speed.py --only decoding growth --repeats 21   # some of it, longer
-    python benchmarks/speed/speed.py --device cuda --num_envs 16384        # on a GPU
+    python benchmarks/speed/speed.py --only decoding growth --repeats 21  # some of it, longer
+    python benchmarks/speed/speed.py --device cuda --num_envs 16384  # on a GPU
 
 Contenders run in turn in one process; a figure is the median over the repeats. The table is printed, and written with
 every single figure to benchmarks/results/speed/speed-<device>.json (with --only, speed-<device>-<topics>.json).
@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pretraining_contenders as lm_runs
 import torch
 from rich.console import Console
 from rich.table import Table
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
 from benchmarks.results_file import write_result
+from benchmarks.speed import pretraining_contenders as lm_runs
 from benchmarks.speed.decoding_contenders import (
     bare_loop,
     collecting,

@@ -1,0 +1,1 @@
+"""Controllers beside baselines and the oracle."""

@@ -1,0 +1,1 @@
+"""Speed of environment steps, PPO and pretraining."""
