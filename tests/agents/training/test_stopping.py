@@ -13,10 +13,11 @@ from agents.policy.controller import Controller
 from agents.training.config import ConstraintConfig, PPOConfig, TrainConfig, WarmStartConfig
 from agents.training.learning_curve import read_learning_curve
 from agents.training.run import train
-from benchmarks.final_result import final_result
+from benchmarks.reliability.final_result import final_result
 from lm.runs.progress import Progress
 from lm.runs.record import read_record
 from lm.runs.stop import RunCancelledError, StopRequest
+from tests.stop_at import StopAt
 
 PPO = PPOConfig(num_envs=4, rollout_steps=8, batch_size=16, epochs=2, hidden_sizes=(8,))
 WARM = WarmStartConfig(env_steps=96, candidates=4, rollout_steps=8, gradient_steps=3, batch_size=32)
@@ -27,20 +28,6 @@ def config(tiny_env: EnvConfig) -> TrainConfig:
     """Six rollouts of 32 steps; no checkpoint is due before the end."""
     env = replace(tiny_env, max_episode_steps=12)
     return TrainConfig(env=env, ppo=PPO, total_steps=192, checkpoint_every=1000, seed=5)
-
-
-class StopAt:
-    """Requests that a run ends at a step, and keeps the run's reports."""
-
-    def __init__(self, step: int, how: str) -> None:
-        self.stop = StopRequest()
-        self.reports: list[Progress] = []
-        self._step, self._how = step, how
-
-    def __call__(self, progress: Progress) -> None:
-        self.reports.append(progress)
-        if progress.done == self._step:
-            getattr(self.stop, self._how)()
 
 
 def state_of(folder: Path) -> str:

@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 from lm.data import ControlCodeConfig
 from lm.models import ModelConfig
 from lm.pretraining import DataConfig, PretrainConfig, TrainingConfig, pretrain
-from lm.runs import Progress, RunCancelledError, StopRequest
+from lm.runs import Progress, RunCancelledError
 from lm.runs.record import read_record
+from tests.stop_at import StopAt
 
 STEPS = 12
 
@@ -31,20 +32,6 @@ def config(tmp_path: Path) -> PretrainConfig:
         training=TrainingConfig(max_steps=STEPS, batch_size=4, evaluate_every=5, precision="float32"),
         control_codes=ControlCodeConfig(segment_length=16),
     )
-
-
-class StopAt:
-    """Asks a run to end at a step, and keeps what it reported."""
-
-    def __init__(self, step: int, how: str) -> None:
-        self.stop = StopRequest()
-        self.reports: list[Progress] = []
-        self._step, self._how = step, how
-
-    def __call__(self, progress: Progress) -> None:
-        self.reports.append(progress)
-        if progress.done == self._step:
-            getattr(self.stop, self._how)()
 
 
 def test_every_step_is_reported(config: PretrainConfig, tmp_path: Path) -> None:
