@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,32 +52,12 @@ baseline 400,000 env steps, twice those of a controller. With `default`, static 
 a controller, since both run two streams (a decoding method runs one). With `judge`, whose warm start is longer, a
 controller uses 2.1 million forward passes, those of the judge included: 1.7 times as many as static gates.
 `--total_steps` shortens a training and its warm start in proportion, and does not change the budgets of baselines in
-the preset. `quick` gives baselines as many env steps as a controller.
+the preset. `--quick` shortens all budgets in proportion.
 
 **Intervals** are 95% confidence intervals. Those of returns, differences, gaps and frozen gates resample training seeds
 and episodes as two factors (Owen 2007) and pair agents by episode: they cover new seeds and new episodes. IQM and
 probability of improvement are computed by rliable (arXiv:2108.13264) with its stratified bootstrap. Distances to human
 text have grouped jackknife intervals.
-
-## Summary
-
-On the reward `tidal` with `tidal-tiny`, the controllers close 92% [87%, 97%] of the gap between the best static gates
-and the oracle, and 83% [74%, 93%] of the gap between the strongest decoding method and the oracle. With `tidal-judge`,
-a language model trained from another seed on other text, the same recipe closes 90% [85%, 95%] of the first gap: 8.61
-[8.54, 8.69] against 7.30 for top-k.
-
-These results have two limits. Creativity accounts for nearly all of the advantage: with `tidal-tiny`, freezing
-stability at its mean costs 0.05 [0.03, 0.08], and freezing focus has no measurable cost. And the controllers' text is
-not nearer to human text than that of the best static gates: it is nearer on four of eight measures and significantly
-farther on two.
-
-On the reward `judge`, minus the exact reverse KL divergence to a second language model, ten controllers earn more than
-every baseline, but not significantly more than the best static gates: −26.43 [−26.67, −26.17] against −26.67 [−27.00,
-−26.35] on 2,048 episodes. The paired difference is 0.24 [−0.04, 0.53]. The controllers' interval lies above those of
-all decoding methods. Networks that predict the rewards of actions from the observation gain 0.08 ± 0.05 over constant
-gates on the next token (per 50 tokens); the exact reward would gain 5.16. The controllers' text is nearer to human text
-than that of the best static gates on all eight measures, significantly on seven. Judge loss and MAUVE are computed with
-the model that defines the reward. No single gate is significantly needed.
 """
 
 Json = Mapping[str, Any]
@@ -84,8 +65,10 @@ Json = Mapping[str, Any]
 
 def benchmark_page(results: Mapping[str, Json], headroom: Sequence[Json] = ()) -> str:
     """The text of the page, from the content of the result files by their names."""
-    sections = [_section(name, results[name]) for name in sorted(results, key=_order)]
-    return "\n".join([HEAD, *sections, *([_headroom(headroom)] if headroom else [])]).rstrip() + "\n"
+    names = sorted(results, key=_order)
+    summary = ["## Summary", "", *(_summary(results[name]) for name in names)]
+    sections = [_section(name, results[name]) for name in names]
+    return "\n".join([HEAD, *summary, *sections, *([_headroom(headroom)] if headroom else [])]).rstrip() + "\n"
 
 
 def read_results(pattern: str = "benchmark-*.json") -> dict[str, Json]:
@@ -135,12 +118,44 @@ def _order(name: str) -> tuple[bool, str]:
     return (not name.startswith("benchmark-tidal"), Path(name).stem)
 
 
+def _title(results: Json) -> str:
+    env = results["config"]["training"]["env"]
+    return f"Reward `{env['reward']}`, model `{Path(env['model']).name}`"
+
+
+def _summary(results: Json) -> str:
+    """The main results of a benchmark in a few sentences."""
+    comparison, sentences = results["comparison"], []
+    scores = {score["name"]: interval_text(score["mean_return"]) for score in comparison["scores"]}
+    learned = [score["name"] for score in comparison["scores"] if score["kind"] == "learned"]
+    for best in comparison["advantages"][:1] if learned else []:
+        more, note = best["difference"], "" if best["difference"]["low"] > 0 else ", not significant"
+        sentences.append(
+            f"Controllers earn {scores[learned[0]]}, the strongest baseline ({best['over']}) {scores[best['over']]}; "
+            f"the paired difference is {interval_text(more, '+.2f')}{note}."
+        )
+    if gaps := [f"{interval_text(gap['fraction'], '.0%')} from {gap['over']}" for gap in comparison["gap_closed"]]:
+        sentences.append(f"Share of the gap to the oracle that they close: {', '.join(gaps)}.")
+    costs = [
+        f"{one['gate']} {interval_text(one['cost'], '.2f')}" + ("" if one["is_alive"] else " (not significant)")
+        for one in results["frozen_gates"]
+    ]
+    if costs:
+        sentences.append(f"Loss of return with one gate frozen at its mean: {', '.join(costs)}.")
+    if texts := results["text"]:
+        nearer, farther = (sum(one[key] for one in texts) for key in ("is_nearer", "is_significantly_farther"))
+        sentences.append(
+            "Their text is nearer to human text than that of the best static gates on "
+            f"{nearer} of {len(texts)} measures, and significantly farther on {farther}."
+        )
+    return textwrap.fill(f"**{_title(results)}.** {' '.join(sentences)}", 120, break_on_hyphens=False) + "\n"
+
+
 def _section(name: str, results: Json) -> str:
     config, comparison = results["config"], results["comparison"]
     env = config["training"]["env"]
-    model = Path(env["model"]).name
     lines = [
-        f"## Reward `{env['reward']}`, model `{model}`",
+        f"## {_title(results)}",
         "",
         f"{config['seeds']} seeds of {config['training']['total_steps']:,} env steps, {config['episodes']} held-out "
         f"episodes of up to {env['max_episode_steps']} tokens, the oracle on the first {config['oracle_episodes']} "

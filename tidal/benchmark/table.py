@@ -31,7 +31,7 @@ def comparison_table(results: Mapping[str, Any], width: int) -> Table:
     table.add_column("agent", min_width=15, overflow="fold")
     table.add_column("runs × episodes", justify="right", no_wrap=True)
     table.add_column("return [95%]", justify="right", no_wrap=True)
-    table.add_column("controllers earn more", justify="right", no_wrap=True)
+    table.add_column("controllers minus agent", justify="right", no_wrap=True)
     has_room = width >= ROOM_FOR_ALL
     for name in ("IQM", "P(improvement)") if has_room else ():
         table.add_column(name, justify="right", no_wrap=True)
