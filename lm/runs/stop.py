@@ -34,6 +34,12 @@ class StopRequest:
         """Requests that the run cancels."""
         self._cancel.set()
 
+    def cancel_only(self) -> StopRequest:
+        """A stop request for work that must be whole: it is cancelled with this one, and never finishes."""
+        part = StopRequest()
+        part._cancel = self._cancel
+        return part
+
     @property
     def is_cancelled(self) -> bool:
         """Whether the run is to cancel."""

@@ -11,9 +11,12 @@ from typing import Any
 from agents.training.learning_curve import read_learning_curve
 from agents.training.run import CURVE_FILE
 from lm.errors import InvalidValueError
+from lm.runs.progress import Progress, Report, ignore
 from lm.runs.run_folder import claimed
+from lm.runs.stop import StopRequest
 from lm.runs.whole_file import write_json
 from tidal.benchmark.config import BenchmarkConfig
+from tidal.benchmark.report import write_report
 from tidal.benchmark.results import collect_results
 from tidal.benchmark.stages import STAGES_FOLDER, controller_folder, stages_of, training_stage
 from tidal.stages.stage_results import StageResults
@@ -24,9 +27,6 @@ EXTENSIBLE = frozenset({"seeds", "decoders"})
 """Fields that may grow when a benchmark is resumed: each seed and each decoder is a stage of its own."""
 SECONDS_BETWEEN_RESULTS = 300.0
 """Interval between two updates of the results while stages run [s]."""
-
-Update = Callable[..., None]
-"""``update(done, total, note)``."""
 
 
 @contextmanager
@@ -48,24 +48,30 @@ def run_benchmark(
     folder: Path,
     *,
     workers: int,
-    update: Update,
-    tell: Callable[[str, dict[str, Any]], None],
-    publish: Callable[[], object],
+    command: str,
+    progress: Report = ignore,
+    stop: StopRequest | None = None,
+    on_stage: Callable[[str, dict[str, Any]], None] | None = None,
 ) -> dict[str, str]:
     """Run the stages that are not done yet, and return the failures by stage.
 
     Writes ``run.json``, ``stages/`` (a JSON file for each finished stage) and ``controllers/`` (the training runs) into
-    the folder. An interrupted stage starts again; an interrupted training continues from its last checkpoint.
+    the folder, and updates the results and the report every five minutes. An interrupted stage starts again; an
+    interrupted training continues from its last checkpoint.
 
     Args:
         config: configuration of the benchmark.
         folder: folder of the benchmark, see :func:`claimed_folder`.
         workers: number of worker processes, at least 1.
-        update: callback that receives the work done, the total work and the running stages.
-        tell: callback that receives each finished stage with its result.
-        publish: callback that is called regularly while stages run, to update the results.
+        command: command line, for the results.
+        progress: receives every second the cost of the stages done and of all stages, with the numbers of stages done
+            and running as metrics.
+        stop: stop request. Finish: the running stages are completed, and no other is started. Cancel: the workers end
+            at once; the benchmark can be resumed.
+        on_stage: callback that receives the name and the result of each stage that has finished.
 
     Raises:
+        RunCancelledError: `stop` requested a cancel.
         InvalidValueError: `workers` is below 1.
     """
     if workers < 1:
@@ -76,22 +82,25 @@ def run_benchmark(
 
     def look(status: StagesStatus) -> None:
         nonlocal published
-        for name in status.done:
-            tell(name, results.read(name))
+        if on_stage is not None:
+            for name in status.done:
+                on_stage(name, results.read(name))
         done = sum(stage.cost * _share(stage, status, results, config, folder) for stage in stages)
         finished = sum(stage.name in results for stage in stages)
-        update(done, sum(stage.cost for stage in stages), f"{finished} of {len(stages)}: {', '.join(status.running)}")
+        metrics = {"stages_done": finished, "stages_running": len(status.running)}
+        progress(Progress("Benchmark", done, sum(stage.cost for stage in stages), "cost", metrics))
         if status.done and time.monotonic() - published >= SECONDS_BETWEEN_RESULTS:
             published = time.monotonic()
-            publish()
+            publish(config, folder, command=command)
 
-    return run_stages(stages, results, workers=workers, look=look)
+    return run_stages(stages, results, workers=workers, look=look, stop=stop)
 
 
-def write_results(config: BenchmarkConfig, folder: Path, *, command: str) -> dict[str, Any]:
-    """Collect the available results, write ``results.json`` and return its content."""
+def publish(config: BenchmarkConfig, folder: Path, *, command: str) -> dict[str, Any]:
+    """Collect the available results, write ``results.json`` and the report, and return the results."""
     content = collect_results(config, folder, command=command)
     write_json(folder / RESULTS_FILE, content)
+    write_report(content, folder)
     return content
 
 

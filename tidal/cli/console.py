@@ -47,14 +47,15 @@ def replace_unencodable() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
-Update = Callable[..., None]
+
+_Update = Callable[..., None]
 """``update(done, total, note="")``: work done, total work, and a note to show."""
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
-def progress(description: str) -> Iterator[Update]:
+def progress(description: str) -> Iterator[_Update]:
     """Show the progress of a task: a bar in a terminal, elsewhere a line every ten seconds and at the end."""
     description = shown_controls(description)
     with _bar(description) if errors.is_terminal else _lines(description) as update:
@@ -62,7 +63,7 @@ def progress(description: str) -> Iterator[Update]:
 
 
 @contextmanager
-def _bar(description: str) -> Iterator[Update]:
+def _bar(description: str) -> Iterator[_Update]:
     columns = (
         TextColumn("{task.description:<24}", markup=False),
         BarColumn(28, complete_style="cyan", finished_style="green"),
@@ -84,7 +85,7 @@ def _bar(description: str) -> Iterator[Update]:
 
 
 @contextmanager
-def _lines(description: str) -> Iterator[Update]:
+def _lines(description: str) -> Iterator[_Update]:
     started = last = time.monotonic()
     newest = ""
 
@@ -104,7 +105,7 @@ def reporting() -> Iterator[Report]:
     """Show the progress of a run: a bar or lines for each of its stages, with the newest metrics."""
     with ExitStack() as stack:
         stage = ""
-        update: Update
+        update: _Update
 
         def report(run: RunProgress) -> None:
             nonlocal stage, update
@@ -136,6 +137,8 @@ NOTES = {
     "mean_return": "return {:.2f}",
     "tokens_per_second": "{:,.0f} tokens/s",
     "steps_per_second": "{:,.0f} steps/s",
+    "stages_done": "{:.0f} stages done",
+    "stages_running": "{:.0f} running",
     "creativity": "gates {:.2f}",
     "focus": "{:.2f}",
     "stability": "{:.2f}",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ from agents.training.config import TrainConfig
 from agents.training.learning_curve import TrainingProgress, read_learning_curve
 from agents.training.run import CURVE_FILE, train
 from lm.models.bundle import load_bundle
+from lm.runs.progress import Progress, Report, ignore
 from lm.runs.provenance import Provenance, provenance
 from lm.runs.run_folder import claimed
+from lm.runs.stop import StopRequest
 from lm.runs.whole_file import write_json
 from tidal.demo.config import DemoConfig
 
@@ -34,9 +36,6 @@ RESULTS_FILE = "results.json"
 TRAINING_FOLDER = "training"
 STORY_EPISODE = 0
 """Index of the evaluated episode shown as a story: the first one, unselected."""
-
-ShowPhase = Callable[[str], AbstractContextManager[Callable[..., None]]]
-"""Type of ``tidal.cli.console.progress``: a context manager that yields an update function."""
 
 
 @dataclass(frozen=True)
@@ -110,39 +109,49 @@ class DemoResult:
         }
 
 
-def run_demo(config: DemoConfig, output: str | Path, show: ShowPhase, *, overwrite: bool = False) -> DemoResult:
+def run_demo(
+    config: DemoConfig,
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+    progress: Report = ignore,
+    stop: StopRequest | None = None,
+) -> DemoResult:
     """Run the demonstration; writes the training run and ``results.json`` into the folder.
 
     Args:
         config: configuration of the demonstration.
         output: output folder.
-        show: shows the progress of each phase.
         overwrite: replace the demonstration that the folder holds.
+        progress: receives the progress of tuning, training and evaluations.
+        stop: stop request. Finish: tuning and training end early, and the oracle is skipped; the other agents are
+            evaluated on all episodes. Cancel: the demonstration ends without results.
 
     Raises:
+        RunCancelledError: `stop` requested a cancel.
         OutputExistsError: the folder is not empty, and `overwrite` is False.
     """
     with claimed(output, "demo", config, resume=None, overwrite=overwrite) as folder:
-        return _run_in(folder, config, show)
+        return _run_in(folder, config, progress, stop)
 
 
-def _run_in(folder: Path, config: DemoConfig, show: ShowPhase) -> DemoResult:
+def _run_in(folder: Path, config: DemoConfig, progress: Report, stop: StopRequest | None) -> DemoResult:
     env = EnvConfig(model=config.model)
     seconds: dict[str, float] = {}
 
     @contextmanager
-    def phase(name: str) -> Iterator[Callable[..., None]]:
+    def phase(name: str) -> Iterator[None]:
         started = time.perf_counter()
-        with show(name) as update:
-            yield update
+        yield
         seconds[name] = time.perf_counter() - started
 
     with phase("Loading the model"):
+        progress(Progress("Loading the model", 0))
         load_bundle(config.model, dtype="auto")
     training = TrainConfig(env=env, total_steps=config.steps, seed=config.seed)
     # Training ends with a whole update; tuning uses at least as many steps.
     budget = training.num_updates * training.ppo.steps_per_update
-    with phase(f"Tuning {config.settings} settings") as update:
+    with phase(f"Tuning {config.settings} settings"):
         tuning = tune(
             STATIC_GATES.name,
             env,
@@ -150,31 +159,22 @@ def _run_in(folder: Path, config: DemoConfig, show: ShowPhase) -> DemoResult:
             is_minimum=True,
             strategy=SuccessiveHalving(config.settings),
             seed=config.seed + 1,  # random numbers that differ from the evaluation's
-            progress=lambda report: update(report.done, report.total),
+            progress=progress,
+            stop=stop,
         )
-    with phase("Training the controller") as update:
-        controller = train(
-            training,
-            folder / TRAINING_FOLDER,
-            progress=lambda report: update(report.done, report.total),
-        )
+    with phase("Training the controller"):
+        controller = train(training, folder / TRAINING_FOLDER, progress=progress, stop=stop)
+    whole: dict[str, Any] = {"progress": progress, "stop": None if stop is None else stop.cancel_only()}
     agents = (Neutral(), Random(), tuning.agent(), controller)
     evaluations = {}
     for agent in agents:
-        with phase(f"Evaluating {agent.name}") as update:
-            evaluations[agent.name] = evaluate(
-                agent,
-                env,
-                episodes=config.episodes,
-                seed=config.seed,
-                progress=lambda report: update(report.done, report.total),
-            )
+        with phase(f"Evaluating {agent.name}"):
+            evaluations[agent.name] = evaluate(agent, env, episodes=config.episodes, seed=config.seed, **whole)
     oracle = None
-    if config.oracle_episodes > 0:
+    if config.oracle_episodes > 0 and not (stop is not None and stop.is_requested):
         with phase("Evaluating the oracle"):
-            oracle = evaluate(
-                OneStepOracle(config.oracle_levels), env, episodes=config.oracle_episodes, seed=config.seed
-            )
+            agent = OneStepOracle(config.oracle_levels)
+            oracle = evaluate(agent, env, episodes=config.oracle_episodes, seed=config.seed, **whole)
     curve = tuple(read_learning_curve(folder / TRAINING_FOLDER / CURVE_FILE))
     result = DemoResult(config, training, tuning, curve, evaluations, oracle, seconds)
     write_json(folder / RESULTS_FILE, result.to_json())

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+from lm.runs.stop import StopRequest
 from tidal.stages.stage_results import StageResults
 
 ATTEMPTS = 2
@@ -50,7 +51,12 @@ class StagesStatus:
 
 
 def run_stages(
-    stages: Sequence[Stage], results: StageResults, *, workers: int, look: Callable[[StagesStatus], None]
+    stages: Sequence[Stage],
+    results: StageResults,
+    *,
+    workers: int,
+    look: Callable[[StagesStatus], None],
+    stop: StopRequest | None = None,
 ) -> dict[str, str]:
     """Run all stages without results, and return the error messages by stage name.
 
@@ -63,6 +69,11 @@ def run_stages(
         results: folder of results to read and write.
         workers: number of worker processes, at least 1.
         look: callback that receives the status every second and whenever a stage ends.
+        stop: stop request. Finish: the running stages are completed, and no other is started. Cancel: the workers end
+            at once; what their stages had not saved is lost.
+
+    Raises:
+        RunCancelledError: `stop` requested a cancel.
     """
     waiting = [stage for stage in stages if stage.name not in results]
     failures: dict[str, str] = {}
@@ -79,6 +90,9 @@ def run_stages(
         try:
             while waiting or running:
                 _drop_hopeless(waiting, failures)
+                if stop is not None and stop.is_requested:
+                    stop.raise_if_cancelled()
+                    waiting.clear()
                 for stage in [one for one in waiting if _is_ready(one, results)][: workers - len(running)]:
                     waiting.remove(stage)
                     with _workers_unaware_of_interrupts():

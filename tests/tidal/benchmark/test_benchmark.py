@@ -22,10 +22,17 @@ from agents.evaluation.text_measures import MEASURES, Measure, TextMeasures
 from agents.training.config import PPOConfig, TrainConfig, WarmStartConfig
 from agents.training.run import train
 from lm.errors import InvalidValueError
+from lm.runs.progress import Progress
+from lm.runs.record import read_record
+from lm.runs.stop import RunCancelledError, StopRequest
 from tests.tidal.cli.canaries import CANARIES, planted, text_fields
 from tidal.benchmark.config import BenchmarkConfig
 from tidal.benchmark.report import render_report
 from tidal.benchmark.results import collect_results
+from tidal.benchmark.run import claimed_folder, publish, run_benchmark
+from tidal.benchmark.stages import stages_of
+from tidal.cli.commands import benchmark as command
+from tidal.cli.parsing import config_of
 from tidal.stages.stage_results import StageResults
 
 ROOT = Path(__file__).parents[3]
@@ -93,6 +100,55 @@ def test_killed_and_resumed_is_as_never_killed(folder: Path, model: str, tidal: 
     code, _, err = tidal(*arguments(model, tmp_path / "whole"))
     assert code == 0, err
     assert what_came_out(tmp_path / "whole") == what_came_out(folder)
+
+
+def test_one_that_is_cancelled_is_resumed_and_one_that_is_to_finish_is_reported(
+    model: str, results: dict[str, Any], tmp_path: Path
+) -> None:
+    parser = command.make_parser()
+    config = config_of(parser, parser.parse_args(arguments(model, tmp_path / "run")[1:]), BenchmarkConfig)
+    reports: list[Progress] = []
+
+    def run_until_a_stage_is_done(how: str) -> tuple[list[str], dict[str, str]]:
+        stop, done = StopRequest(), []
+
+        def on_stage(name: str, result: dict[str, Any]) -> None:
+            done.append(name)
+            getattr(stop, how)()
+
+        with claimed_folder(config, tmp_path / "run", resume=(tmp_path / "run").exists(), overwrite=False) as folder:
+            options: dict[str, Any] = {"workers": 1, "command": "", "on_stage": on_stage, "progress": reports.append}
+            return done, run_benchmark(config, folder, stop=stop, **options)
+
+    with pytest.raises(RunCancelledError):
+        run_until_a_stage_is_done("cancel")
+    record = read_record(tmp_path / "run")
+    assert record is not None and record.state == "cancelled"
+    assert [path.stem for path in (tmp_path / "run" / "stages").iterdir()] == ["tune best static"]
+    assert run_until_a_stage_is_done("finish") == (["evaluate one-step oracle"], {})
+    record = read_record(tmp_path / "run")
+    assert record is not None and record.state == "completed"
+
+    total = sum(stage.cost for stage in stages_of(config, tmp_path))
+    assert {(report.stage, report.total, report.unit) for report in reports} == {("Benchmark", total, "cost")}
+    assert [report.done for report in reports] == sorted(report.done for report in reports)
+    assert reports[-1].metrics == {"stages_done": 2, "stages_running": 0}
+    publish(config, tmp_path / "run", command="")
+    found = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
+    assert len(found["missing"]) == len(stages_of(config, tmp_path)) - 2
+    (score,) = found["comparison"]["scores"]
+    assert score == next(one for one in results["comparison"]["scores"] if one["name"] == score["name"])
+    assert "Not finished" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+def test_one_that_is_to_finish_before_it_begins_is_reported(model: str, tmp_path: Path) -> None:
+    parser = command.make_parser()
+    config = config_of(parser, parser.parse_args(arguments(model, tmp_path / "run")[1:]), BenchmarkConfig)
+    stop = StopRequest()
+    stop.finish()
+    with claimed_folder(config, tmp_path / "run", resume=False, overwrite=False) as folder:
+        assert run_benchmark(config, folder, workers=1, command="", stop=stop) == {}
+        assert publish(config, folder, command="")["comparison"]["scores"] == ()
 
 
 def test_all_agents_get_the_same_episodes(folder: Path, results: dict[str, Any]) -> None:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from agents.evaluation.intervals import Interval
 from lm.errors import CheckpointError
+from lm.runs.stop import RunCancelledError, StopRequest
 from tidal.stages.stage_results import StageResults
 from tidal.stages.worker_processes import Stage, StagesStatus, run_stages
 
@@ -38,6 +42,41 @@ def test_a_failure_stops_what_needs_it_and_nothing_else(results: StageResults) -
     assert results.read("good")["value"] == 3 and results.read("last")["value"] == 4
     assert results.read("old") == {"value": 0, "seconds": 1.0}
     assert {name for status in seen for name in status.done} == {"good", "last"}
+
+
+def asked_when_running(stop: StopRequest, how: str, at_work: Path) -> Callable[[StagesStatus], None]:
+    """Requests a stop as soon as a stage is at work, which then leaves a file."""
+    return lambda status: getattr(stop, how)() if at_work.exists() else None
+
+
+def work(at_work: Path, seconds: float) -> dict[str, int]:
+    """A stage's work."""
+    at_work.touch()
+    time.sleep(seconds)
+    return {"value": 1}
+
+
+def test_stages_that_are_to_finish_complete_what_is_running(results: StageResults, tmp_path: Path) -> None:
+    at_work = tmp_path / "at work"
+    stages = [Stage(name, partial(work, at_work, 2.5)) for name in ("first", "second", "third")]
+    stop = StopRequest()
+    look = asked_when_running(stop, "finish", at_work)
+    assert run_stages(stages, results, workers=1, look=look, stop=stop) == {}
+    assert "first" in results and "second" not in results and "third" not in results
+    stop.finish()
+    assert run_stages(stages, results, workers=1, look=look, stop=stop) == {}  # starts none
+    assert "second" not in results
+    assert run_stages(stages, results, workers=1, look=look) == {}
+    assert all(stage.name in results for stage in stages)
+
+
+def test_stages_that_are_to_cancel_end_at_once(results: StageResults, tmp_path: Path) -> None:
+    at_work, stop = tmp_path / "at work", StopRequest()
+    stages = [Stage(name, partial(work, at_work, 600)) for name in ("first", "second")]
+    with pytest.raises(RunCancelledError):
+        run_stages(stages, results, workers=2, look=asked_when_running(stop, "cancel", at_work), stop=stop)
+    assert not any(stage.name in results for stage in stages)
+    assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
 
 
 def test_only_whole_results_count(results: StageResults) -> None:

@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from lm.extras import require_extra
 from tidal.benchmark.config import BenchmarkConfig
-from tidal.cli.console import errors, output, progress
+from tidal.cli.console import errors, output, progress, reporting
 from tidal.cli.parsing import add_run_folder, config_of, new_parser
 
 EXIT_INCOMPLETE = 1
@@ -55,29 +55,24 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run_in(folder: Path, config: BenchmarkConfig, options: Namespace, command: str) -> int:
-    from tidal.benchmark.report import REPORT_FILE, write_report
-    from tidal.benchmark.run import RESULTS_FILE, run_benchmark, write_results
+    from tidal.benchmark.report import REPORT_FILE
+    from tidal.benchmark.run import RESULTS_FILE, publish, run_benchmark
     from tidal.benchmark.table import comparison_table
     from tidal.stages.worker_processes import cores
 
-    def publish() -> dict[str, Any]:
-        results = write_results(config, folder, command=command)
-        write_report(results, folder)
-        return results
-
     failures: dict[str, str] = {}
     if not options.report_only:
-        with progress("Benchmark") as update:
+        with reporting() as report:
             failures = run_benchmark(
                 config,
                 folder,
                 workers=cores() if options.workers is None else options.workers,
-                update=update,
-                tell=_tell,
-                publish=publish,
+                command=command,
+                progress=report,
+                on_stage=_tell,
             )
     with progress("Collecting the results"):
-        results = publish()
+        results = publish(config, folder, command=command)
     output.print()
     output.print(comparison_table(results, output.width))
     for claim in results["claims"]:

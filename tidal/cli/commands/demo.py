@@ -12,7 +12,7 @@ from rich.panel import Panel
 
 from lm.passed_files import InsideInFiles
 from lm.paths import user_path
-from tidal.cli.console import errors, output, print_next, progress
+from tidal.cli.console import errors, output, print_next, progress, reporting
 from tidal.cli.parsing import add_overwrite, config_of, new_parser
 from tidal.demo.config import DemoConfig
 
@@ -52,7 +52,8 @@ def run(arguments: Sequence[str]) -> int:
         from tidal.demo.report import write_report
         from tidal.demo.run import RESULTS_FILE, TRAINING_FOLDER, run_demo
 
-    result = run_demo(config, folder, progress, overwrite=options.overwrite)
+    with reporting() as shown:
+        result = run_demo(config, folder, overwrite=options.overwrite, progress=shown)
     report = write_report(result, folder, command=shlex.join(["tidal", "demo", *arguments]))
 
     evaluations = [*result.evaluations.values(), *([result.oracle] if result.oracle else [])]
