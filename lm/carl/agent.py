@@ -15,6 +15,7 @@ from lm.carl.reward import carl_reward
 from lm.data.text_files import require_text
 from lm.errors import InvalidValueError
 from lm.models.text_config import text_config
+from lm.tokenizers.tokenization import refusing_unknown_text
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,13 @@ def _prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | Sequence[Mappi
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         for message in messages:
             require_text(text_of(message.get("content")), "prompt")
-        return tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+        with refusing_unknown_text():
+            return tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
     if not isinstance(prompt, str):
         hint = "Give the prompt as text."
         raise InvalidValueError("prompt", "may hold messages only for a chat template, and there is none", prompt, hint)
-    return tokenizer(require_text(prompt, "prompt"), split_special_tokens=True)["input_ids"]
+    with refusing_unknown_text():
+        return tokenizer(require_text(prompt, "prompt"), split_special_tokens=True)["input_ids"]
 
 
 def _generate(

@@ -6,6 +6,7 @@ run goes on ``heartbeat`` (:mod:`lm.runs.heartbeat`) and ``run.lock``, and what 
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,13 +31,9 @@ def require_claimable(
     adjustable: frozenset[str] = frozenset(),
 ) -> Path:
     """The path of a run's folder that :func:`claim` would take as things are; raises what it raises, writes nothing."""
-    if resume and overwrite:
-        raise InvalidValueError("overwrite", "must not be used together with `resume`", overwrite)
-    folder = user_path(folder)
+    folder = _place(folder, resume, overwrite)
     if folder.exists():
         _check(folder, kind, config, resume, overwrite, adjustable)
-    elif resume:
-        raise _nothing_to_resume(folder)
     return folder
 
 
@@ -93,18 +90,14 @@ def claim(
         adjustable: dotted names of fields that may differ from the run that is resumed.
 
     Raises:
-        InvalidValueError: both `resume` and `overwrite`.
+        InvalidValueError: both `resume` and `overwrite`, or `folder` is no folder that can be made or written to.
         OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is True, or its content is not
             a run of this kind.
         CheckpointError: `resume` is True, but there is no run, or it has another configuration; names the differences.
         RunInUseError: another process writes to the folder's run.
     """
-    if resume and overwrite:
-        raise InvalidValueError("overwrite", "must not be used together with `resume`", overwrite)
-    folder = user_path(folder)
+    folder = _place(folder, resume, overwrite)
     if not folder.exists():
-        if resume:
-            raise _nothing_to_resume(folder)
         _make(folder)
     if not (folder / run_lock.LOCK_FILE).exists():
         # Before a lock is put into a folder that holds no run.
@@ -123,6 +116,24 @@ def claim(
     except BaseException:
         run_lock.release(folder)
         raise
+    return folder
+
+
+def _place(folder: str | Path, resume: bool | None, overwrite: bool) -> Path:
+    """The path of a run's folder, which is there or can be made."""
+    if resume and overwrite:
+        raise InvalidValueError("overwrite", "must not be used together with `resume`", overwrite)
+    folder = user_path(folder)
+    try:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    except OSError as error:  # the name is too long, for example
+        raise InvalidValueError("output", "must name a folder", f"{folder} ({error.strerror})") from error
+    if not there.is_dir():
+        raise InvalidValueError("output", "must name a folder", f"{folder}, but {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InvalidValueError("output", "must name a folder that can be written to", folder)
+    if resume and there != folder:
+        raise _nothing_to_resume(folder)
     return folder
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -99,4 +100,20 @@ def plain_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[
         return []
     # Not verbose: documents longer than the model's context are allowed.
     options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
-    return tokenizer(list(texts), split_special_tokens=True, **options)["input_ids"]
+    with refusing_unknown_text():
+        return tokenizer(list(texts), split_special_tokens=True, **options)["input_ids"]
+
+
+@contextmanager
+def refusing_unknown_text() -> Iterator[None]:
+    """Around a tokenizer's call: raises ModelFolderError where it has no token for a part of the text, not even [UNK].
+
+    A grammar's tokenizer, for example, knows its symbols alone.
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception:  # tokenizers raises the bare class
+            raise
+        hint = "Give text of the tokenizer's vocabulary, or another model."
+        raise ModelFolderError(f"The model's tokenizer cannot encode the text: {first_line(error)}. {hint}") from error

@@ -19,6 +19,7 @@ from agents.evaluation.text_measures import MEASURES, TextMeasures
 from lm.models.gate_names import GATE_NAMES
 from lm.runs.provenance import provenance
 from tidal.benchmark.config import BenchmarkConfig
+from tidal.benchmark.stage_records import read_evaluation, require_episodes, require_gates
 from tidal.benchmark.stages import (
     ORACLE,
     REFERENCES,
@@ -92,16 +93,17 @@ def _contestants(
         **dict.fromkeys(REFERENCES, "reference"),
         ORACLE: "reference",
     }
-    evaluations = {name: _evaluations(stages, [name]) for name in kinds if evaluation_stage(name) in stages}
+    evaluations = {name: _evaluations(config, stages, [name]) for name in kinds if evaluation_stage(name) in stages}
     learned = map(controller_name, config.training_seeds)
-    if runs := _evaluations(stages, [name for name in learned if evaluation_stage(name) in stages]):
+    if runs := _evaluations(config, stages, [name for name in learned if evaluation_stage(name) in stages]):
         evaluations = {LEARNED: runs, **evaluations}
     contestants = [Contestant(name, kinds.get(name, "learned"), _returns(found)) for name, found in evaluations.items()]
     return contestants, evaluations
 
 
-def _evaluations(stages: StageResults, names: Iterable[str]) -> list[Evaluation]:
-    return [stages.record(evaluation_stage(name), Evaluation) for name in names]
+def _evaluations(config: BenchmarkConfig, stages: StageResults, names: Iterable[str]) -> list[Evaluation]:
+    episodes = {ORACLE: config.oracle_episodes}
+    return [read_evaluation(stages, evaluation_stage(name), episodes.get(name, config.episodes)) for name in names]
 
 
 def _returns(evaluations: Sequence[Evaluation]) -> NDArray[np.float64]:
@@ -112,10 +114,18 @@ def _frozen_gates(config: BenchmarkConfig, stages: StageResults) -> tuple[Frozen
     seeds = [seed for seed in config.training_seeds if freezing_stage(seed) in stages]
     if not seeds:
         return ()
-    learned = _returns(_evaluations(stages, map(controller_name, seeds)))
-    returns = [stages.record(freezing_stage(seed), FreezingStage).returns for seed in seeds]
+    learned = _returns(_evaluations(config, stages, map(controller_name, seeds)))
+    returns = [_frozen_returns(config, stages, freezing_stage(seed)) for seed in seeds]
     frozen = {gate: np.array([run[gate] for run in returns]) for gate in GATE_NAMES}
     return frozen_gate_costs(learned[:, : config.frozen_episodes], frozen)
+
+
+def _frozen_returns(config: BenchmarkConfig, stages: StageResults, stage: str) -> dict[str, tuple[float, ...]]:
+    returns = stages.record(stage, FreezingStage).returns
+    require_gates(stage, "returns", returns)
+    for gate in GATE_NAMES:
+        require_episodes(stage, f"returns.{gate}", returns[gate], config.frozen_episodes)
+    return returns
 
 
 def _text_advantages(config: BenchmarkConfig, stages: StageResults) -> list[TextAdvantage]:

@@ -26,6 +26,7 @@ from agents.training.learning_curve import read_learning_curve
 from agents.training.run import CONTROLLER_FOLDER, CURVE_FILE, train
 from lm.models.gate_names import GATE_NAMES
 from tidal.benchmark.config import BenchmarkConfig
+from tidal.benchmark.stage_records import read_evaluation
 from tidal.stages.stage_results import StageResults
 from tidal.stages.worker_processes import Stage
 
@@ -222,8 +223,8 @@ def measure_text(config: BenchmarkConfig, folder: Path, name: str) -> dict[str, 
 
 def freeze_gates(config: BenchmarkConfig, folder: Path, seed: int) -> dict[str, Any]:
     """Evaluate a controller with one gate at a time frozen at its mean in the controller's evaluation."""
-    stage = evaluation_stage(controller_name(seed))
-    usage = StageResults(folder / STAGES_FOLDER).record(stage, Evaluation).gates
+    stages = StageResults(folder / STAGES_FOLDER)
+    usage = read_evaluation(stages, evaluation_stage(controller_name(seed)), config.episodes).gates
     controller = _controller(folder, seed)
     evaluations = {
         gate: _evaluate(config, FrozenGate(controller, gate, usage[gate].mean), config.frozen_episodes)

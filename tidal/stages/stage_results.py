@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lm.errors import CheckpointError
-from lm.passed_files import Record, read_object, record_from
+from lm.errors import CheckpointError, InvalidValueError
+from lm.passed_files import Record, checked, read_object, record_from
 from lm.runs.whole_file import write_json
 
 
@@ -38,8 +38,10 @@ class StageResults:
         """
         path = self._path(name)
         content = read_object(path)
-        if "seconds" not in content:
-            raise CheckpointError(f"{path} is damaged: it holds no stage's result.")
+        try:
+            checked(float, content.get("seconds"), "seconds")
+        except InvalidValueError as error:
+            raise CheckpointError(f"{path} is damaged: it holds no stage's result: {error}") from error
         self._whole.add(name)
         return content
 

@@ -18,7 +18,7 @@ from lm.model_names import resolve
 from lm.models.bundle import DTYPES, load_model
 from lm.models.model_cache import ModelCache, content_key
 from lm.models.text_config import text_config, vocab_size_of
-from lm.tokenizers.tokenization import load_tokenizer
+from lm.tokenizers.tokenization import load_tokenizer, refusing_unknown_text
 
 
 class CarlGRPOReward:
@@ -107,9 +107,10 @@ class CarlGRPOReward:
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[list[int]]:
     """Token ids of prompts, as TRL's GRPOTrainer gives them to the policy."""
-    if isinstance(prompts[0], str):
-        return tokenizer(list(prompts))["input_ids"]
-    return tokenizer.apply_chat_template(list(prompts), add_generation_prompt=True, return_dict=True)["input_ids"]
+    with refusing_unknown_text():
+        if isinstance(prompts[0], str):
+            return tokenizer(list(prompts))["input_ids"]
+        return tokenizer.apply_chat_template(list(prompts), add_generation_prompt=True, return_dict=True)["input_ids"]
 
 
 def _load_judge(name: str, dtype: str, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

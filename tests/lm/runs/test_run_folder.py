@@ -28,6 +28,28 @@ def test_a_run_is_never_overwritten_unasked(tmp_path):
     assert not (folder / "result").exists()
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "notes.txt/run", "notes.txt/runs/first"])
+def test_a_folder_cannot_be_made_of_or_below_a_file(tmp_path, name):
+    (tmp_path / "notes.txt").write_text("mine")
+    for ask in (run_folder.require_claimable, run_folder.claim):
+        for resume in (False, True):
+            with pytest.raises(InvalidValueError, match=r"must name a folder.* but .*notes\.txt is a file"):
+                ask(tmp_path / name, "test", Config(), resume=resume, overwrite=False)
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("notes.txt", "mine")]
+
+
+def test_a_name_that_the_file_system_does_not_take(tmp_path):
+    with pytest.raises(InvalidValueError, match=r"must name a folder\..*File name too long"):
+        run_folder.claim(tmp_path / ("x" * 300), "test", Config(), resume=False, overwrite=False)
+
+
+def test_a_folder_that_may_not_be_written_to(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(InvalidValueError, match="must name a folder that can be written to"):
+        run_folder.claim(tmp_path / "run", "test", Config(), resume=False, overwrite=False)
+    assert not list(tmp_path.iterdir())
+
+
 def test_resuming_is_offered_only_where_it_is_possible(tmp_path):
     run_folder.claim(tmp_path, "test", Config(), resume=None, overwrite=False)
     with pytest.raises(OutputExistsError, match=r"a run. Choose another or replace it with `--overwrite`.$"):

@@ -312,3 +312,27 @@ def test_texts_are_compared_by_the_measures_that_stages_kept(tmp_path: Path) -> 
     for text in texts:
         assert (text["human"], text["learned"], text["baseline"]) == pytest.approx((0.5, 0.6, 0.7))
         assert text["difference"]["mean"] == pytest.approx(-0.1) and text["is_nearer"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "change", "says"),
+    [
+        ("train controller 0", lambda content: content.pop("env_steps"), "`env_steps` must be there"),
+        ("train controller 0", lambda content: content["curve"][0].pop("step"), r"`curve\[0\].step` must be there"),
+        ("freeze controller 0", lambda content: content["returns"].pop("focus"), "`returns` must hold creativity"),
+        ("freeze controller 0", lambda content: content["returns"]["focus"].pop(), "`returns.focus` must have 4"),
+        ("evaluate min-p", lambda content: content["gates"].pop("focus"), "`gates` must hold creativity, focus"),
+        ("evaluate min-p", lambda content: content["returns"].pop(), "`returns` must have 6 entries"),
+    ],
+)
+def test_a_damaged_stage_is_named(
+    folder: Path, model: str, tidal: Tidal, tmp_path: Path, stage: str, change: Callable[[Any], Any], says: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    path = copy / "stages" / f"{stage}.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    code, _, err = tidal(*arguments(model, copy, "--report_only"))
+    assert code == 2 and stage in err and re.search(says, err), err

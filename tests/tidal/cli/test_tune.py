@@ -56,6 +56,17 @@ def test_a_damaged_result_is_named(tidal, model: str, tmp_path: Path) -> None:
     assert code == 2 and "min-p.json cannot be read" in err
 
 
+def test_a_result_without_its_return_is_named(tidal, model: str, tmp_path: Path) -> None:
+    arguments = ("tune", "--model", model, "--output", tmp_path, *SHORT, "--decoder", "min-p")
+    assert tidal(*arguments).code == 0
+    path = tmp_path / "min-p.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["mean_return"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    code, _, err = tidal(*arguments, "--resume")
+    assert code == 2 and "min-p.json is damaged: it lacks `mean_return`." in err
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32 - 1, 2**32])
 def test_any_seed_or_a_sentence(tidal, model: str, tmp_path: Path, seed: int) -> None:
     folder = tmp_path / "tuning"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ from jsonargparse import ArgumentParser
 
 from agents.episodes.env_config import EnvConfig
 from lm.checks import COUNT, SEED, check_fields
+from lm.errors import CheckpointError
 from lm.passed_files import BundledInFiles
 from tidal.cli.console import print_figures, print_next, reporting
 from tidal.cli.parsing import add_run_folder, instantiated, new_parser
@@ -88,6 +90,8 @@ def run(arguments: Sequence[str]) -> int:
                     )
                 write_json(path, tuning.to_json())
             found = read_tuning(path)
+            if math.isnan(found.mean_return):
+                raise CheckpointError(f"{path} is damaged: it lacks `mean_return`. Remove it to tune again.")
             settings = ", ".join(f"{name} {value:.4g}" for name, value in found.parameters.items())
             figures[family.name] = f"{found.mean_return:.2f} at {settings}"
     print_figures("Return on training prompts", figures)

@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from lm.data.text_files import ROW_SUFFIXES, lines_of, read_text, require_text
 from lm.errors import InvalidValueError
 from lm.paths import user_path
+from lm.tokenizers.tokenization import refusing_unknown_text
 
 BUNDLED_OPENINGS = ("train", "heldout")
 
@@ -106,13 +107,15 @@ def tokenize_openings(
     Raises:
         InvalidValueError: `lengths` is not an ascending pair of at least 1, or an opening has no token or does not fit
             into the context.
+        ModelFolderError: the tokenizer has no token for a part of an opening.
     """
     fewest, most = _require_lengths(lengths)
     prefix: tuple[int, ...] = ()
     openings = []
     for number, text in enumerate(texts, start=1):
         # Special tokens that a text spells are plain text; those of the mask stand around it.
-        encoding = tokenizer(text, return_special_tokens_mask=True, split_special_tokens=True)
+        with refusing_unknown_text():
+            encoding = tokenizer(text, return_special_tokens_mask=True, split_special_tokens=True)
         ids, is_special = encoding["input_ids"], encoding["special_tokens_mask"]
         start = is_special.index(0) if 0 in is_special else len(ids)
         tokens = tuple(token for token, special in zip(ids[start:], is_special[start:], strict=True) if not special)
