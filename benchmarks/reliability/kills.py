@@ -1,12 +1,12 @@
-"""Kill runs at write events and at random moments, resume them to the end, and compare with the unbroken run.
+"""Kill runs at write events and at random moments, resume them to the end, and compare with the uninterrupted run.
 
     python benchmarks/reliability/kills.py [--kills 300] [--seed 0] [--only train] [--output FILE]
 
 A write event is the opening of a file to write, a rename, a removal, a new folder or a flush to disk, in the run's
 process or one of its workers; SIGKILL comes just before it. After a kill every JSON, JSON lines and safetensors file
 outside of checkpoints must be whole ("damaged"). Then the same command with `--resume` (without, where the kill came
-before there was a run) must end with code 0 ("failed") and leave the files of the unbroken run, bit for bit but for
-times ("unequal"), and none under a partial name ("left over").
+before there was a run) must end with code 0 ("failed") and leave the files of the uninterrupted run, bit for bit except
+times ("unequal"), and no partial files ("left over").
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class Kill:
     command: str
     """Name in ``commands``."""
     event: int | None = None
-    """Number of the write event that it comes before."""
+    """Number of the write event before which the run is killed."""
     share: float | None = None
-    """Or the share of the unbroken run's time after which it comes."""
+    """Share of the uninterrupted run's duration after which the run is killed."""
 
 
 @dataclass(frozen=True)
-class Unbroken:
-    """A run that nobody killed."""
+class UninterruptedRun:
+    """Reference run that is not killed."""
 
     events: int
     seconds: float
@@ -106,7 +106,7 @@ def commands(materials: Path) -> dict[str, list[str]]:
 
 
 class Counter:
-    """A number in memory that forked processes share."""
+    """Counter in memory shared by forked processes."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, 8)
@@ -193,14 +193,14 @@ class _Forking:
         return multiprocessing.get_context("fork")
 
 
-def unbroken(command: list[str]) -> Unbroken:
-    """Run to the end, untouched."""
+def uninterrupted(command: list[str]) -> UninterruptedRun:
+    """Runs a command to the end, as the reference."""
     with tempfile.TemporaryDirectory(prefix="tidal-kills-") as name:
         folder = Path(name)
         code, said, events, seconds = run([*command, "--output", OUTPUT], folder)
         if code != 0:
             raise RuntimeError(f"{command} ended with {code}: {said}")
-        return Unbroken(events, seconds, compared(folder / OUTPUT))
+        return UninterruptedRun(events, seconds, compared(folder / OUTPUT))
 
 
 def compared(folder: Path) -> dict[str, str]:
@@ -220,8 +220,8 @@ def compared(folder: Path) -> dict[str, str]:
 
 
 def kill_and_resume(kill: Kill) -> dict[str, Any]:
-    """What became of a killed run."""
-    command, whole = _commands[kill.command], _unbroken[kill.command]
+    """Kills and resumes a run; returns the faults found."""
+    command, whole = _commands[kill.command], _uninterrupted[kill.command]
     with tempfile.TemporaryDirectory(prefix="tidal-kills-") as name:
         folder = Path(name)
         new = [*command, "--output", OUTPUT]
@@ -258,7 +258,7 @@ def kill_and_resume(kill: Kill) -> dict[str, Any]:
 
 
 def damaged(folder: Path) -> list[Path]:
-    """Files with final names that cannot be read, those of checkpoints aside."""
+    """Files outside of checkpoints that cannot be read, apart from partial ones."""
     from safetensors import safe_open
 
     found = []
@@ -278,7 +278,7 @@ def damaged(folder: Path) -> list[Path]:
     return found
 
 
-def kills_of(name: str, run: Unbroken, number: int, seed: int) -> list[Kill]:
+def kills_of(name: str, run: UninterruptedRun, number: int, seed: int) -> list[Kill]:
     """Half of them at different write events, half at random moments."""
     generator = random.Random(f"{seed} {name}")
     events = generator.sample(range(1, run.events + 1), min(number // 2, run.events))
@@ -287,7 +287,7 @@ def kills_of(name: str, run: Unbroken, number: int, seed: int) -> list[Kill]:
 
 
 _commands: dict[str, list[str]] = {}
-_unbroken: dict[str, Unbroken] = {}
+_uninterrupted: dict[str, UninterruptedRun] = {}
 
 
 def main() -> int:
@@ -303,9 +303,9 @@ def main() -> int:
         _commands.update(commands(make_materials(Path(folder, "materials"))))
         chosen = options.only or list(_commands)
         for name in chosen:
-            _unbroken[name] = unbroken(_commands[name])
+            _uninterrupted[name] = uninterrupted(_commands[name])
         each = -(-options.kills // len(chosen))
-        kills = [kill for name in chosen for kill in kills_of(name, _unbroken[name], each, options.seed)]
+        kills = [kill for name in chosen for kill in kills_of(name, _uninterrupted[name], each, options.seed)]
         with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("fork")) as pool:
             rows = list(pool.map(kill_and_resume, kills))
     table = [_figures(name, [row for row in rows if row["command"] == name]) for name in chosen]

@@ -23,10 +23,10 @@ from lm.models.gate_names import NEUTRAL_GATES
 
 
 def segment_statistics(segments: Tensor, unigram_surprisal: Tensor) -> Tensor:
-    """Raw statistics (B, 3) of segments (B, L) of token ids, larger meaning more of creativity, focus, stability.
+    """Raw statistics (B, 3) of segments (B, L) of token ids; larger values mean more creativity, focus, stability.
 
-    Mean unigram surprisal [nats]; minus the mean log distance [log tokens] from a re-used token to its last use, a
-    segment without any counting as distance L; distinct-1 (different tokens / tokens).
+    Mean unigram surprisal [nats]; minus the mean log distance [log tokens] from a re-used token to its last use
+    (distance L for segments without re-use); distinct-1 (different tokens / tokens).
     """
     length = segments.shape[1]
     distances = torch.arange(length)[:, None] - torch.arange(length)  # (L, L), query row, earlier column
@@ -82,7 +82,7 @@ class ControlCodes:
         """Collate items ``{"input_ids": (T,)}`` into a training batch, with gate signals (B, S, 3) on some batches."""
         batch = self.plain_batch(items)
         windows = batch["input_ids"]
-        # Seeded by the batch, so that a resumed run, which skips batches, draws the same numbers.
+        # Seeded by the batch: a resumed run skips batches, but must draw the same numbers.
         random = np.random.default_rng((self.seed, int(windows.sum())))
         if random.random() < self.config.batch_probability:
             is_dropped = random.random((len(windows), 1, 3)) < self.config.neutral_probability

@@ -1,4 +1,4 @@
-"""Text as training data: documents from files or the hub, tokenised once into a cache on disk, cut into windows."""
+"""Training data: documents from files or the hub, a cache of their tokens on disk, and windows of tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lm.runs.whole_folder import write_whole_folder
 from lm.tokenizers.tokenization import END_OF_TEXT, beginning_of_text_id, plain_ids
 
 _READING = 2
-"""Part of the cache's key; rises when texts are read or tokenised in another way."""
+"""Version of reading and tokenisation; part of the cache's key."""
 
 
 def read_documents(
@@ -33,19 +33,19 @@ def read_documents(
     split: str = "train",
     parameters: tuple[str, str] = ("source", "text_field"),
 ) -> Iterator[str]:
-    """Yield the documents of a data source, without the white space around them; empty ones are left out.
+    """Yields the documents of a data source, stripped of white space; skips empty documents.
 
     Args:
         source: a ``.txt`` file (documents separated by a line ``<|endoftext|>``), a ``.jsonl``, ``.json`` or
-            ``.parquet`` file (one document a row, null for none), one of these but the last as ``.gz``, or a dataset id
-            on the hub.
-        text_field: column that holds the text, for all but ``.txt``.
+            ``.parquet`` file (one document per row; null is skipped), one of the first three as ``.gz``, or a dataset
+            id on the hub.
+        text_field: column with the text, for all sources but ``.txt``.
         split: split of a hub dataset.
-        parameters: what the caller calls `source` and `text_field`, for messages.
+        parameters: names of `source` and `text_field` in error messages.
 
     Raises:
-        InvalidValueError: a file that does not exist, is of another format or not UTF-8, or a row without text in
-            `text_field`; names the line or row. Those of a file are raised as its documents are read.
+        InvalidValueError: the file does not exist, has another format or is not UTF-8, or a row has no text in
+            `text_field`; names the line or row. Errors in the content are raised while documents are read.
     """
     suffix = format_of(source, parameters[0])
     if suffix in TEXT_SUFFIXES:
@@ -58,12 +58,12 @@ def read_documents(
 
 
 def require_documents(source: str | Path, **options: Any) -> None:
-    """Read all documents of a file, as :func:`read_documents` does with these options, before anything is written.
+    """Reads all documents of a file to validate them, with the options of :func:`read_documents`.
 
     A dataset on the hub is not read here.
 
     Raises:
-        InvalidValueError: one is not in order, or there is none.
+        InvalidValueError: a document is invalid, or there is none.
     """
     parameter = options.get("parameters", ("source",))[0]
     if format_of(source, parameter) is not None and not sum(1 for _ in read_documents(source, **options)):
@@ -82,7 +82,7 @@ def _separated(text: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class TokenStream:
-    """Tokenised documents in one array, each preceded by the beginning-of-text token, one more of them at the end."""
+    """Tokenised documents in one array, each after a beginning-of-text token; another one follows the last document."""
 
     tokens: NDArray[np.integer]
     """(M,) token ids, uint16 where the vocabulary allows, else uint32; a memory map when it comes from the cache."""
@@ -95,18 +95,18 @@ class TokenStream:
 
     @property
     def num_documents(self) -> int:
-        """K."""
+        """Number of documents K."""
         return len(self.document_bytes)
 
     def document(self, index: int) -> NDArray[np.int64]:
-        """Token ids of one document, its beginning-of-text token included."""
+        """Token ids of one document with its beginning-of-text token."""
         return self.tokens[self.document_starts[index] : self.document_starts[index + 1]].astype(np.int64)
 
     def split(self, fraction: float, parameter: str = "fraction") -> tuple[TokenStream, TokenStream]:
-        """Cut off the last `fraction` of the documents (at least one): what is left, and what was cut off.
+        """Splits off the last `fraction` of the documents (at least one); returns the first part and the last.
 
         Raises:
-            InvalidValueError: nothing would be left; names `parameter`, what the caller calls the fraction.
+            InvalidValueError: the first part would be empty; `parameter` is the fraction's name in the message.
         """
         first = self.num_documents - max(1, round(self.num_documents * fraction))
         if first < 1:
@@ -118,10 +118,10 @@ class TokenStream:
 
 
 def tokenize_documents(documents: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> TokenStream:
-    """Tokenise documents, special tokens in them read as plain text.
+    """Tokenises documents; special tokens in them are read as plain text.
 
     Raises:
-        InvalidValueError: there is no document, or one is no valid text.
+        InvalidValueError: there is no document, or a document is no valid text.
     """
     beginning = beginning_of_text_id(tokenizer)
     dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32
@@ -142,7 +142,7 @@ def tokenize_documents(documents: Iterable[str], tokenizer: PreTrainedTokenizerB
 
 
 def _batched(items: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
-    iterator = iter(items)  # itertools.batched came with Python 3.12
+    iterator = iter(items)  # itertools.batched needs Python 3.12
     while batch := tuple(itertools.islice(iterator, size)):
         yield batch
 
@@ -156,13 +156,13 @@ def cached_token_stream(
     split: str = "train",
     parameters: tuple[str, str] = ("source", "text_field"),
 ) -> TokenStream:
-    """Tokenise a data source, or map it from an earlier time's cache.
+    """Tokenises a data source, or memory-maps its tokens from the cache.
 
-    The cache's key is the source (for a file its size and time of change too), the field, the split and the tokenizer.
-    It is written beside its place and renamed, so that a killed run leaves no half cache.
+    The cache's key is the source (with size and modification time of a file), the column, the split and the tokenizer.
+    The cache is written to a temporary folder and renamed, so that a killed run leaves no incomplete cache.
 
     Raises:
-        InvalidValueError: as :func:`read_documents` does.
+        InvalidValueError: as in :func:`read_documents`.
     """
     path = user_path(source)
     is_file = format_of(source, parameters[0]) is not None
@@ -186,10 +186,10 @@ def cached_token_stream(
 
 
 class TokenWindows(Dataset):
-    """Windows of T tokens of a stream, one after the other, shifted by another random offset each epoch.
+    """Consecutive windows of T tokens of a stream, with a random offset for each epoch.
 
-    Items are ``{"input_ids": (T,) int64}``. The offset depends on seed and epoch only, so that a resumed run gets the
-    same windows as an uninterrupted one, if it calls :meth:`set_epoch` before its first epoch.
+    Items are ``{"input_ids": (T,) int64}``. The offset depends on seed and epoch only: a resumed run gets the windows
+    of an uninterrupted one if it calls :meth:`set_epoch` before its first epoch.
     """
 
     def __init__(self, stream: TokenStream, length: int, seed: int) -> None:
@@ -202,11 +202,11 @@ class TokenWindows(Dataset):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the offset of this epoch."""
+        """Draws the offset of an epoch."""
         self.offset = int(np.random.default_rng((self.seed, epoch)).integers(self.length))
 
     def __len__(self) -> int:
-        return len(self.stream.tokens) // self.length - 1  # one less: room for the offset
+        return len(self.stream.tokens) // self.length - 1  # minus one, for the offset
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         start = index * self.length + self.offset

@@ -1,4 +1,4 @@
-"""Reads untrusted text and rows; errors name file and line."""
+"""Reads and validates text and rows; errors name file and line."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Row(NamedTuple):
 
 
 def format_of(source: str | Path, parameter: str) -> str | None:
-    """Suffix of a file of text or rows, in small letters; None for a name that may be a dataset's on the hub.
+    """Lower-case suffix of a file of text or rows; None for a possible dataset id on the hub.
 
     Raises:
-        InvalidValueError: the file does not exist, or is of no format that is read.
+        InvalidValueError: the file does not exist, or its format is not supported.
     """
     path = user_path(source)
     suffix = "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
@@ -56,10 +56,10 @@ def format_of(source: str | Path, parameter: str) -> str | None:
 
 
 def read_text(path: str | Path, parameter: str) -> str:
-    """Text of a UTF-8 file, without a byte order mark; ``.gz`` is unpacked.
+    """Text of a UTF-8 file, without a byte order mark; ``.gz`` is decompressed.
 
     Raises:
-        InvalidValueError: it cannot be read, or is not UTF-8 text; names the line.
+        InvalidValueError: the file cannot be read, or is not UTF-8 text; names the line.
     """
     with _opened(path, parameter) as file:
         raw = file.read()
@@ -70,7 +70,7 @@ def standard_input(parameter: str) -> str:
     """All of standard input, without a byte order mark.
 
     Raises:
-        InvalidValueError: it is not text in the encoding of the terminal.
+        InvalidValueError: the input is not text in the terminal's encoding.
     """
     try:
         text = sys.stdin.read()
@@ -81,21 +81,21 @@ def standard_input(parameter: str) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """Lines without their line breaks, which are ``\\n`` and ``\\r\\n`` alone: other separators belong to a text."""
+    """Lines of a text, split at ``\\n`` and ``\\r\\n`` only, without line breaks."""
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     return lines[:-1] if lines[-1] == "" else lines
 
 
 def require_text(value: object, parameter: str, where: str = "") -> str:
-    """A string that UTF-8 can hold.
+    """Returns a value that is a string without lone surrogates.
 
     Args:
-        value: what was given.
-        parameter: its name.
-        where: file and line, or entry; "" where the parameter itself is the text.
+        value: value to check.
+        parameter: its name in messages.
+        where: file and line, or entry; "" if the parameter itself is the text.
 
     Raises:
-        InvalidValueError: it is no string, or holds a lone surrogate.
+        InvalidValueError: the value is no string, or contains a lone surrogate.
     """
     where = where and f" in {where}"
     if not isinstance(value, str):
@@ -110,7 +110,7 @@ def rows_of(source: str | Path, split: str, parameter: str) -> Iterator[Row]:
     """Rows of a file in one of the formats ``ROW_SUFFIXES``, or of a split of a dataset on the hub.
 
     Raises:
-        InvalidValueError: it cannot be read or loaded, or a line is not JSON; names it.
+        InvalidValueError: the source cannot be read or loaded, or a line is not JSON; names the line.
     """
     suffix = format_of(source, parameter)
     if suffix is None:
@@ -121,15 +121,15 @@ def rows_of(source: str | Path, split: str, parameter: str) -> Iterator[Row]:
 
 
 def texts_of(rows: Iterable[Row], text_field: str, parameters: tuple[str, str]) -> Iterator[str]:
-    """Text of each row; rows with null are skipped, and counted in a warning.
+    """Text of each row; skips rows with null, with a warning.
 
     Args:
-        rows: of a file or dataset.
-        text_field: column that holds the text.
+        rows: rows of a file or dataset.
+        text_field: column with the text.
         parameters: names of source and column, for messages.
 
     Raises:
-        InvalidValueError: a row is no object, lacks the column, or holds no valid text there.
+        InvalidValueError: a row is no mapping, lacks the column, or has no valid text in it.
     """
     source, column = parameters
     skipped = 0

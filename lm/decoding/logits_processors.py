@@ -1,8 +1,8 @@
 """Decoding methods that transformers lacks, as logits processors for ``model.generate(logits_processor=[...])``.
 
-Each takes scores (N, V), which are logits or differ from them by a number a row, and gives scores whose softmax is the
-distribution to draw from; all rows of a batch at once. ``generate`` runs them before its own warpers: leave its
-``temperature``, ``top_k`` and ``top_p`` at 1, 0 and 1, or they act as well.
+Each maps scores (N, V), which are logits up to an additive constant per row, to scores whose softmax is the sampling
+distribution. ``generate`` runs them before its own warpers: set its ``temperature``, ``top_k`` and ``top_p`` to 1, 0
+and 1, otherwise they apply as well.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class EDTLogitsProcessor(LogitsProcessor):
 
         T = T₀ · N^(θ/H),   N = 0.8
 
-    with H the entropy [nats] of the input scores. T is near 0 for certain predictions and near T₀ for uncertain ones.
+    with H the entropy [nats] of the input scores. T approaches 0 for low entropy and T₀ for high entropy.
 
     Args:
         base_temperature: T₀, above 0.
@@ -34,7 +34,7 @@ class EDTLogitsProcessor(LogitsProcessor):
         base: N, above 0 and at most 1; the paper uses 0.8 throughout.
 
     Raises:
-        InvalidValueError: an argument out of its range.
+        InvalidValueError: an argument is out of range.
     """
 
     def __init__(self, base_temperature: float, theta: float, base: float = 0.8) -> None:
@@ -44,30 +44,30 @@ class EDTLogitsProcessor(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores (N, V) divided by each row's temperature."""
-        # A row that is certain has H 0: a tiny one keeps θ/H a number for θ 0.
+        # Clamped, so that θ/H is a number where θ and H are 0.
         entropy = score_entropy(scores).clamp(min=torch.finfo(scores.dtype).tiny)
         temperature = self.base_temperature * self.base ** (self.theta / entropy)
         return scores / temperature.clamp(min=LEAST_TEMPERATURE).unsqueeze(1)
 
 
 class AdapTLogitsProcessor(LogitsProcessor):
-    """Adaptive temperature (Zhu et al. 2023, arXiv:2309.02772): one temperature for tokens that are hard to predict,
-    one for all others:
+    """Adaptive temperature (Zhu et al. 2023, arXiv:2309.02772): one temperature for challenging tokens, another one for
+    all others:
 
         T = a where the token is challenging, else b
 
-    The paper writes code, where the first token of a block is the challenging one: give the tokens after which a block
-    begins as `block_ends`. Other text has no blocks; what the paper finds in them, a high loss, is there expected where
-    the model's entropy [nats] is above `entropy_threshold`. Exactly one of the two must be given.
+    In the paper, which generates code, the first token of a block is challenging, since its loss is high; `block_ends`
+    are the tokens that a block begins after. For other text, a token is challenging if the model's entropy [nats] is
+    above `entropy_threshold`. Exactly one of the two must be given.
 
     Args:
         challenging_temperature: a, above 0.
         confident_temperature: b, above 0.
         block_ends: token ids, at least one.
-        entropy_threshold: at least 0 [nats]; of the scores as they come.
+        entropy_threshold: threshold of the entropy of the input scores [nats], at least 0.
 
     Raises:
-        InvalidValueError: an argument out of its range, or not exactly one of the last two.
+        InvalidValueError: an argument is out of range, or not exactly one of the last two is given.
     """
 
     def __init__(
@@ -102,12 +102,12 @@ class AdapTLogitsProcessor(LogitsProcessor):
 
 class TopNSigmaLogitsProcessor(LogitsProcessor):
     """Top-nσ (Tang et al. 2024, arXiv:2411.07641): keeps the tokens whose logit is within n standard deviations of the
-    largest:
+    maximum:
 
         keep x where l(x) ≥ max(l) − n σ(l)
 
-    σ is over the whole vocabulary (over what is left of it, where tokens are ruled out already), with V − 1 in the
-    denominator. A temperature before or after it keeps the same tokens.
+    σ is the sample standard deviation of all finite scores (denominator V − 1). The kept tokens do not depend on a
+    temperature applied before or after.
 
     Args:
         n_sigma: n, above 0.
@@ -120,7 +120,7 @@ class TopNSigmaLogitsProcessor(LogitsProcessor):
         self.n_sigma = require_number("n_sigma", n_sigma, above(0, 1e6))
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores (N, V) with all other tokens at −inf."""
+        """Scores (N, V) with −inf for the removed tokens."""
         is_possible = scores > -torch.inf
         count = is_possible.sum(dim=1, keepdim=True)
         mean = scores.where(is_possible, 0).sum(dim=1, keepdim=True) / count
@@ -131,16 +131,16 @@ class TopNSigmaLogitsProcessor(LogitsProcessor):
 
 
 class MirostatV2LogitsProcessor(LogitsProcessor):
-    """Mirostat 2.0 (Basu et al. 2020, arXiv:2007.14966, algorithm 2): keeps the surprise of what is drawn at τ bits.
+    """Mirostat 2.0 (Basu et al. 2020, arXiv:2007.14966, algorithm 2): controls the surprisal of drawn tokens to τ bits.
 
         S(x) = −log₂ P(x),   keep x where S(x) ≤ μ,   then   μ ← μ − η (S(x drawn) − τ),   from μ = 2τ
 
-    P is the softmax of the scores as they come, S is taken before truncation, as in the paper. (llama.cpp takes it
-    after renormalisation.) The least surprising token always stays.
+    P is the softmax of the input scores. S is computed before truncation, as in the paper; llama.cpp computes it after
+    renormalisation. The most probable token is always kept.
 
-    Every row has a μ of its own. The token that was drawn is read from the end of `input_ids` at the next call. A row
-    whose text is not the one of the call before and a token more has begun anew, and so does its μ: the same object
-    serves one ``generate`` after the other, and environments that restart rows. Not for beam search, which swaps rows.
+    Each row has its own μ. The drawn token is read from the end of `input_ids` at the next call. μ is reset in rows
+    whose text does not extend that of the previous call by one token, so that one object can serve several calls of
+    ``generate`` and environments that reset rows. Not for beam search, which reorders rows.
 
     Args:
         tau: τ, the target [bits], above 0.
@@ -154,16 +154,16 @@ class MirostatV2LogitsProcessor(LogitsProcessor):
         self.tau = require_number("tau", tau, above(0, 1e6))
         self.eta = require_number("eta", eta, above(0, 1e6))
         self.mu: Tensor | None = None
-        """(N,) [bits] as of the last call; None before the first."""
+        """(N,) μ after the last call [bits]; None before the first call."""
         self._last: tuple[Tensor, Tensor] | None = None
-        """Texts (N, L) and surprises (N, V) of the last call."""
+        """Texts (N, L) and surprisals (N, V) of the last call."""
 
     def reset(self) -> None:
         """Resets all rows."""
         self.mu = self._last = None
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores (N, V) with the tokens that are too surprising at −inf."""
+        """Scores (N, V) with −inf for tokens of a surprisal above μ."""
         surprise = -scores.log_softmax(dim=1) / math.log(2)
         self.mu = self._controlled(input_ids, scores.new_full((len(scores),), 2 * self.tau))
         self._last = input_ids.clone(), surprise
@@ -176,16 +176,16 @@ class MirostatV2LogitsProcessor(LogitsProcessor):
             return start
         texts, surprise = self._last
         width = input_ids.shape[1]
-        # `generate` lengthens all texts by a column; the environment moves them one to the left within theirs.
+        # `generate` appends a column; the environment shifts texts of a fixed width to the left.
         if len(texts) != len(input_ids) or width < 2 or texts.shape[1] not in (width - 1, width):
             return start
         goes_on = (input_ids[:, :-1] == texts[:, 1 - width :]).all(dim=1)
-        # Padding may lie beyond the vocabulary.
+        # The padding id may exceed the vocabulary.
         newest = input_ids[:, -1:].clamp(max=surprise.shape[1] - 1)
         drawn = surprise.gather(1, newest).squeeze(1)
         return torch.where(goes_on, self.mu - self.eta * (drawn - self.tau), start)
 
 
 def score_entropy(scores: Tensor) -> Tensor:
-    """Entropy (N,) [nats] of the distribution that scores (N, V) stand for."""
+    """Entropy (N,) [nats] of the softmax of scores (N, V)."""
     return torch.special.entr(scores.softmax(dim=1)).sum(dim=1)

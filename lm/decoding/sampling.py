@@ -17,8 +17,8 @@ def top_k_mask(logits: Tensor, k: int) -> Tensor:
 def top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Values and columns (N, k) of the k largest logits (N, V) of each row, in any order; all where V is below k.
 
-    Selection is slow for its size, so it works on a part: the columns are dealt into groups of eight, and the k largest
-    lie in the k groups with the largest members. This takes 0.75 of ``torch.topk``'s time for V = 4,096 and k = 40 on
+    Selection works on a subset, because it is slow: columns are divided into groups of eight, and the k largest logits
+    are in the k groups with the largest maxima. This takes 0.75 of ``torch.topk``'s time for V = 4,096 and k = 40 on
     a CPU, and half of it for V = 50,257.
     """
     num_columns = logits.shape[1]
@@ -49,10 +49,10 @@ def inverse_cdf_sample(probs: Tensor, uniforms: Tensor) -> Tensor:
         probs: (N, K) at least 0; rows need not sum to exactly 1.
         uniforms: (N,) in [0, 1).
 
-    A row that holds NaN gives an index in range without meaning.
+    The result of a row with NaN is an arbitrary valid index.
     """
     cumulative = probs.cumsum(dim=-1)
     totals = cumulative[:, -1]
-    # Just below the total at most: a uniform near 1 can round up to it, and entries of probability 0 may lie beyond.
+    # Limited to just below the total: a uniform near 1 may round up to it and select an entry of probability 0.
     thresholds = torch.minimum(uniforms.to(probs.dtype) * totals, torch.nextafter(totals, torch.zeros_like(totals)))
     return torch.searchsorted(cumulative, thresholds[:, None], right=True).squeeze(-1).clamp_(max=probs.shape[-1] - 1)

@@ -49,7 +49,7 @@ def eager_attention(
     position_bias: Tensor | None = None,
     **kwargs: object,
 ) -> tuple[Tensor, Tensor]:
-    """Attention written out, for when the weights (B, H, T, S) are wanted. Returns (B, T, H, head_dim) and weights."""
+    """Attention that also returns its weights: outputs (B, T, H, head_dim) and weights (B, H, T, S)."""
     scores = query @ key.transpose(2, 3) * scaling
     if position_bias is not None:
         scores = scores + position_bias

@@ -69,9 +69,9 @@ _models: ModelCache[tuple[PreTrainedModel, PreTrainedTokenizerBase]] = ModelCach
 def load_bundle(
     model: str = "tidal-tiny", *, statistics: str | None = None, dtype: str = "float32", device: str = "cpu"
 ) -> Bundle:
-    """Load a bundle, or give back the one that this process already has, if its files are unchanged.
+    """Loads a bundle, or returns the cached one if its files are unchanged.
 
-    The models that were requested last stay loaded. A bundle may be used by several threads at once.
+    The most recently requested models stay loaded. A bundle may be used by several threads at once.
 
     Args:
         model: a bundled name, a folder or a hub id of any causal LM of transformers.
@@ -115,13 +115,11 @@ def _load(name: str, path: Path, dtype: str, device: str) -> Bundle:
 def load_model_and_tokenizer(
     name: str, dtype: torch.dtype = torch.float32, device: str = "cpu"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a model and its tokenizer without statistics, or give back those that this process already has.
-
-    They are loaded again once a file of theirs has changed.
+    """Loads a model and its tokenizer without statistics, or returns the cached ones if their files are unchanged.
 
     Args:
         name: as in :func:`load_bundle`.
-        dtype: of the weights.
+        dtype: data type of the weights.
         device: as in :func:`load_bundle`.
 
     Raises:
@@ -149,9 +147,9 @@ def load_model(source: str, dtype: torch.dtype = torch.float32, device: str = "c
     """Load a causal LM for inference: evaluation mode, no gradients. Code in a model folder is never run.
 
     Raises:
-        ModelFolderError: it cannot be loaded, its weights are not those that its config describes or that
-            ``SHA256SUMS`` lists, or it is no causal LM.
-        InvalidValueError: there is no such device.
+        ModelFolderError: the model cannot be loaded or is no causal LM, or its weights differ from its config or from
+            ``SHA256SUMS``.
+        InvalidValueError: the device does not exist.
     """
     device = require_device(device)
     try:
@@ -164,11 +162,11 @@ def load_model(source: str, dtype: torch.dtype = torch.float32, device: str = "c
                 dtype=dtype,
                 trust_remote_code=False,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are named below
+                ignore_mismatched_sizes=True,  # reported below
             )
     except (TidalGymError, MemoryError):
         raise
-    except Exception as error:  # transformers raises whatever a file made it stumble on
+    except Exception as error:  # transformers raises many kinds of errors for invalid files
         raise ModelFolderError(f"No model could be loaded from '{source}': {first_line(error)}") from error
     require_same_weights(model, source, info)
     model = model.to(device).eval().requires_grad_(False)
@@ -186,7 +184,7 @@ def save_bundle(
     facts: Mapping[str, object] | None = None,
     made_by: str = "tidal pretrain",
 ) -> None:
-    """Write a bundle, whole or not at all, in place of one that is there; `facts` and `made_by` go into its card."""
+    """Writes a bundle atomically, replacing an existing one; `facts` and `made_by` are written to its model card."""
     folder = user_path(folder)
     lines = [f"# {folder.name}", "", f"A causal language model trained by `{made_by}`.", ""]
     lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in (facts or {}).items()), ""]
@@ -202,7 +200,7 @@ def save_bundle(
 
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
-    """Keep transformers from progress bars, and from reports on what it loads: a library function prints nothing."""
+    """Disables transformers' progress bars and loading reports."""
     were_shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity(max(verbosity, logging.ERROR))

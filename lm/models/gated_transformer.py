@@ -1,7 +1,7 @@
-"""The gated transformer: a causal LM whose residual branches can be turned up and down by three gate signals.
+"""The gated transformer: a causal LM whose residual branches are scaled by three gate signals.
 
-The file reads from the parts to the whole: gate, attention, block, model. The model is an ordinary
-transformers model (``from_pretrained``, ``generate``, ``Trainer``, peft, TRL), registered with the Auto classes.
+The file defines the parts first: gate, attention, block, model. The model is an ordinary transformers model
+(``from_pretrained``, ``generate``, ``Trainer``, peft, TRL), registered with the Auto classes.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from .invalid_value import InvalidValueError
 
 
 class BranchOutput(nn.Linear):
-    """Last layer of a residual branch: initialised smaller with depth, as in GPT-2, to hold the stream's variance."""
+    """Last layer of a residual branch: initialised smaller with depth, as in GPT-2, to keep the stream's variance."""
 
 
 class GateInput(nn.Linear):
-    """First layer of a gate: initialised by its fan-in of three, not by the model's `initializer_range`."""
+    """First layer of a gate: initialised by its fan-in, not by the model's `initializer_range`."""
 
 
 class GateOutput(nn.Linear):
-    """Last layer of a gate: weight 0 and bias 2 at initialisation, so that a new gate passes everything."""
+    """Last layer of a gate: weight 0 and bias 2 at initialisation, so that a new gate scales by 1."""
 
 
 class DynamicGate(nn.Module):
     """Per-channel scale of a residual branch, set by the gate signals.
 
-    ``scale = sigmoid(W2 relu(W1 (g - neutral)) + b2) / sigmoid(b2)`` with W2 zero and b2 = 2 at initialisation. At the
-    neutral gates the inner product vanishes, so the quotient is exactly 1: neutral gates and absent gates are one
-    computation, and the scale leaves 1 continuously.
+    ``scale = sigmoid(W2 relu(W1 (g - neutral)) + b2) / sigmoid(b2)`` with W2 zero and b2 = 2 at initialisation. At
+    neutral gates the inner product is 0 and the quotient exactly 1: neutral gates and no gates give the same outputs,
+    and the scale is continuous.
     """
 
     def __init__(self, width: int, hidden_size: int) -> None:
@@ -61,7 +61,7 @@ class DynamicGate(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Causal multi-head attention with an optional bias by distance."""
+    """Causal multi-head attention with an optional distance bias."""
 
     is_causal = True
 
@@ -84,7 +84,7 @@ class SelfAttention(nn.Module):
         batch, length, width = hidden.shape
         # (B, T, 3D) -> 3 x (B, H, T, head_dim)
         query, key, value = self.qkv(hidden).view(batch, length, 3, -1, self.config.head_dim).permute(2, 0, 3, 1, 4)
-        if rotary is not None:  # in the type of the queries, which autocast may have lowered
+        if rotary is not None:  # in the data type of the queries, which depends on autocast
             rotary = rotary[0].to(query.dtype), rotary[1].to(query.dtype)
             query, key = apply_rotary(query, *rotary), apply_rotary(key, *rotary)
         if past_key_values is not None:
@@ -104,7 +104,7 @@ class SelfAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two layers with an activation between them."""
+    """Feed-forward network: two linear layers with an activation between them."""
 
     def __init__(self, config: GatedTransformerConfig) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ def _scale_segments(branch: Tensor, scale: Tensor) -> Tensor:
 
 
 class GatedTransformer(PreTrainedModel, GenerationMixin):
-    """A decoder-only causal LM with gates. See :meth:`forward` for what it takes."""
+    """Decoder-only causal LM with gates; :meth:`forward` lists its inputs."""
 
     config_class = GatedTransformerConfig
     base_model_prefix = ""
@@ -212,7 +212,7 @@ class GatedTransformer(PreTrainedModel, GenerationMixin):
 
     @property
     def base_model(self) -> Body:
-        """The model without its output layer, as TRL calls it to compute logits only where they are needed."""
+        """The model without its output layer, which TRL uses to compute logits for some positions only."""
         return Body(self)
 
     @can_return_tuple
@@ -237,17 +237,17 @@ class GatedTransformer(PreTrainedModel, GenerationMixin):
         Args:
             input_ids: (B, T) token ids, or `inputs_embeds` (B, T, D) in their place.
             attention_mask: (B, S) 1 for real tokens, 0 for padding; S counts cached tokens too.
-            position_ids: (B, T); by default each token's place among the real tokens of its row.
-            past_key_values: transformers cache of the tokens before these.
+            position_ids: (B, T); by default each token's index among the real tokens of its row.
+            past_key_values: transformers cache of the previous tokens.
             gate_signals: (B, G) for the whole sequence, or (B, S, G) for S segments of equal length (S = T: per token),
                 in [0, 1]; None is unit scaling.
             focus_bias: (B,) or (B, T), strength of the bias towards near keys (see :func:`focus_position_bias`).
             labels: (B, T) token ids, shifted inside; -100 is ignored.
             use_cache: whether to return a cache; `config.use_cache` by default.
-            logits_to_keep: compute logits only for the last so many positions, or for these positions (0: all).
+            logits_to_keep: number of last positions, or the positions, to compute logits for (0: all).
 
         Raises:
-            InvalidValueError: gate signals for a model that has no gates, or a sequence longer than the context.
+            InvalidValueError: the model has no gates, or a sequence exceeds the context length.
         """
         output = self.read(
             input_ids=input_ids,
@@ -345,7 +345,7 @@ class GatedTransformer(PreTrainedModel, GenerationMixin):
 
 
 class Body:
-    """A :class:`GatedTransformer` without its output layer; no module of its own, so that weights keep their names."""
+    """A :class:`GatedTransformer` without its output layer; no torch module, so that weights keep their names."""
 
     _tp_plan = _pp_plan = None  # transformers reads plans of tensor and pipeline parallelism
 
@@ -359,5 +359,5 @@ class Body:
 
 # `save_pretrained` writes this code and an `auto_map` beside the weights.
 GatedTransformer.register_for_auto_class("AutoModelForCausalLM")
-if not __name__.startswith("transformers_modules."):  # a copy beside weights does not take the place of the package's
+if not __name__.startswith("transformers_modules."):  # a copy beside weights does not replace the package's class
     AutoModelForCausalLM.register(GatedTransformerConfig, GatedTransformer)

@@ -1,4 +1,4 @@
-"""The shape of a gated transformer."""
+"""Configuration of a gated transformer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .invalid_value import InvalidValueError
 
 
 class GatedTransformerConfig(PreTrainedConfig):
-    """Shape of a :class:`GatedTransformer`.
+    """Configuration of a :class:`GatedTransformer`.
 
     Args:
         vocab_size: V, number of tokens.
@@ -19,7 +19,7 @@ class GatedTransformerConfig(PreTrainedConfig):
         max_position_embeddings: context length [tokens].
         position_embedding_type: ``"rotary"`` or ``"learned"``.
         hidden_act: feed-forward activation, a name from transformers.
-        gated: whether blocks have :class:`DynamicGate`; without, gate signals are an error.
+        gated: whether blocks have gates (:class:`DynamicGate`); otherwise gate signals are an error.
         gate_hidden_size: hidden width of a gate's network.
         dropout: dropout rate on embeddings and on both residual branches.
         head_bias: whether the output layer has a bias.
@@ -51,7 +51,7 @@ class GatedTransformerConfig(PreTrainedConfig):
     pad_token_id: int | None = None
 
     def validate(self) -> None:
-        """Raise :class:`InvalidValueError` where sizes do not fit each other (called when a model is built)."""
+        """Raises :class:`InvalidValueError` if sizes are inconsistent (called when a model is built)."""
         for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
             if getattr(self, name) < 1:
                 raise InvalidValueError(name, "must be at least 1", getattr(self, name))
@@ -74,5 +74,5 @@ class GatedTransformerConfig(PreTrainedConfig):
 
 # `save_pretrained` writes this code and an `auto_map` beside the weights.
 GatedTransformerConfig.register_for_auto_class()
-if not __name__.startswith("transformers_modules."):  # a copy beside weights does not take the place of the package's
+if not __name__.startswith("transformers_modules."):  # a copy beside weights does not replace the package's class
     AutoConfig.register(GatedTransformerConfig.model_type, GatedTransformerConfig)

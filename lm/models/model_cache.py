@@ -1,4 +1,4 @@
-"""A bounded cache of loaded models, keyed by the content of their files, for any number of threads."""
+"""Thread-safe LRU cache of loaded models, keyed by the content of their files."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 MODELS_KEPT = 4
-"""Models that stay loaded although nothing uses them, the last ones that were requested."""
+"""Number of unused models that stay loaded."""
 
 LOADING = threading.RLock()
-"""Held while a model is loaded: transformers sets process-wide defaults meanwhile, so two loads must not overlap."""
+"""Lock for loading models: transformers changes process-wide defaults meanwhile."""
 
 Value = TypeVar("Value")
 
 
 class ModelCache(Generic[Value]):
-    """Keeps the values that were requested last. Each key is loaded once, also when several threads request it.
+    """LRU cache; each key is loaded once, also when several threads request it.
 
     Args:
         size: maximum number of cached values, at least 1. Dropped values stay valid for their users.
@@ -31,7 +31,7 @@ class ModelCache(Generic[Value]):
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, load: Callable[[], Value]) -> Value:
-        """The value under `key`; without one, the value that `load` returns is kept under it."""
+        """Returns the value of `key`, loading it with `load` if it is not cached."""
         value = self._kept(key)
         if value is None:
             with LOADING:
@@ -52,9 +52,9 @@ class ModelCache(Generic[Value]):
 
 
 def content_key(source: str | Path) -> Hashable:
-    """Identifies what a file or a folder of files holds now; another value once any of them is written again.
+    """Key of the current content of a file or folder; changes when a file is written.
 
-    A name that is no path, a hub id for instance, identifies itself.
+    The key of a name that is no path, such as a hub id, is the name itself.
     """
     path = Path(source)
     if os.path.isdir(path):

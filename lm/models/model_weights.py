@@ -1,4 +1,4 @@
-"""Checks of a model folder's weights: a config must describe what the weight files hold, and all of it."""
+"""Checks of a model folder: its config must describe exactly the weights in its files."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from lm.errors import CheckpointError, ModelFolderError
 from lm.runs.tensors.checksums import require_unchanged
 
 _MOST_TO_INITIALISE = 10
-"""A config may describe at most so many times the numbers that the weight files hold: packed formats hold fewer."""
+"""Maximum ratio of the parameters in the config to the numbers in the weight files, which may be packed."""
 
 
 def require_weights_for(folder: Path, config: PreTrainedConfig) -> None:
-    """Check, before memory is taken, that a folder's weight files are of the size that its config describes.
+    """Checks that the sizes of weight files fit the config, before memory is allocated.
 
     The sizes of hub ids, and of folders without safetensors files, are not checked.
 
     Raises:
-        ModelFolderError: the config describes far more layers or numbers than there are, or the folder refers to
-            another model or to code elsewhere, or a file's checksum is wrong.
+        ModelFolderError: the config describes far more layers or parameters than the files contain, the folder refers
+            to another model or to external code, or a file's checksum is wrong.
     """
     if "/" in str(config._attn_implementation):
         raise ModelFolderError(
@@ -66,10 +66,10 @@ def require_weights_for(folder: Path, config: PreTrainedConfig) -> None:
 
 
 def require_same_weights(model: PreTrainedModel, source: str, info: Mapping[str, Iterable]) -> None:
-    """Check that the weight files held all weights of the model and no others; buffers may be lacking or left over.
+    """Checks that the weight files contain all weights of the model and no others; buffers are not checked.
 
     Args:
-        model: as it was loaded.
+        model: the loaded model.
         source: its folder or hub id.
         info: ``missing_keys``, ``unexpected_keys`` and ``mismatched_keys``, as transformers reports them.
 
@@ -92,7 +92,7 @@ def require_same_weights(model: PreTrainedModel, source: str, info: Mapping[str,
 
 
 def _place(name: str) -> str:
-    """A weight's name within its module, and the module's: the path before it may differ, and layers are many."""
+    """Last two parts of a weight's name: prefixes may differ, and layers share them."""
     return ".".join(name.split(".")[-2:])
 
 

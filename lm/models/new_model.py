@@ -1,4 +1,4 @@
-"""Building a new model, to be trained, from its configuration."""
+"""Builds a new model from its configuration."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreT
                 **tokens,
             )
         )
-    shape = asdict(config)  # but for these two, fields have the names that they have in GatedTransformerConfig
+    shape = asdict(config)  # all other fields have the same names in GatedTransformerConfig
     del shape["family"]
     length = shape.pop("context_length")
     tokens["pad_token_id"] = tokenizer.pad_token_id

@@ -24,7 +24,7 @@ _FORMS = {
     "bigram_columns": Form(_COUNTS, 1),
     "bigram_counts": Form(_COUNTS, 1),
 }
-"""Required form of each tensor in a file."""
+"""Required shape and data type of each tensor in a file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class ReferenceStatistics:
 
     @property
     def vocab_size(self) -> int:
-        """V."""
+        """Vocabulary size V."""
         return len(self.unigram_counts)
 
     def unigram_log_prob(self) -> Tensor:
@@ -66,7 +66,7 @@ class ReferenceStatistics:
 
         Args:
             previous: (N,) token ids.
-            tokens: (N,) or (N, K) token ids that may follow; the result has this shape.
+            tokens: (N,) or (N, K) next token ids; the result has this shape.
         """
         if tokens.dim() == 2:
             previous = previous[:, None]
@@ -96,10 +96,10 @@ class ReferenceStatistics:
 
     @classmethod
     def load(cls, path: str | Path) -> ReferenceStatistics:
-        """Read what :meth:`save` wrote.
+        """Reads a file written by :meth:`save`.
 
         Raises:
-            ModelFolderError: not a file of reference statistics, or its checksum is wrong.
+            ModelFolderError: the file contains no reference statistics, or its checksum is wrong.
         """
         try:
             tensors, _ = read_tensors(path, _FORMS)
@@ -120,7 +120,7 @@ class ReferenceStatistics:
 
 
 def _require_bigrams(arrays: Mapping[str, NDArray]) -> None:
-    """Raises ValueError unless rows, columns and counts fit together: a row's length would be the memory taken."""
+    """Raises ValueError if rows, columns and counts are inconsistent, before memory is allocated by row lengths."""
     lengths, columns = arrays["bigram_row_lengths"], arrays["bigram_columns"]
     vocab_size, num_pairs = len(arrays["unigram_counts"]), len(arrays["bigram_counts"])
     if len(lengths) != vocab_size or not int(lengths.sum(dtype=np.uint64)) == len(columns) == num_pairs:

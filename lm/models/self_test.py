@@ -1,8 +1,8 @@
 """Self-test of a model: predictions must depend on the previous tokens only.
 
-transformers' causal LMs differ in how they count positions, mask, cache and route. Instead of a list of those that fit,
-each model is compared with itself on random tokens, and refused by name where two readings disagree. The comparison of
-reading token by token with reading whole texts is :mod:`lm.streams.self_test`.
+Causal LMs of transformers differ in positions, masks, caches and routing. Instead of a list of supported architectures,
+each model is tested on random tokens; a model that fails is refused by an error that names its architecture.
+:mod:`lm.streams.self_test` compares reading token by token with reading whole texts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lm.models.text_config import text_config
 _LONGEST = 12
 """Length of the texts [tokens]."""
 _TOLERANCE = 1e-4
-"""Root mean square error of logits or hidden states over their spread; float32 stays 100 times below it."""
+"""Tolerance: RMS error of logits or hidden states over their standard deviation; float32 stays 100 times below."""
 _COARSE_TOLERANCE = 0.1
 """Tolerance for products rounded to 8 or 11 bits: large models in bfloat16 or float16, and TF32."""
 _SMALL_MODEL = 250_000_000
@@ -52,7 +52,7 @@ def require_causal(model: PreTrainedModel) -> None:
 
 
 def probe_of(model: PreTrainedModel) -> PreTrainedModel:
-    """The model, or a copy in float32 of a small one in a coarser type: rounding must not hide what differs."""
+    """The model, or a float32 copy of a small model in half precision, whose rounding would hide errors."""
     is_coarse = torch.finfo(model.dtype).bits < 32
     if is_coarse and model.num_parameters() <= _SMALL_MODEL:
         return copy.deepcopy(model).float()
@@ -60,7 +60,7 @@ def probe_of(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def random_texts(model: PreTrainedModel, num_rows: int, length: int) -> Tensor:
-    """Random texts (N, T) that begin with the beginning-of-text token and hold no other special one."""
+    """Random texts (N, T) that begin with the beginning-of-text token and contain no other special token."""
     config = text_config(model)
     special = {value for part in {id(config): config, id(model.config): model.config}.values()
                for name, value in vars(part).items()
@@ -87,7 +87,7 @@ def read(model: PreTrainedModel, ids: Tensor, **arguments: Tensor) -> Outputs:
 
 
 def require_sizes(model: PreTrainedModel, output: Outputs) -> None:
-    """Check that outputs have the sizes that the config states, and are numbers."""
+    """Checks that outputs have the sizes in the config and contain no NaN."""
     config = text_config(model)
     for values, name in zip(output, ("vocab_size", "hidden_size"), strict=True):
         if values.shape[-1] != getattr(config, name):
@@ -97,7 +97,7 @@ def require_sizes(model: PreTrainedModel, output: Outputs) -> None:
 
 
 def require_equal(model: PreTrainedModel, one: Outputs, other: Outputs, what: str) -> None:
-    """Checks that two readings agree up to rounding; `what` describes the difference in the error."""
+    """Checks that two outputs agree up to rounding; `what` describes the difference in the error."""
     is_exact = torch.finfo(other[0].dtype).bits >= 32 and torch.get_float32_matmul_precision() == "highest"
     tolerance = _TOLERANCE if is_exact else _COARSE_TOLERANCE
     for values, wanted in zip(one, other, strict=True):
@@ -110,7 +110,7 @@ def require_equal(model: PreTrainedModel, one: Outputs, other: Outputs, what: st
 
 
 def refusal(model: PreTrainedModel, what: str) -> ModelFolderError:
-    """The error that names the model's architecture, and what is wrong with it."""
+    """The error that names the model's architecture, and the failure."""
     kind = f"'{model.config.model_type}' ({type(model).__name__})"
     return ModelFolderError(f"A model of architecture {kind} cannot be run token by token here: {what}.")
 

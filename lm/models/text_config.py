@@ -1,4 +1,4 @@
-"""Sizes of a model's text part, which the config of a model for text and images holds in a part of its own."""
+"""Sizes of a model's language model; the config of a multimodal model has a sub-config for it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def text_config(model: PreTrainedModel) -> PreTrainedConfig:
 
 
 def vocab_size_of(model: PreTrainedModel) -> int:
-    """V: number of logits."""
+    """Vocabulary size V: number of logits."""
     return text_config(model).vocab_size
 
 
 def context_length_of(model: PreTrainedModel) -> int:
-    """Longest sequence that the model takes [tokens].
+    """Context length of the model [tokens].
 
     Raises:
-        ModelFolderError: its config states none.
+        ModelFolderError: the config has no context length.
     """
     length = getattr(text_config(model), "max_position_embeddings", None)
     if length is None:

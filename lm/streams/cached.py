@@ -1,4 +1,4 @@
-"""The decoding stream for any causal LM of transformers, over its cache classes."""
+"""Decoding stream for any causal LM of transformers, with transformers' cache classes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lm.streams.protocol import PromptOutput, StreamOutput, attention_bias, stre
 
 
 class _RowLayer(CacheLayerMixin):
-    """One layer's keys and values (N, H, S, head_dim), written at each row's own length."""
+    """Keys and values (N, H, S, head_dim) of one layer, written at each row's length."""
 
     def __init__(self, num_rows: int, capacity: int, lengths: Tensor) -> None:
         super().__init__()
@@ -60,14 +60,14 @@ class _RowLayer(CacheLayerMixin):
 
 
 class TransformersStream:
-    """Stream over any transformers causal LM that takes a cache, position ids and a prepared 4D attention mask."""
+    """Stream for any causal LM of transformers that accepts a cache, position ids and a 4D attention mask."""
 
     def __init__(self, model: PreTrainedModel, num_rows: int, capacity: int) -> None:
         kinds = DynamicCache(config=model.config).layers
         if not all(isinstance(kind, CacheLayerMixin) and hasattr(kind, "keys") for kind in kinds):
             raise refusal(model, "some of its layers keep a recurrent state instead of keys and values")
         windows = [kind.sliding_window for kind in kinds if kind.is_sliding]
-        windows.append(getattr(text_config(model), "window_size", None))  # GPT-Neo's, whose cache knows of none
+        windows.append(getattr(text_config(model), "window_size", None))  # GPT-Neo's, which its cache does not contain
         window = min((window for window in windows if window is not None), default=None)
         if window is not None and capacity >= window:
             rule = f"must be below the {window} tokens of the model's sliding attention window"
@@ -85,7 +85,7 @@ class TransformersStream:
         cache = DynamicCache(config=self.model.config)
         output = self.model(input_ids=tokens, past_key_values=cache, use_cache=True, output_hidden_states=True)
         for layer, read in zip(self._layers, cache.layers, strict=True):
-            if read.is_initialized:  # a layer that shares another's keys and values holds none
+            if read.is_initialized:  # layers that share the keys and values of another have none
                 layer.fill(rows, read.keys, read.values)
         self.lengths[rows] = lengths
         hidden = output.hidden_states[-1]

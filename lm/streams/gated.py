@@ -1,4 +1,4 @@
-"""The fast decoding stream of a GatedTransformer, without transformers' general code path."""
+"""Fast decoding stream of a GatedTransformer, independent of transformers' forward pass."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from lm.streams.prepared_linear import prepared_linear
 from lm.streams.protocol import PromptOutput, StreamOutput, attention_bias, stream_output
 
 _Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""Attention of one layer: its index and new queries, keys, values (M, H, head_dim) to what is read (M, D)."""
+"""Attention of one layer: maps its index and new queries, keys, values (M, H, head_dim) to its output (M, D)."""
 
 
 class GatedStream:
     """Static cache (L, 2, N * H, S, head_dim) of S slots for every row; see :class:`lm.streams.DecodingStream`.
 
     A step has fixed shapes and does not synchronise, so that a CUDA graph can record it. Attention is two batched
-    products over all S slots and a softmax. For one query a row this takes less time on a CPU than the fused kernel,
-    and less than products over the filled slots alone: a part of a batch of matrices is copied before it is multiplied.
+    products over all S slots and a softmax. For one query per row this is faster on a CPU than the fused kernel and
+    than products over the filled slots only, since a slice of a batch of matrices is copied before multiplication.
     """
 
     def __init__(self, model: GatedTransformer, num_rows: int, capacity: int) -> None:
@@ -51,14 +51,14 @@ class GatedStream:
             for block in self._blocks
         ]  # fmt: skip
         self._head = prepared_linear(model.lm_head, num_rows)
-        # Written in place: fresh arrays of the vocabulary's size cost more than what is written to them.
+        # Written in place: allocating arrays of the vocabulary's size costs more than writing them.
         self._output = stream_output(
             weights.new_empty(num_rows, config.vocab_size), weights.new_empty(num_rows, config.hidden_size)
         )
         self._rotary: tuple[Tensor, Tensor] | None = None
         if config.position_embedding_type == "rotary":
             cos, sin = rotary_cos_sin(self._slots[None], config.head_dim, config.rope_theta, weights.dtype)
-            # With the sign of the rotation in the sine, a rotation is x cos + roll(x) sin.
+            # The sine contains the sign of the rotation: a rotation is x cos + roll(x) sin.
             sign = torch.ones_like(sin[0, 0, 0])
             sign[: config.head_dim // 2] = -1.0
             self._rotary = (cos[0, 0], sin[0, 0] * sign)  # (S, head_dim)
@@ -86,7 +86,7 @@ class GatedStream:
         positions = self._slots[:num_tokens].repeat(num_rows)
         hidden = self._read(tokens.flatten(), positions, None, attend).unflatten(0, (num_rows, num_tokens))
         self.lengths[rows] = lengths
-        # The last two places of every row; one product for both, since the head is read from memory each time.
+        # The last two positions of every row in one product, since each product reads the output layer from memory.
         places = (lengths + lengths.new_tensor([[-2], [-1]])).clamp(min=0)  # (2, R)
         hidden = hidden[torch.arange(num_rows, device=rows.device), places]  # (2, R, D)
         logits = self._head(hidden.flatten(0, 1)).unflatten(0, (2, num_rows))
@@ -118,7 +118,7 @@ class GatedStream:
         newest = (self._first_slots + self.lengths[:, None]).flatten()  # (2 * N * H,)
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            # A slot beyond its row's text is written again before it is read.
+            # Slots beyond a row's text are overwritten before they are read.
             self._slots_flat[layer].index_copy_(0, newest, torch.stack((key, value)).flatten(0, 2))
             keys, values = self._keys_values[layer]
             query = query.reshape(-1, 1, self._head_dim)
@@ -131,7 +131,7 @@ class GatedStream:
         return self._output
 
     def _read(self, tokens: Tensor, positions: Tensor, gates: Tensor | None, attend: _Attention) -> Tensor:
-        """Final hidden states (M, D) of tokens (M,) at positions (M,), under gates (M, G) or none."""
+        """Final hidden states (M, D) of tokens (M,) at positions (M,), with gates (M, G) or None."""
         model = self.model
         hidden = model.token_embedding(tokens)
         if self._rotary is None:

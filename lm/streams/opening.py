@@ -1,4 +1,4 @@
-"""Opens decoding streams: a fast one for a GatedTransformer, a general one for other causal LMs."""
+"""Opens decoding streams: the fast stream for a GatedTransformer, the general one for other causal LMs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["DecodingStream", "PromptOutput", "StreamOutput", "accepts_gates", "o
 
 
 def accepts_gates(model: PreTrainedModel) -> bool:
-    """Whether gate signals can be fed to the model."""
+    """Whether the model accepts gate signals."""
     return isinstance(model, GatedTransformer) and model.config.gated
 
 
 def open_stream(model: PreTrainedModel, num_rows: int, capacity: int) -> DecodingStream:
-    """Open a stream of `num_rows` empty rows that hold at most `capacity` tokens each.
+    """Opens a stream of `num_rows` empty rows with a capacity of `capacity` tokens each.
 
-    The first stream of a model, and one longer than those before it, tests that reading token by token gives the
-    predictions that the model makes for whole texts (:mod:`lm.streams.self_test`).
+    The first stream of a model, and each longer one, runs the self-test :mod:`lm.streams.self_test`: predictions token
+    by token must equal those for whole texts.
 
     Raises:
         InvalidValueError: `capacity` exceeds the model's sliding attention window.

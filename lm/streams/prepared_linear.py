@@ -1,4 +1,4 @@
-"""Linear layers whose weights lie ready for the product: what frozen weights allow on a CPU in bfloat16."""
+"""Linear layers with weights packed for multiplication, for frozen weights in bfloat16 on a CPU."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from lm.device import has_fast_bfloat16
 
 
 def prepared_linear(layer: nn.Module, num_rows: int) -> Callable[[Tensor], Tensor]:
-    """The layer as a function of inputs (M, in), with its weights as they are now: later changes are not seen.
+    """Returns the layer as a function of inputs (M, in), with its current weights; later changes have no effect.
 
-    A product in bfloat16 begins by ordering the weights anew, every time, which for a few dozen rows takes as long as
-    a third of the product. Here they are ordered once, into a copy. Results are the same to the last bit. Other
-    types, devices and layers are left as they are.
+    Every product in bfloat16 first packs the weights, which for a few dozen rows takes as long as a third of the
+    product. Here they are packed once, into a copy. Results are bit-identical. Layers of other types, and layers of
+    other data types and devices, are returned unchanged.
 
     Args:
-        layer: any module; only a plain linear layer can be prepared.
-        num_rows: M that the order is chosen for; others work too.
+        layer: any module; only linear layers are prepared.
+        num_rows: M that the packing is optimised for; other numbers of rows work too.
     """
     if not isinstance(layer, nn.Linear):
         return layer

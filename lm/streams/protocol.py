@@ -1,4 +1,4 @@
-"""The protocol of decoding streams: a model reads N texts token by token, each row at its own position."""
+"""Protocol of decoding streams: a model reads N texts token by token, each row at its own position."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class StreamOutput(NamedTuple):
     """Output of a stream after reading one token in each row."""
 
     logits: Tensor
-    """(N, V) of the next token, in float32 (float64 for a float64 model)."""
+    """(N, V) logits of the next token, in float32 (float64 for a float64 model)."""
 
     hidden: Tensor
     """(N, D) hidden state of the newest token after the last norm, in the same type."""
@@ -22,10 +22,10 @@ class PromptOutput(NamedTuple):
     """Outputs of a stream after the last two tokens of prompts in R rows."""
 
     before_newest: StreamOutput
-    """Outputs (R, ...) after the last token but one; without meaning for a prompt of fewer than two tokens."""
+    """Outputs (R, ...) after the last token but one; undefined for prompts of fewer than two tokens."""
 
     newest: StreamOutput
-    """Outputs (R, ...) after the last token; without meaning for an empty prompt."""
+    """Outputs (R, ...) after the last token; undefined for empty prompts."""
 
 
 class DecodingStream(Protocol):
@@ -37,7 +37,7 @@ class DecodingStream(Protocol):
     num_rows: int
     capacity: int
     lengths: Tensor
-    """(N,) tokens read in each row."""
+    """(N,) number of tokens read in each row."""
 
     def prefill(self, rows: Tensor, tokens: Tensor, lengths: Tensor) -> PromptOutput:
         """Resets rows with prompts, which are read without gates.
@@ -45,7 +45,7 @@ class DecodingStream(Protocol):
         Args:
             rows: (R,) row indices.
             tokens: (R, P) token ids, right-padded with any valid id.
-            lengths: (R,) tokens that count; 0 empties the row.
+            lengths: (R,) number of prompt tokens; 0 empties the row.
         """
 
     def copy_rows(self, other: Self, rows: Tensor, lengths: Tensor, other_rows: Tensor | None = None) -> None:
@@ -54,20 +54,20 @@ class DecodingStream(Protocol):
         Args:
             other: stream with the same capacity.
             rows: (R,) row indices.
-            lengths: (R,) how many of the other's tokens to take, from the first on.
-            other_rows: (R,) the other's rows to take them from; None: the same ones.
+            lengths: (R,) number of tokens to copy, from the first on.
+            other_rows: (R,) row indices in `other`; None: the same as `rows`.
         """
 
     def state(self) -> dict[str, Tensor]:
         """State of the cache after a first prefill: the tensors themselves, so that writing into them restores it."""
 
     def step(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:
-        """Read one more token in every row. A row that is full stays full: it means nothing until its next prefill.
+        """Reads one token in every row. The outputs of a full row are undefined until its next prefill.
 
         Args:
             tokens: (N,) token ids.
             gates: (N, 3) gate signals in [0, 1] under which these tokens are read; None is unit scaling.
-            focus_bias: (N,) strength of the bias towards near keys; None is none.
+            focus_bias: (N,) strength of the bias towards near keys; None: no bias.
         """
 
     def peek(self, tokens: Tensor, gates: Tensor | None = None, focus_bias: Tensor | None = None) -> StreamOutput:

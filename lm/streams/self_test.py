@@ -1,7 +1,7 @@
 """Self-test of a stream: predictions token by token must equal those for the whole text.
 
-As in :mod:`lm.models.self_test`, a model is compared with itself on random tokens, and refused by name where the two
-disagree.
+As in :mod:`lm.models.self_test`, the test uses random tokens; a model that fails is refused by an error that names its
+architecture.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ OpenStream = Callable[[PreTrainedModel, int, int], DecodingStream]
 
 _lock = threading.RLock()
 _tested: weakref.WeakKeyDictionary[PreTrainedModel, int] = weakref.WeakKeyDictionary()
-"""Largest capacity [tokens] with which each model has passed."""
+"""Largest capacity [tokens] that each model has passed the test with."""
 
 
 def require_token_by_token(model: PreTrainedModel, capacity: int, open_stream: OpenStream, *, ours: bool) -> None:
-    """Check that a stream over the model predicts what the model predicts for whole texts; once per model and capacity.
+    """Checks that a stream and the model predict the same for whole texts; once per model and capacity.
 
-    Rows of different lengths, one of them as long as the stream can hold and one empty, are read in parts, begun anew
-    and copied. The state of random number generators stays as it is.
+    Rows of different lengths, including a full and an empty one, are read in parts, reset and copied. The states of
+    random number generators do not change.
 
     Args:
-        model: in evaluation mode.
-        capacity: of the stream [tokens].
+        model: model in evaluation mode.
+        capacity: capacity of the stream [tokens].
         open_stream: opens a stream, without this test.
-        ours: whether the model is a GatedTransformer. It has no windows, so one short test serves every capacity, and
-            its exceptions are defects, which are not renamed.
+        ours: whether the model is a GatedTransformer. It has no attention windows, so that one short test serves every
+            capacity, and its exceptions are internal errors, which are not converted.
 
     Raises:
-        ModelFolderError: the two differ, or the model cannot be read in this way; names the architecture.
+        ModelFolderError: predictions differ, or the model cannot read token by token; names the architecture.
     """
     with _lock:
         if capacity < 2 or _tested.get(model, 0) >= capacity:
@@ -106,7 +106,7 @@ def _compare_with_whole_texts(
 
 
 def _with_bias(model: PreTrainedModel, ids: Tensor) -> Outputs:
-    """Outputs (1, ...) after a text (T,), its newest token reading with the focus bias, by its formula."""
+    """Outputs (1, ...) after a text (T,) whose newest token attends with the focus bias, computed by its formula."""
     length = len(ids)
     mask = torch.full((length, length), -torch.inf, dtype=model.dtype, device=ids.device).triu(1)
     keys = torch.arange(length, device=ids.device)

@@ -37,31 +37,31 @@ def main() -> int:
     options = parser.parse_args()
 
     from tests.fuzz.materials import make_materials
+    from tests.fuzz.outcome_counts import count_outcomes
     from tests.fuzz.parts import PARTS
-    from tests.fuzz.reckoning import reckon
 
     with tempfile.TemporaryDirectory(prefix="tidal-fuzz-") as folder:
         os.environ["HF_HOME"] = os.path.join(folder, "hub")
         materials = make_materials(Path(folder, "materials"))
-        reckonings, seconds = [], []
+        totals, seconds = [], []
         for name in options.part:
             started = time.monotonic()
             cases, attempt = PARTS[name](materials, options.seed)
             cases = [case for case in cases if options.only in case.why]
             cases = cases[: max(1, round(options.share * len(cases)))]
-            reckonings.append(reckon(name, cases, attempt, options.workers))
+            totals.append(count_outcomes(name, cases, attempt, options.workers))
             seconds.append(round(time.monotonic() - started))
-    for reckoning in reckonings:
-        for fault in reckoning.faults:
+    for total in totals:
+        for fault in total.faults:
             print(f"{fault['kind'].upper()}: {fault['case']}\n    {_end(fault['seen'])}")
-    rows = [{**reckoning.row(), "seconds": spent} for reckoning, spent in zip(reckonings, seconds, strict=True)]
+    rows = [{**total.row(), "seconds": spent} for total, spent in zip(totals, seconds, strict=True)]
     print("  ".join(f"{name:>9}" for name in rows[0]))
     for row in rows:
         print("  ".join(f"{value:>9}" for value in row.values()))
     if options.output:
-        content = {"figures": rows, "faults": [fault for reckoning in reckonings for fault in reckoning.faults]}
+        content = {"figures": rows, "faults": [fault for total in totals for fault in total.faults]}
         options.output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    return int(any(reckoning.faults for reckoning in reckonings))
+    return int(any(total.faults for total in totals))
 
 
 def _end(text: str) -> str:

@@ -234,9 +234,9 @@ def damages(materials: Path, *, share: float, seed: int) -> list[Damage]:
                 continue
             generator = random.Random(f"{seed} {reading.name} {name}")
             is_json = path.suffix in (".json", ".jsonl")
-            strangers = {other: bytes_ for other, bytes_ in others.items() if Path(other).suffix != path.suffix}
+            foreign = {other: bytes_ for other, bytes_ in others.items() if Path(other).suffix != path.suffix}
             number = max(1, round(share * reading.each))
-            for what, damaged in islice(corruptions(content, strangers, is_json, generator), number):
+            for what, damaged in islice(corruptions(content, foreign, is_json, generator), number):
                 found.append(Damage(reading, name, damaged, f"{reading.name}, {path.name}: {what}"))
     random.Random(seed).shuffle(found)
     return found

@@ -1,9 +1,9 @@
-"""The neutral distribution p over the next token: the numbers of it that observation and reward need.
+"""Statistics of the neutral distribution p over the next token, for observations and rewards.
 
-All of them come from few passes over the logits z. With c = softmax(z/3), the unnormalized probabilities at
-temperatures 1.5, 1 and 0.5 are c², c³ and c⁶, so one exponential gives three entropies. Tokens of the text are
-summed apart from the rest of the vocabulary: their share is the mass on the text, and swapping in their penalized
-logits gives the entropy under repetition penalty without another pass, and without cancellation.
+They need few passes over the logits z. With c = softmax(z/3), the unnormalized probabilities at temperatures 1.5, 1
+and 0.5 are c², c³ and c⁶, so that one exponential gives three entropies. The text's tokens and the rest of the
+vocabulary are summed separately. The text's sum is its probability mass; with penalized logits in its place, the same
+sums give the entropy under repetition penalty, without another pass and without cancellation.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ TEMPERATURES = (0.5, 1.0, 1.5)
 """Temperatures at which the observation shows the entropy of p."""
 
 _LEAST_LOGIT = -1e4
-"""Lower logits count as this one: a probability of 0 to any precision, without infinities in the sums."""
+"""Lower limit of logits: its probability is 0 in every data type, and sums stay finite."""
 
 
 class NeutralDistribution(NamedTuple):
-    """Numbers of the neutral distribution p over the next token, for N rows."""
+    """Statistics of the neutral distribution p over the next token, for N rows."""
 
     log_normalizer: Tensor
-    """(N,), log of the sum of exp(logits)."""
+    """(N,) log of the sum of exp(logits)."""
     entropies: Tensor
     """(N, 4) entropy [nats] at the temperatures 0.5, 1 and 1.5, and under the strongest repetition penalty."""
     largest_probability: Tensor
-    """(N,), in (0, 1]."""
+    """(N,) largest probability, in (0, 1]."""
     text_mass: Tensor
-    """(N,) probability of all tokens that the text holds, in [0, 1]."""
+    """(N,) probability mass of the text's tokens, in [0, 1]."""
     recent_mass: Tensor
-    """(N,) probability of the tokens among the last 10, in [0, 1]."""
+    """(N,) probability mass of the last 10 tokens, in [0, 1]."""
 
 
 _BLOCK = 2**20
-"""Numbers of the vocabulary's size that are worked on at a time: few enough for the processor's cache."""
+"""Number of logits in a block, which fits into the processor's cache."""
 
 
 class _Rest(NamedTuple):
-    """Sums over the vocabulary without the text, and what the text needs to join them; R rows."""
+    """Sums over the vocabulary without the text's tokens, and the terms to add those tokens; R rows."""
 
     log_thirds: Tensor
-    """(R,) log of the sum of exp(z/3), text included."""
+    """(R,) log of the sum of exp(z/3) over the whole vocabulary."""
     top_weight: Tensor
     """(R,) the largest c."""
     text_thirds: Tensor
@@ -57,13 +57,13 @@ class _Rest(NamedTuple):
 
 
 class NeutralDistributionMeter:
-    """Computes :class:`NeutralDistribution`, in memory reserved once: new arrays of size V cost more than the sums.
+    """Computes :class:`NeutralDistribution` in preallocated memory: allocating costs more than the sums.
 
     Args:
         vocab_size: V.
         strongest_penalty: the largest repetition penalty that an action can set.
-        dtype: of the logits.
-        device: of the logits.
+        dtype: data type of the logits.
+        device: device of the logits.
     """
 
     def __init__(
@@ -73,17 +73,17 @@ class NeutralDistributionMeter:
         self._buffers = torch.empty(3, max(1, _BLOCK // vocab_size), vocab_size, dtype=dtype, device=device)
         exponents = [3.0 / temperature for temperature in (*TEMPERATURES, 1.0)]
         self._exponents = torch.tensor(exponents, dtype=torch.float32).to(device, dtype)
-        # c⁶ stays a normal number: others are many times slower on CPUs. Such tokens weigh nothing.
+        # Keeps c⁶ a normal number: subnormal ones are slow on CPUs. The weights of such tokens are negligible.
         self._least_weight = torch.finfo(dtype).tiny ** (1 / 6)
 
     def __call__(self, logits: Tensor, text: Tensor, is_first: Tensor, recent: Tensor) -> NeutralDistribution:
-        """The numbers of p.
+        """Computes the statistics of p.
 
         Args:
-            logits: (R, V) of the neutral stream.
-            text: (R, L) ids of the text, with any repeats (:attr:`TokenHistory.tokens`).
-            is_first: (R, L) bool, one place for each distinct token of the text.
-            recent: (R, 10) ids of the last tokens, -1 where there are fewer.
+            logits: (R, V) logits of the neutral stream.
+            text: (R, L) token ids of the text (:attr:`TokenHistory.tokens`).
+            is_first: (R, L) bool, True at one position of each distinct token of the text.
+            recent: (R, 10) ids of the last tokens, padded with -1.
         """
         blocks = zip(*(tensor.split(self._buffers.shape[1]) for tensor in (logits, text)), strict=True)
         rests = [self._sum_rest(*block) for block in blocks]
@@ -131,7 +131,7 @@ class NeutralDistributionMeter:
 
 
 def _recent_mass(logits: Tensor, log_normalizer: Tensor, recent: Tensor) -> Tensor:
-    # A token that recurs within the window counts once, at its last place.
+    # A repeated token within the window counts once, at its last position.
     recurs = (recent.unsqueeze(2) == recent.unsqueeze(1)).triu(diagonal=1).any(dim=2)  # (R, 10)
     probs = (logits.gather(1, recent.clamp(min=0)) - log_normalizer.unsqueeze(1)).exp()
     return (probs * (~recurs & (recent >= 0))).sum(dim=1)

@@ -65,7 +65,7 @@ def test_stages_of_a_run_with_a_warm_start(config: TrainConfig, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["plain", "warm start", "under a constraint"])
 @pytest.mark.parametrize("step", [64, 96, 128])
-def test_a_cancelled_run_is_resumed_to_the_result_of_the_unbroken_one(
+def test_a_cancelled_run_is_resumed_to_the_result_of_the_uninterrupted_one(
     config: TrainConfig, tmp_path: Path, name: str, step: int
 ) -> None:
     config = variants(config)[name]

@@ -223,6 +223,6 @@ def test_code_in_a_model_folder_is_not_run_here(tmp_path, monkeypatch):
     assert type(load_model(str(tmp_path))) is GatedTransformer
 
     config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "of_a_stranger"}))
+    (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "unknown"}))
     with pytest.raises(ModelFolderError, match="No model could be loaded from .* contains custom code"):
         load_model(str(tmp_path))

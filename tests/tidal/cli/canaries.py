@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-CANARIES = ("canary_module:make", "canary_module.Make", "pydoc:pipepager", "stranger/model", "/etc/passwd")
+CANARIES = ("canary_module:make", "canary_module.Make", "pydoc:pipepager", "unknown/model", "/etc/passwd")
 
 
 def text_fields(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -94,7 +94,7 @@ def test_checkpoints(tidal: Tidal, watched: Path, model: str) -> None:
 def test_tokenizers(tidal: Tidal, watched: Path, model: str) -> None:
     folder = Path(shutil.copytree(model, watched / "model"))
     (folder / "SHA256SUMS").unlink(missing_ok=True)
-    for plant in plants(folder / "tokenizer.json", ("stranger/model",)):
+    for plant in plants(folder / "tokenizer.json", ("unknown/model",)):
         require_one_line(tidal("score", "A day.", "--model", folder), plant)
 
 
@@ -132,7 +132,7 @@ def process(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_watched_process_sees_what_reaches_out(tmp_path: Path) -> None:
-    ended = process(tmp_path, "-m", "tidal", "score", "A day.", "--model", "stranger/model")
+    ended = process(tmp_path, "-m", "tidal", "score", "A day.", "--model", "unknown/model")
     assert ended.returncode == 77 and "huggingface.co" in (tmp_path / "asked").read_text(), ended.stderr
 
 
@@ -162,7 +162,7 @@ def test_a_process_of_its_own(tmp_path: Path) -> None:
         for place in text_fields(content):
             canary = CANARIES[len(cases) % len(CANARIES)]
             cases += [(str(path), json.dumps(planted(content, place, canary)), command) for command in commands]
-        code = {"AutoConfig": CANARIES[1], "AutoModelForCausalLM": "stranger/model--canary_module.Make"}
+        code = {"AutoConfig": CANARIES[1], "AutoModelForCausalLM": "unknown/model--canary_module.Make"}
         cases += [(str(path), json.dumps(content | {"auto_map": code}), command) for command in commands]
         cases.append((str(path), json.dumps(content), commands[0]))
     (tmp_path / "cases").write_text(json.dumps(cases))

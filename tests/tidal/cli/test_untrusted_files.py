@@ -131,7 +131,7 @@ def test_run_folders(tidal: Tidal, watched: Path, command: tuple[str, ...]) -> N
 
 def test_model_folders(tidal: Tidal, watched: Path) -> None:
     folder = Path(shutil.copytree(BUNDLED_FOLDER / "tidal-tiny", watched / "model"))
-    code = {"AutoConfig": CANARIES[1], "AutoModelForCausalLM": "stranger/model--canary_module.Make"}
+    code = {"AutoConfig": CANARIES[1], "AutoModelForCausalLM": "unknown/model--canary_module.Make"}
     code["AutoTokenizer"] = [CANARIES[1], None]
     for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
         path = folder / name

@@ -1,4 +1,4 @@
-"""Many attempts side by side, and what became of them."""
+"""Runs test cases in parallel and counts their outcomes."""
 
 from __future__ import annotations
 
@@ -17,39 +17,41 @@ _try: Callable[[Any], tuple[str, str]]
 
 
 @dataclass
-class Reckoning:
-    """How many attempts ended how, and those that should not have ended so."""
+class OutcomeCounts:
+    """Numbers of outcomes, and the faults."""
 
     name: str
-    """Of the part."""
+    """Name of the part."""
     counts: Counter[str] = field(default_factory=Counter)
-    """By ``attempt.KINDS``."""
+    """Number of cases by ``attempt.KINDS``."""
     faults: list[dict[str, str]] = field(default_factory=list)
     """``case``, ``kind`` and ``seen`` of each fault."""
 
     def row(self) -> dict[str, Any]:
-        """As plain data."""
+        """The counts as plain data."""
         return {"part": self.name, "tried": sum(self.counts.values()), **{kind: self.counts[kind] for kind in KINDS}}
 
 
-def reckon(name: str, cases: Sequence[Any], attempt: Callable[[Any], tuple[str, str]], workers: int) -> Reckoning:
-    """Try every case.
+def count_outcomes(
+    name: str, cases: Sequence[Any], attempt: Callable[[Any], tuple[str, str]], workers: int
+) -> OutcomeCounts:
+    """Runs every case.
 
     Args:
-        name: of the part.
-        cases: what to try; each has a ``why``.
-        attempt: gives one of ``attempt.KINDS`` and what was seen.
-        workers: processes, forked from this one, so that they have its libraries loaded.
+        name: name of the part.
+        cases: test cases, with the attribute ``why``.
+        attempt: returns one of ``attempt.KINDS`` and the observed output.
+        workers: number of processes, forked from this one with its libraries loaded.
     """
     global _cases, _try
     _cases, _try = cases, attempt
-    reckoning = Reckoning(name)
+    outcomes = OutcomeCounts(name)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
         for case, (kind, seen) in zip(cases, pool.map(_one, range(len(cases))), strict=True):
-            reckoning.counts[kind] += 1
+            outcomes.counts[kind] += 1
             if kind not in ("clear", "right"):
-                reckoning.faults.append({"case": case.why, "kind": kind, "seen": seen})
-    return reckoning
+                outcomes.faults.append({"case": case.why, "kind": kind, "seen": seen})
+    return outcomes
 
 
 def _one(number: int) -> tuple[str, str]:
