@@ -9,7 +9,9 @@ import psutil
 from lm.errors import InvalidValueError
 
 
-def require_memory(parameter: str, value: int, use: str, needed: Callable[[int], float]) -> None:
+def require_memory(
+    parameter: str, value: int, use: str, needed: Callable[[int], float], device: str = "cpu"
+) -> None:
     """Checks that the memory for a size is free.
 
     Args:
@@ -17,11 +19,12 @@ def require_memory(parameter: str, value: int, use: str, needed: Callable[[int],
         value: value of the size, at least 1.
         use: purpose of the memory.
         needed: function from a value to a lower bound of the memory [bytes], increasing.
+        device: device whose memory is used.
 
     Raises:
         InvalidValueError: the memory is not free; names the free memory and the largest value that fits.
     """
-    free = psutil.virtual_memory().available
+    free = _free(device)
     if needed(value) <= free:
         return
     fits, too_much = 0, value
@@ -30,6 +33,15 @@ def require_memory(parameter: str, value: int, use: str, needed: Callable[[int],
         fits, too_much = (middle, too_much) if needed(middle) <= free else (fits, middle)
     rule = f"must be small enough for {use}, which needs {_gigabytes(needed(value))}; {free / 1e9:.1f} GB are free"
     raise InvalidValueError(parameter, rule, value, f"At most {fits} fits." if fits else "")
+
+
+def _free(device: str) -> int:
+    """Free memory of a device [bytes]."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
 
 
 def _gigabytes(count: float) -> str:

@@ -18,6 +18,7 @@ from agents.episodes.agent import Agent
 from agents.episodes.env_config import EnvConfig
 from lm.checks import COUNT, SEED, require, require_integer, require_one_of
 from lm.errors import CheckpointError, InvalidValueError
+from lm.memory import require_memory
 from lm.passed_files import read_object, record_from
 from lm.runs.progress import Report, ignore
 from lm.runs.stop import StopRequest
@@ -212,6 +213,8 @@ def limit_of(
     require("is_minimum", "must be true or false", is_minimum, isinstance(is_minimum, bool))
     require_integer("env_steps", env_steps, COUNT)
     require_integer("num_envs", num_envs, COUNT)
+    use = "the returns of its episodes"
+    require_memory("env_steps", env_steps, use, lambda steps: 2 * steps // env.max_episode_steps)
     rows = _rows(family, env, num_envs)
     least = strategy.least_steps(rows)
     if is_minimum:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from agents.episodes.agent import Agent
 from lm.checks import COUNT, SEED, require_integer
+from lm.memory import require_memory
 from lm.runs.progress import Progress, Report, ignore
 from lm.runs.stop import StopRequest
 from tidal_gym.envs.infos import of_step
@@ -138,13 +139,15 @@ def run_episodes(
     )
 
 
-def require_series(episodes: int, seed: int) -> None:
+def require_series(episodes: int, seed: int, max_episode_steps: int) -> None:
     """Checks the number of episodes and the seed of a series.
 
     Raises:
-        InvalidValueError: `episodes` is below 1, or `seed` below 0.
+        InvalidValueError: `episodes` is below 1, or more than the memory holds records of; or `seed` is below 0.
     """
     require_integer("episodes", episodes, COUNT)
+    row = 32 * max_episode_steps  # token, gates, reward and more numbers of each step
+    require_memory("episodes", episodes, "their records", lambda count: row * count)
     require_integer("seed", seed, SEED)
 
 

@@ -97,7 +97,7 @@ def evaluate(
         RunCancelledError: `stop` requested a cancel, or a finish before the first batch of episodes.
         InvalidValueError: `episodes` is below 1, or below 64 with `measures`, or `seed` below 0.
     """
-    require_series(episodes, seed)
+    require_series(episodes, seed, env.max_episode_steps)
     require_integer("num_envs", num_envs, COUNT)
     require_integer("num_samples", num_samples, at_least(0))
     if measures is not None and episodes < FEWEST_TEXTS:

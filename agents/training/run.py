@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,7 @@ from agents.training.warm_start.warm_start import WarmStart
 from lm.default_dtype import float32_by_default
 from lm.errors import CheckpointError, InvalidValueError
 from lm.finite_weights import diverged, require_finite
+from lm.memory import require_memory
 from lm.runs.progress import Report, ignore
 from lm.runs.run_folder import claimed
 from lm.runs.stop import StopRequest
@@ -95,6 +98,7 @@ def train(
     vector_env = config.env.make(config.ppo.num_envs, expected_reward=config.ppo.reward == "expected")
     try:
         _require_trainable(config, vector_env)
+        _require_memory(config, vector_env)
         with claimed(output_dir, "train", config, resume=resume, overwrite=overwrite) as folder:
             try:
                 return _train_in_folder(config, folder, vector_env, progress, stop)
@@ -115,6 +119,31 @@ def _require_trainable(config: TrainConfig, vector_env: VectorEnv) -> None:
     if config.warm_start.env_steps > 0 and not isinstance(vector_env.unwrapped, TidalGatingVectorEnv):
         rule = f"must be 0 for {config.env.id}, which does not tell expected rewards"
         raise InvalidValueError("warm_start.env_steps", rule, config.warm_start.env_steps)
+
+
+def _require_memory(config: TrainConfig, vector_env: VectorEnv) -> None:
+    """Raises InvalidValueError if the memory does not hold the networks, a rollout, or the states of the warm start."""
+    ppo, warm_start = config.ppo, config.warm_start
+    numbers = math.prod(vector_env.single_observation_space.shape or ())
+    gates = math.prod(vector_env.single_action_space.shape or ())
+
+    def networks(widest: int) -> int:
+        widths = [numbers, *(min(width, widest) for width in ppo.hidden_sizes)]
+        return 2 * 16 * sum(width * following for width, following in pairwise(widths))  # as for Adam
+
+    require_memory("ppo.hidden_sizes", max(ppo.hidden_sizes), "policy and value network", networks)
+    row = 4 * ppo.num_envs * (numbers + gates + 6)  # float32; rewards, values, returns and the like
+    require_memory("ppo.rollout_steps", ppo.rollout_steps, "a rollout", lambda steps: row * steps)
+    if warm_start.env_steps > 0:
+        seen, each = 8 * numbers, 4 * (gates + 1)  # of a state: two observations; of a candidate: action and reward
+        rollout = ppo.num_envs * warm_start.rollout_steps
+        require_memory(
+            "warm_start.candidates", warm_start.candidates, "a rollout", lambda count: rollout * (seen + each * count)
+        )
+        state = seen + each * warm_start.candidates
+        rollout = state * ppo.num_envs  # the states fill whole rollouts
+        require_memory("warm_start.rollout_steps", warm_start.rollout_steps, "a rollout", lambda steps: rollout * steps)
+        require_memory("warm_start.env_steps", warm_start.env_steps, "its states", lambda steps: state * steps)
 
 
 def _train_in_folder(

@@ -33,7 +33,7 @@ from lm.evaluation.reference_statistics import score_stream
 from lm.evaluation.scoring import TextScore
 from lm.model_names import resolve
 from lm.models.bundle import save_bundle
-from lm.models.new_model import build_model
+from lm.models.new_model import build_model, require_memory_to_train
 from lm.models.reference_statistics import ReferenceStatistics
 from lm.pretraining.config import DataConfig, PretrainConfig, TrainingConfig
 from lm.pretraining.muon import MuonWithAdamW
@@ -99,6 +99,7 @@ def pretrain(
         tokenizer = load_tokenizer(str(tokenizer_folder))
         train, validation = _streams(config.data, tokenizer)
         windows = _windows(config, train)
+        require_memory_to_train(config.model, len(tokenizer), config.training.batch_size)
         with run_folder.claimed(output_dir, "pretrain", config, **asked) as folder:
             if config.data.tokenizer is None and not (folder / "tokenizer").is_dir():
                 with write_whole_folder(folder / "tokenizer") as partial:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lm.rlm.config import SweepConfig
-from lm.rlm.training import RLMResult, train_on_grammar
+from lm.rlm.training import RLMResult, task_of, train_on_grammar
 from lm.runs import run_folder
 from lm.runs.progress import Progress, Report, ignore
 from lm.runs.stop import StopRequest
@@ -67,7 +67,8 @@ def run_sweep(
         CheckpointError: the sweep to resume has another configuration.
         InvalidValueError: a value of `config` is out of range.
     """
-    config.run_of(config.values[0], config.grammars[0]).grammar.make()  # checked before a claim
+    for value in config.values:
+        task_of(config.run_of(value, config.grammars[0]))  # checked before a claim
     choice: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "adjustable": GROWING}
     with run_folder.claimed(output_dir, "rlm-sweep", config, **choice) as folder:
         return _sweep_in(folder, config, progress, stop)

@@ -25,8 +25,9 @@ from transformers import (
 )
 
 from lm.default_dtype import float32_by_default
+from lm.memory import require_memory
 from lm.models.bundle import save_bundle, without_progress_bars
-from lm.models.new_model import build_model
+from lm.models.new_model import build_model, require_memory_to_train
 from lm.models.reference_statistics import ReferenceStatistics
 from lm.pretraining.muon import MuonWithAdamW
 from lm.pretraining.trainer_checkpoints import last_whole_checkpoint, naming_a_full_disk, train_to_the_end
@@ -103,9 +104,25 @@ def train_on_grammar(
         RunCancelledError: `stop` requested a cancel.
         InvalidValueError: a value of `config` is out of range.
     """
-    task = make_task(config.examples.task, config.grammar.make())
+    task = task_of(config)
     with run_folder.claimed(output_dir, "rlm-train", config, resume=resume, overwrite=overwrite) as folder:
         return _train_in(folder, config, task, resume, progress, stop, callbacks)
+
+
+def task_of(config: RLMConfig) -> Task:
+    """The task of a run.
+
+    Raises:
+        InvalidValueError: the memory does not hold the grammar, the model with its training, or the sentences.
+    """
+    task = make_task(config.examples.task, config.grammar.make())
+    model = replace(config.model, context_length=task.context_length)
+    require_memory_to_train(model, task.vocab_size, config.training.batch_size, vocabulary="grammar.vocab_size")
+    sentence = 16 * task.context_length  # symbols and targets, 64 bits each
+    for name in ("train_size", "test_size"):
+        size = getattr(config.examples, name)
+        require_memory(f"examples.{name}", size, "the sentences", lambda size: sentence * size)
+    return task
 
 
 def _train_in(

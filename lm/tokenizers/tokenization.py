@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from lm.errors import InvalidValueError, ModelFolderError, first_line
+from lm.memory import require_memory
 from lm.paths import user_path
 
 END_OF_TEXT = "<|endoftext|>"
@@ -23,10 +24,11 @@ def train_bpe(documents: Iterable[str], vocab_size: int) -> PreTrainedTokenizerF
     """Train a byte-level BPE tokenizer; encoding a text puts ``<|endoftext|>`` (id 0) before it.
 
     Raises:
-        InvalidValueError: `vocab_size` below 257 (the bytes and end of text).
+        InvalidValueError: `vocab_size` is below 257 (the bytes and end of text), or larger than the memory holds.
     """
     if vocab_size < SMALLEST_VOCABULARY:
         raise InvalidValueError("vocab_size", f"must be at least {SMALLEST_VOCABULARY}", vocab_size)
+    require_memory("vocab_size", vocab_size, "training a tokenizer", lambda tokens: 64 * tokens)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

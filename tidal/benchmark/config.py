@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field, replace
 from typing import Annotated
@@ -12,6 +13,7 @@ from agents.evaluation.text_measures_config import FEWEST_TEXTS, TextMeasuresCon
 from agents.training.config import TrainConfig
 from lm.checks import COUNT, SEED, at_least, check_fields, require_integer
 from lm.errors import InvalidValueError
+from lm.memory import require_memory
 from lm.model_names import resolve
 from lm.passed_files import BundledInFiles, one_of
 
@@ -67,6 +69,9 @@ class BenchmarkConfig:
             evaluation_seed=SEED,
             oracle_levels=at_least(2),
         )
+        settings, actions = self.static_settings, math.prod(self.oracle_levels)
+        require_memory("static_settings", settings, "their records", lambda count: 64 * count)
+        require_memory("oracle_levels", actions, "the actions of its grid", lambda count: 12 * count)
         require_integer("seeds", self.seeds, at_least(1, SEED.most - self.training.seed))
         given = {name: getattr(self, name) for name in ("model", "reward") if getattr(self, name) is not None}
         object.__setattr__(self, "training", replace(self.training, env=replace(self.training.env, **given)))

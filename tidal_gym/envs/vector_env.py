@@ -134,7 +134,8 @@ class TidalGatingVectorEnv(VectorEnv[NDArray[np.float32], ArrayLike, NDArray[Any
         )
         """Capacity of a row [tokens]: special prefix, prompt, drawn tokens, and one spare token."""
         row_size = bytes_of_row(self.bundle.model, self.capacity)
-        require_memory("num_envs", self.num_envs, "its episodes", lambda count: count * row_size)
+        device = str(self.bundle.model.device)
+        require_memory("num_envs", self.num_envs, "its episodes", lambda count: count * row_size, device)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         opened_judge = self._open_judge(judge, reward)

@@ -44,6 +44,7 @@ def run(arguments: Sequence[str]) -> int:
     with progress("Importing the libraries"):
         from agents.analysis.analysis import analyze
         from agents.analysis.recorder import Recorder
+        from agents.episodes.episodes import require_series
         from lm.runs.provenance import provenance
         from lm.runs.run_folder import claimed
         from lm.runs.whole_file import write_json
@@ -53,6 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     env = agent_names.environment_for([agent], env, model=options.model, prompts=config.prompts)
     # Checked before the folder is created: agent and environment raise errors here.
     Recorder(agent, rows=0)
+    require_series(config.episodes, config.seed, env.max_episode_steps)
     env.make(1).close()
     analysis_run = AnalysisRun(options.agent, env, config)
     with claimed(options.output, "analyze", analysis_run, resume=None, overwrite=options.overwrite) as folder:

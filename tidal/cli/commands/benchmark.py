@@ -9,6 +9,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from lm.checks import COUNT, require_integer
 from lm.extras import require_extra
 from tidal.benchmark.config import BenchmarkConfig
 from tidal.cli.console import errors, output, progress, reporting
@@ -37,18 +38,23 @@ def run(arguments: Sequence[str]) -> int:
     parser = make_parser()
     options = parser.parse_args(list(arguments))
     config = config_of(parser, options, BenchmarkConfig)
+    if options.workers is not None:
+        require_integer("workers", options.workers, COUNT)
     if options.quick:
         config = config.shortened()
     command = shlex.join(["tidal", "benchmark", *arguments])
 
     with progress("Importing the libraries"):
+        from agents.episodes.episodes import require_series
         from tidal.benchmark.run import claimed_folder
 
     require_extra("rliable", "eval", "The benchmark")  # fail now rather than in an hour
     if not options.report_only:
         if config.decoders:
             require_extra("optuna", "tune", "Tuning decoders")
-        config.training.env.make(1).close()  # a missing model also fails now
+        env = config.training.env
+        require_series(config.episodes, config.evaluation_seed, env.max_episode_steps)
+        env.make(1).close()  # a missing model also fails now
     resume = options.resume or options.report_only
     with claimed_folder(config, options.output, resume=resume, overwrite=options.overwrite) as folder:
         return _run_in(folder, config, options, command)
