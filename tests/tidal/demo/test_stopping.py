@@ -18,7 +18,7 @@ def config(model: str) -> DemoConfig:
     return DemoConfig(model=model).shortened()
 
 
-class StopAt:
+class StopInStage:
     """Requests that a demonstration ends at the first report of a stage, and keeps the stages' names in order."""
 
     def __init__(self, stage: str, how: str) -> None:
@@ -41,7 +41,7 @@ STAGES = ["Loading the model", "Tuning static", "Training the controller",
 def test_a_demonstration_that_is_to_finish_evaluates_what_there_is(
     config: DemoConfig, tmp_path: Path, stage: str
 ) -> None:
-    control = StopAt(stage, "finish")
+    control = StopInStage(stage, "finish")
     result = run_demo(config, tmp_path / "demo", progress=control, stop=control.stop)
     assert control.stages == STAGES and result.oracle is None
     assert {len(evaluation.returns) for evaluation in result.evaluations.values()} == {config.episodes}
@@ -55,7 +55,7 @@ def test_a_demonstration_that_is_to_finish_evaluates_what_there_is(
 
 @pytest.mark.parametrize("stage", [*STAGES[:3], "Evaluating random"])
 def test_a_demonstration_that_is_to_cancel_ends(config: DemoConfig, tmp_path: Path, stage: str) -> None:
-    control = StopAt(stage, "cancel")
+    control = StopInStage(stage, "cancel")
     with pytest.raises(RunCancelledError):
         run_demo(config, tmp_path / "demo", progress=control, stop=control.stop)
     assert control.stages == STAGES[: 1 + STAGES.index(stage)]
