@@ -9,6 +9,7 @@ import difflib
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -59,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     try:
         command = import_module(f"tidal.cli.commands.{name}")
-        return command.run(rest)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return command.run(rest)
     except ArgumentError as error:
         return _fail(f"{_in_plain_words(error)} See `tidal {name} --help`.")
     except InvalidValueError as error:
@@ -90,6 +93,11 @@ def _fail(message: str, code: int = EXIT_MISUSED, label: str = "Error:") -> int:
     errors.print(label, style="bold red", end=" ")
     errors.print(message, soft_wrap=True)
     return code
+
+
+def _show_warning(message: Warning | str, *where: object, **options: object) -> None:
+    errors.print("Warning:", style="bold yellow", end=" ")
+    errors.print(str(message), soft_wrap=True)
 
 
 def _in_plain_words(error: ArgumentError) -> str:

@@ -184,7 +184,7 @@ def add_run_folder(parser: CommandParser) -> None:
 
 def add_overwrite(parser: CommandParser, help: str) -> None:
     """Adds ``--overwrite``, which files may not set."""
-    parser.add_option("--overwrite", action="store_true", help=help)
+    parser.add_option("--overwrite", action="store_true", help=f"{help} A link is followed: what it names is replaced.")
     parser.types["overwrite"] = UnsetInFiles
 
 

@@ -1,5 +1,5 @@
 """Messages name the option that was given, as it is written: every option of every command gets values that no option
-of its type may have."""
+of its type may have. Nothing is written before that."""
 
 from __future__ import annotations
 
@@ -73,5 +73,6 @@ def test_a_message_names_the_option(command: str, tmp_path: Any, monkeypatch: An
                 assert main([*words, *REQUIRED.get(" ".join(words), ()), *given]) == 2, given
                 message = " ".join(capsys.readouterr().err.split())
                 assert option.lstrip("-") in message and "Traceback" not in message, (given, message)
+                assert list(tmp_path.iterdir()) == [], given
                 tried += 1
     assert tried > 0 or command == "runs"  # which has no numbers

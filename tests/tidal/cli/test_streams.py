@@ -55,3 +55,11 @@ def test_a_reader_that_has_ended_is_no_error(arguments: list[str]) -> None:
     finished = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert finished.returncode != 0 and finished.stderr == ""
+
+
+def test_warnings_are_one_line(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"text": null}\n{"text": "A day."}\n', encoding="utf-8")
+    command = [sys.executable, "-m", "tidal", "score", "--file", "rows.jsonl"]
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stderr == "Warning: 1 row with null is skipped, the last text being in line 2 of rows.jsonl.\n"
