@@ -30,7 +30,8 @@ from lm.models.gate_names import NEUTRAL_GATES
 from lm.models.text_config import context_length_of, text_config
 from lm.settings import settings_from
 from tidal_gym.dynamics.actions import require_gates
-from tidal_gym.dynamics.modulation import ModulationConfig, draw
+from tidal_gym.dynamics.modulation import ModulationConfig
+from tidal_gym.dynamics.sampling_distribution import draw
 from tidal_gym.envs.generation import Generation
 from tidal_gym.envs.text.token_pieces import GrowingText
 

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lm.rlm.optimum import Floors, reference_losses
 from lm.rlm.tasks import Examples, Task
 
 _BATCH = 1024
-
-
-@dataclass(frozen=True)
-class Floors:
-    """Reference losses for comparison with a model's loss, means over the answers of an example [nats]."""
-
-    optimum: float
-    """Mean entropy of the exact posteriors of the test examples: no model can have a smaller expected loss."""
-    optimum_standard_error: float
-    """Standard error of `optimum` as an estimate for all sentences."""
-    bigram: float
-    """Exact loss of a model that reads one token."""
-    unigram: float
-    """Exact loss of a model that predicts the marginal frequencies."""
-    uniform: float
-    """Loss of uniform guesses, ln v."""
-    best_accuracy: float
-    """Maximum expected accuracy: mean largest probability of the exact posteriors."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +51,7 @@ class Yardstick:
 
     def floors(self) -> Floors:
         """Reference losses for these examples."""
-        entropies = torch.special.entr(self.posteriors).sum(dim=2).mean(dim=1).double()  # (B,)
-        return Floors(
-            optimum=float(entropies.mean()),
-            optimum_standard_error=float(entropies.std() / math.sqrt(len(entropies))),
-            bigram=float(self.task.bigram_loss().mean()),
-            unigram=float(self.task.unigram_loss().mean()),
-            uniform=math.log(self.task.grammar.vocab_size),
-            best_accuracy=float(self.posteriors.amax(dim=2).mean()),
-        )
+        return reference_losses(self.task, self.posteriors)
 
     @torch.inference_mode()
     def measure(self, model: PreTrainedModel) -> Measurement:

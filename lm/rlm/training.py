@@ -36,7 +36,8 @@ from lm.rlm import grammar as grammar_file
 from lm.rlm.config import OptimizationConfig, RLMConfig
 from lm.rlm.datasets import SentenceSet, SentenceStream, generator_of
 from lm.rlm.dynamics import FILE_NAME as DYNAMICS_FILE, DynamicsPoint, append_point, cut_dynamics, read_dynamics
-from lm.rlm.measurement import Floors, Measurement, Yardstick
+from lm.rlm.measurement import Measurement, Yardstick
+from lm.rlm.optimum import Floors
 from lm.rlm.symbols import symbol_tokenizer
 from lm.rlm.tasks import IGNORED, Examples, Task, make_task
 from lm.runs import run_folder

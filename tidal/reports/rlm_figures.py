@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lm.rlm.dynamics import DynamicsPoint
-from lm.rlm.measurement import Floors
+from lm.rlm.optimum import Floors
 from lm.rlm.sweep import SweepPoint
 from lm.runs.whole_file import write_whole_file
 

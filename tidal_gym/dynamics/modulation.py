@@ -1,15 +1,16 @@
-"""Modulation of sampling by the gates: temperature, repetition penalty, focus bias, and the sampling distribution q."""
+"""Modulation of sampling by the gates: temperature, repetition penalty, and focus bias."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from lm.checks import COUNT, TEMPERATURE, above, at_least, check_fields
-from lm.decoding.sampling import inverse_cdf_sample, top_k, top_p_mask
+from lm.decoding.sampling import top_p_mask
+from tidal_gym.dynamics.repetition_penalty import penalize
+from tidal_gym.dynamics.sampling_distribution import SamplingDistribution, distribution_over, largest
 
 _PENALTY = at_least(1.0, 1e3)  # for base and factor each: logits times their product stay finite in float32
 
@@ -70,17 +71,6 @@ class GateEffects(NamedTuple):
     """(N,) strength of the attention bias [nats], which is linear in distance."""
 
 
-class SamplingDistribution(NamedTuple):
-    """The sampling distribution q over its K possible tokens, for N rows."""
-
-    tokens: Tensor
-    """(N, K) token ids in ascending order, as the inverse-CDF sampling needs."""
-    probs: Tensor
-    """(N, K) probabilities; they sum to 1."""
-    entropy: Tensor
-    """(N,) entropy [nats]."""
-
-
 def gate_effects(gates: Tensor, config: ModulationConfig) -> GateEffects:
     """The effects of gates (N, 3): creativity, focus, stability."""
     creativity, focus, stability = gates.unbind(dim=1)
@@ -89,14 +79,6 @@ def gate_effects(gates: Tensor, config: ModulationConfig) -> GateEffects:
         penalty=config.base_penalty * _between(config.penalty_range, stability),
         focus_bias=config.focus_strength * focus,
     )
-
-
-def penalize(logits: Tensor, penalty: Tensor | float) -> Tensor:
-    """Applies a repetition penalty to logits of repeated tokens: divides positive ones, multiplies the others.
-
-    Source: Keskar et al. 2019 (arXiv:1909.05858), with the sign rule of transformers' processor.
-    """
-    return torch.where(logits > 0, logits / penalty, logits * penalty)
 
 
 def modulate(logits: Tensor, effects: GateEffects, text: Tensor, config: ModulationConfig) -> SamplingDistribution:
@@ -112,45 +94,11 @@ def modulate(logits: Tensor, effects: GateEffects, text: Tensor, config: Modulat
     """
     # Repeated tokens write the same value to the same place.
     logits.scatter_(1, text, penalize(logits.gather(1, text), effects.penalty.unsqueeze(1)))
-    tokens, kept = _largest(logits, config.top_k)
+    tokens, kept = largest(logits, config.top_k)
     tempered = kept / effects.temperature.unsqueeze(1)
     if config.top_p < 1:
         tempered = top_p_mask(tempered, config.top_p)
-    return _distribution(tokens, tempered)
-
-
-def distribution_of(scores: Tensor) -> SamplingDistribution:
-    """Softmax distribution of scores (N, V); K is the maximum number of tokens of a row with scores above −inf."""
-    return _distribution(*_largest(scores, int((scores > -torch.inf).sum(dim=1).max())))
-
-
-def _largest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Ids in ascending order and logits of the k largest logits of each row, (N, k) each."""
-    values, columns = top_k(logits, k)
-    tokens, order = columns.sort(dim=1)
-    return tokens, values.gather(1, order)
-
-
-def _distribution(tokens: Tensor, logits: Tensor) -> SamplingDistribution:
-    log_probs = logits.log_softmax(dim=1)
-    probs = log_probs.exp()
-    # Tokens with logit -inf have probability 0 and do not contribute to the entropy.
-    entropy = -(probs * log_probs.clamp(min=torch.finfo(log_probs.dtype).min)).sum(dim=1)
-    return SamplingDistribution(tokens, probs, entropy)
-
-
-def draw(distribution: SamplingDistribution, uniforms: Tensor) -> Tensor:
-    """Draws one token per row by inverse CDF.
-
-    Args:
-        distribution: sampling distribution q.
-        uniforms: (N,) random numbers in [0, 1).
-
-    Returns:
-        (N,) token ids.
-    """
-    choice = inverse_cdf_sample(distribution.probs, uniforms)
-    return distribution.tokens.gather(1, choice.unsqueeze(1)).squeeze(1)
+    return distribution_over(tokens, tempered)
 
 
 def _between(pair: tuple[float, float], gate: Tensor) -> Tensor:

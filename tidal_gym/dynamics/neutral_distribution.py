@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tidal_gym.dynamics.modulation import penalize
+from tidal_gym.dynamics.repetition_penalty import penalize
 
 TEMPERATURES = (0.5, 1.0, 1.5)
 """Temperatures at which the observation shows the entropy of p."""

@@ -14,16 +14,10 @@ from lm.models.gate_names import NEUTRAL_GATES
 from lm.models.text_config import text_config
 from lm.runs.tensors.saved_state import joined
 from tidal_gym.dynamics.history import RECENT_TOKENS, TokenHistory
-from tidal_gym.dynamics.modulation import (
-    GateEffects,
-    ModulationConfig,
-    SamplingDistribution,
-    distribution_of,
-    gate_effects,
-    modulate,
-)
+from tidal_gym.dynamics.modulation import GateEffects, ModulationConfig, gate_effects, modulate
 from tidal_gym.dynamics.neutral_distribution import TEMPERATURES, NeutralDistributionMeter
 from tidal_gym.dynamics.observation import HiddenSummary, Trace, observe
+from tidal_gym.dynamics.sampling_distribution import SamplingDistribution, distribution_of
 from tidal_gym.dynamics.streams import TwoStreams, surprisal
 from tidal_gym.rewards.rewards import Outcome
 

@@ -1,7 +1,4 @@
-"""The vector environment of `TidalGating-v0`: N parallel generations under three gates.
-
-See :class:`tidal_gym.envs.env.TidalGatingEnv` for actions, observations, rewards and arguments.
-"""
+"""The vector environment of `TidalGating-v0`: N parallel generations under three gates."""
 
 from __future__ import annotations
 
@@ -29,8 +26,9 @@ from lm.runs.tensors.saved_state import joined
 from lm.settings import settings_from
 from tidal_gym.dynamics.actions import require_gates
 from tidal_gym.dynamics.cuda_graph import Recorded
-from tidal_gym.dynamics.modulation import GateEffects, ModulationConfig, SamplingDistribution, draw
+from tidal_gym.dynamics.modulation import GateEffects, ModulationConfig
 from tidal_gym.dynamics.observation import OBSERVATION_SIZE
+from tidal_gym.dynamics.sampling_distribution import SamplingDistribution, draw
 from tidal_gym.envs.episode_book import EpisodeBook
 from tidal_gym.envs.episode_limit import DEFAULT_EPISODE_STEPS, require_episode_fits
 from tidal_gym.envs.generation import Generation, bytes_of_row

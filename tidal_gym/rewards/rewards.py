@@ -20,8 +20,8 @@ from lm.checks import WEIGHT, at_least, check_fields, require_number
 from lm.errors import InvalidValueError
 from lm.models.reference_statistics import ReferenceStatistics
 from lm.settings import settings_from
-from tidal_gym.dynamics.modulation import SamplingDistribution
 from tidal_gym.dynamics.observation import LARGEST_SURPRISAL
+from tidal_gym.dynamics.sampling_distribution import SamplingDistribution
 
 
 class Outcome(NamedTuple):

@@ -25,7 +25,7 @@ from lm.errors import InvalidValueError
 from lm.runs.progress import Progress
 from lm.runs.record import read_record
 from lm.runs.stop import RunCancelledError, StopRequest
-from tests.tidal.cli.canaries import CANARIES, planted, text_fields
+from tests.tidal.cli.untrusted.canaries import CANARIES, planted, text_fields
 from tidal.benchmark.config import BenchmarkConfig
 from tidal.benchmark.report import render_report
 from tidal.benchmark.results import collect_results

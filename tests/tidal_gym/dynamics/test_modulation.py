@@ -11,7 +11,9 @@ from transformers import RepetitionPenaltyLogitsProcessor, TopKLogitsWarper, Top
 
 from lm.errors import InvalidValueError
 from lm.settings import settings_from
-from tidal_gym.dynamics.modulation import GateEffects, ModulationConfig, draw, gate_effects, modulate, penalize
+from tidal_gym.dynamics.modulation import GateEffects, ModulationConfig, gate_effects, modulate
+from tidal_gym.dynamics.repetition_penalty import penalize
+from tidal_gym.dynamics.sampling_distribution import draw
 
 
 def effects(temperature: float = 1.0, penalty: float = 1.0) -> GateEffects:

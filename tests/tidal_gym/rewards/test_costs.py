@@ -12,7 +12,7 @@ import torch
 from lm.errors import InvalidValueError
 from lm.models.reference_statistics import ReferenceStatistics
 from tests.tidal_gym.conftest import OPENINGS
-from tidal_gym.dynamics.modulation import SamplingDistribution
+from tidal_gym.dynamics.sampling_distribution import SamplingDistribution
 from tidal_gym.rewards.costs import make_cost, register_cost
 from tidal_gym.rewards.rewards import Outcome, RewardReference
 

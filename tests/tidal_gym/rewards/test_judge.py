@@ -20,7 +20,7 @@ from lm.models.gated_transformer_config import GatedTransformerConfig
 from lm.models.reference_statistics import ReferenceStatistics
 from lm.tokenizers.tokenization import train_bpe
 from tests.tidal_gym.conftest import OPENINGS, VOCABULARY
-from tidal_gym.dynamics.modulation import SamplingDistribution
+from tidal_gym.dynamics.sampling_distribution import SamplingDistribution
 from tidal_gym.rewards.judge import JudgeReward, JudgeWeights, reverse_divergence
 from tidal_gym.rewards.rewards import Outcome, RewardReference, make_reward
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lm.model_names import bundled_models
-from tidal_gym.dynamics.modulation import SamplingDistribution
+from tidal_gym.dynamics.sampling_distribution import SamplingDistribution
 from tidal_gym.envs.vector_env import TidalGatingVectorEnv
 
 pytestmark = pytest.mark.skipif("tidal-tiny" not in bundled_models(), reason="the bundled model is not in the checkout")

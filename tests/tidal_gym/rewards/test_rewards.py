@@ -10,7 +10,7 @@ import torch
 
 from lm.errors import InvalidValueError
 from lm.models.reference_statistics import ReferenceStatistics
-from tidal_gym.dynamics.modulation import SamplingDistribution
+from tidal_gym.dynamics.sampling_distribution import SamplingDistribution
 from tidal_gym.rewards.rewards import (
     Outcome,
     RewardReference,

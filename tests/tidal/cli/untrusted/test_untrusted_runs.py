@@ -18,13 +18,13 @@ from typing import Any
 from agents.episodes.env_config import EnvConfig
 from lm.model_names import BUNDLED_FOLDER
 from tests.agents.policy.test_controller import trained
-from tests.tidal.cli.canaries import CANARIES, planted, text_fields
 from tests.tidal.cli.test_rlm import TINY
 from tests.tidal.cli.test_train_and_evaluate import SHORT as SHORT_TRAINING
 from tests.tidal.cli.test_tune import SHORT as SHORT_TUNING
+from tests.tidal.cli.untrusted.canaries import CANARIES, planted, text_fields
 
 Tidal = Callable[..., Any]
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def plants(path: Path, canaries: tuple[Any, ...] = CANARIES[::3]) -> Iterator[tuple[Any, Any]]:

@@ -28,7 +28,7 @@ from lm.passed_files import checked, hints_of
 from lm.pretraining.config import PretrainConfig
 from lm.rlm.config import RLMConfig
 from tests.agents.policy.test_controller import trained
-from tests.tidal.cli.canaries import CANARIES, planted, text_fields
+from tests.tidal.cli.untrusted.canaries import CANARIES, planted, text_fields
 from tidal.benchmark.config import BenchmarkConfig
 
 Tidal = Callable[..., Any]
