@@ -16,11 +16,10 @@ from agents.episodes.episodes import REWARD_PREFIX, Episodes, require_series, ru
 from agents.episodes.gate_summary import GateSummary, summarize_gates
 from agents.episodes.stories import Story, story_of
 from agents.evaluation.intervals import Interval, bootstrap_mean
-from agents.evaluation.text_measures import TextMeasures, measure_episodes
+from agents.evaluation.text_measures import TextMeasures, measure_episodes, require_measurable
 from agents.evaluation.text_measures_config import FEWEST_TEXTS, TextMeasuresConfig
 from agents.evaluation.text_statistics import TextStatistics, text_statistics
 from lm.checks import COUNT, at_least, require_integer
-from lm.data.documents import require_documents
 from lm.errors import InvalidValueError
 from lm.runs.progress import Report, ignore
 from lm.runs.stop import RunCancelledError, StopRequest
@@ -102,12 +101,12 @@ def evaluate(
     require_integer("num_samples", num_samples, at_least(0))
     if measures is not None and episodes < FEWEST_TEXTS:
         raise InvalidValueError("episodes", f"must be at least {FEWEST_TEXTS} for measures of text", episodes)
-    if measures is not None and measures.human is not None:  # checked before the episodes run
-        require_documents(measures.human, parameters=("human", "text"))
     if stop is not None and stop.is_requested:
         raise RunCancelledError("The evaluation was to end before its first episode.")
     vector_env = replace(env, prompts=prompts).make(min(num_envs, episodes))
     try:
+        if measures is not None:
+            require_measurable(measures, vector_env.unwrapped.bundle)
         stage = f"Evaluating {agent.name}"
         played = run_series(agent, vector_env, episodes, seed, stage=stage, progress=progress, stop=stop)
         evaluation = summarize(agent.name, played, seed, num_samples, vector_env)

@@ -22,6 +22,7 @@ from agents.evaluation.text_comparison import Gap, towards_human
 from agents.evaluation.text_measures_config import FEWEST_TEXTS, GROUPS, TextMeasuresConfig
 from agents.evaluation.text_sets import TextSet, human_texts
 from agents.evaluation.text_statistics import distinct
+from lm.data.documents import require_documents
 from lm.errors import InvalidValueError
 from lm.models.bundle import Bundle
 from lm.models.text_config import context_length_of
@@ -82,6 +83,18 @@ class Reading:
     """(T,) surprisal of each continuation: sum of −log P over its tokens [nats]."""
     features: NDArray[np.float32]
     """(T, D) final hidden state at each text's last token."""
+
+
+def require_measurable(config: TextMeasuresConfig, bundle: Bundle) -> None:
+    """Checks judge and human text before the episodes whose texts they are to measure.
+
+    Raises:
+        ModelFolderError: the judge does not exist.
+        InvalidValueError: the judge has another vocabulary, or the human text cannot be read.
+    """
+    if config.human is not None:
+        require_documents(config.human, parameters=("human", "text"))
+    load_judge(config.judge, bundle, torch.float32)
 
 
 def measure_episodes(episodes: Episodes, bundle: Bundle, config: TextMeasuresConfig, *, seed: int = 0) -> TextMeasures:

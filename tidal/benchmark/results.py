@@ -16,6 +16,7 @@ from agents.evaluation.evaluation import Evaluation
 from agents.evaluation.intervals import Interval
 from agents.evaluation.text_comparison import TextAdvantage, compare_texts
 from agents.evaluation.text_measures import MEASURES, TextMeasures
+from lm.errors import CheckpointError
 from lm.models.gate_names import GATE_NAMES
 from lm.runs.provenance import provenance
 from tidal.benchmark.config import BenchmarkConfig
@@ -103,7 +104,10 @@ def _contestants(
 
 def _evaluations(config: BenchmarkConfig, stages: StageResults, names: Iterable[str]) -> list[Evaluation]:
     episodes = {ORACLE: config.oracle_episodes}
-    return [read_evaluation(stages, evaluation_stage(name), episodes.get(name, config.episodes)) for name in names]
+    found = [read_evaluation(stages, evaluation_stage(name), episodes.get(name, config.episodes)) for name in names]
+    if len({frozenset(one.term_sums) for one in found}) > 1:
+        raise CheckpointError("The controllers' evaluations are damaged: they have different terms of the reward.")
+    return found
 
 
 def _returns(evaluations: Sequence[Evaluation]) -> NDArray[np.float64]:

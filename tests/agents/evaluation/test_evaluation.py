@@ -123,7 +123,7 @@ def test_an_evaluation_that_is_to_finish_evaluates_the_episodes_so_far(tiny_env:
 
 def test_too_few_texts_so_far_are_not_measured(tiny_env: EnvConfig) -> None:
     stop, progress = stop_at(32, "finish")
-    measures = TextMeasuresConfig("tidal-judge")
+    measures = TextMeasuresConfig(tiny_env.model)
     series = {"episodes": 64, "num_envs": 32, "measures": measures}
     evaluation = evaluate(Neutral(), tiny_env, prompts="heldout", progress=progress, stop=stop, **series)
     assert len(evaluation.returns) == 32 and evaluation.measures is None

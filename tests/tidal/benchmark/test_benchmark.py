@@ -322,6 +322,7 @@ def test_texts_are_compared_by_the_measures_that_stages_kept(tmp_path: Path) -> 
         ("freeze controller 0", lambda content: content["returns"].pop("focus"), "`returns` must hold creativity"),
         ("freeze controller 0", lambda content: content["returns"]["focus"].pop(), "`returns.focus` must have 4"),
         ("evaluate min-p", lambda content: content["gates"].pop("focus"), "`gates` must hold creativity, focus"),
+        ("evaluate controller 1", lambda content: content["term_sums"].popitem(), "different terms of the reward"),
         ("evaluate min-p", lambda content: content["returns"].pop(), "`returns` must have 6 entries"),
     ],
 )
@@ -335,4 +336,21 @@ def test_a_damaged_stage_is_named(
     change(content)
     path.write_text(json.dumps(content), encoding="utf-8")
     code, _, err = tidal(*arguments(model, copy, "--report_only"))
-    assert code == 2 and stage in err and re.search(says, err), err
+    assert code == 2 and stage.split()[1] in err and re.search(says, err), err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("judge", "tidal-judge", "`text.judge` must be a model with the vocabulary of"),
+        ("judge", "nowhere", "nowhere"),
+        ("human", "nowhere.txt", "nowhere.txt"),
+    ],
+)
+def test_what_texts_are_measured_with_is_checked_first(
+    model: str, tidal: Tidal, tmp_path: Path, option: str, value: str, says: str
+) -> None:
+    words = arguments(model, tmp_path / "run", f"--text.{option}", value)
+    words[words.index("--text_episodes") + 1] = words[words.index("--episodes") + 1] = "64"
+    code, _, err = tidal(*words)
+    assert code == 2 and says in err and not (tmp_path / "run").exists(), err

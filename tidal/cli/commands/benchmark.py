@@ -46,6 +46,7 @@ def run(arguments: Sequence[str]) -> int:
 
     with progress("Importing the libraries"):
         from agents.episodes.episodes import require_series
+        from agents.evaluation.text_measures import require_measurable
         from tidal.benchmark.run import claimed_folder
 
     require_extra("rliable", "eval", "The benchmark")  # fail now rather than in an hour
@@ -54,7 +55,10 @@ def run(arguments: Sequence[str]) -> int:
             require_extra("optuna", "tune", "Tuning decoders")
         env = config.training.env
         require_series(config.episodes, config.evaluation_seed, env.max_episode_steps)
-        env.make(1).close()  # a missing model also fails now
+        vector_env = env.make(1)  # a missing model also fails now
+        if config.text_episodes > 0:
+            require_measurable(config.text, vector_env.unwrapped.bundle)
+        vector_env.close()
     resume = options.resume or options.report_only
     with claimed_folder(config, options.output, resume=resume, overwrite=options.overwrite) as folder:
         return _run_in(folder, config, options, command)
