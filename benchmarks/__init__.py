@@ -1,1 +1,1 @@
-"""Measurements, side by side with other libraries and lower bounds; the figures are in `results`."""
+"""Benchmarks: comparisons with other libraries and with lower bounds; `results` holds their figures."""

@@ -47,7 +47,7 @@ def _plain_entropy(logits: NDArray[np.floating]) -> tuple[NDArray[np.floating], 
 
 
 def plain_reward(logits: NDArray[np.floating], token_ids: NDArray[np.integer], *, by_token: bool = False) -> float:
-    """The published composite of one completion, in plain NumPy; predictions all at once, or in a loop over tokens."""
+    """The published score of one completion in NumPy, with batched predictions or a loop over tokens."""
     if by_token:
         tokens = [_plain_entropy(logits[place : place + 1]) for place in range(len(logits))]
         probs, entropy = (np.concatenate(parts) for parts in zip(*tokens, strict=True))
@@ -72,7 +72,7 @@ def plain_reward(logits: NDArray[np.floating], token_ids: NDArray[np.integer], *
 
 
 def speed(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Batched against the plain loops, in turn, so that a machine that slows down slows all; and the memory."""
+    """Compares the batched scores with plain loops, in turns, so that noise affects all equally; measures memory."""
     torch.set_num_threads(arguments.threads)
     logits, ids = _random_batch(arguments.shape)
     seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
@@ -110,7 +110,7 @@ CONTENDERS: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
 
 
 def memory(shape: Sequence[int]) -> dict[str, float]:
-    """Peak resident memory from before there were logits until they are scored, over the size of the logits (Linux)."""
+    """Increase of peak resident memory by logits and their scores, relative to the size of the logits (Linux)."""
     carl_reward(*_random_batch([1, 8, 64]))  # what the libraries take once
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
     before = _resident("VmRSS")
@@ -120,7 +120,7 @@ def memory(shape: Sequence[int]) -> dict[str, float]:
 
 
 def _resident(field: str) -> int:
-    """[bytes]."""
+    """Peak resident memory [bytes]."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
 
@@ -135,7 +135,7 @@ def _random_batch(shape: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def separation(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The corrected and the published reward of human text, of the model's own, and of what must not be paid."""
+    """Corrected and published reward of human text, of the model's text, and of noise, loops and copies."""
     bundle = load_bundle()
     tokenizer, prompt, length = bundle.tokenizer, 8, 60
     texts: dict[str, torch.Tensor] = {}
@@ -195,7 +195,7 @@ def _scores(bundle: Any, ids: torch.Tensor, mask: torch.Tensor, groups: torch.Te
 
 
 def grpo(arguments: argparse.Namespace) -> dict[str, Any]:
-    """GRPO on a task with and without the corrected reward beside it: task, variety and groups without a gradient."""
+    """GRPO on a task with and without the corrected reward: task reward, diversity, groups without a gradient."""
     policy = PolicyConfig(
         steps=arguments.steps, prompts_per_step=4, num_generations=8, max_completion_tokens=40,
         learning_rate=arguments.learning_rate, task_words=arguments.words, scale_rewards=arguments.scale_rewards,
@@ -227,15 +227,15 @@ def grpo(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _flat_groups(log: Sequence[dict[str, float]]) -> float:
-    """Share of the groups whose completions all earned the same, over the run.
+    """Share of the groups whose completions all have equal rewards, over the run.
 
-    Where CARL is paid no two completions earn the same, unless CARL itself is flat.
+    With CARL rewards, completions have equal rewards only if their CARL scores are equal.
     """
     return float(np.mean([entry.get("carl/flat_groups", entry["task/flat_groups"]) for entry in log]))
 
 
 def _measure_policy(folder: str, words: Sequence[str], samples: int = 3) -> dict[str, float]:
-    """A policy on held-out openings, at temperature 1: the task, distinct-2, the loss of its text under tidal-tiny."""
+    """Evaluates a policy on held-out openings at temperature 1: task, distinct-2, loss of its text under tidal-tiny."""
     bundle, policy = load_bundle(), load_model(folder)
     prompts = torch.tensor([bundle.tokenizer(text)["input_ids"][:8] for text in read_openings("heldout")])
     prompts = prompts.repeat(samples, 1)
@@ -259,10 +259,9 @@ def _measure_policy(folder: str, words: Sequence[str], samples: int = 3) -> dict
 
 
 def agent(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Answers to held-out openings, acted on or not by their mean Φ, and what two judges think of them.
+    """Evaluates abstention by mean Φ on held-out openings, with the losses of answers under two judges.
 
-    A language model, which may be the answering one (then its loss is that of its own draws), and bigrams of the
-    training text, which know nothing of it.
+    The judges are a language model, which may be the answering model, and bigrams of the training text.
     """
     bundle = load_bundle()
     judge = load_model(resolve(arguments.judge))
@@ -300,7 +299,7 @@ def agent(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure one part, print, write the result."""
+    """Measures one part, prints and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=["speed", "memory", "separation", "grpo", "agent"], required=True)
     parser.add_argument("--shape", type=int, nargs=3, default=[64, 256, 4096], help="completions, tokens, words")

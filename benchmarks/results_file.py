@@ -1,4 +1,4 @@
-"""Where a benchmark's figures are kept, with the command, machine and versions that made them."""
+"""Writes a benchmark's figures with its command, machine and versions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def write_result(name: str, content: dict[str, Any]) -> Path:
-    """Write ``results/<name>.json`` with its provenance, and return its path; the name begins with a topic's folder."""
+    """Writes ``results/<name>.json`` with its provenance, and returns its path; the name begins with a topic."""
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     script = Path(sys.argv[0]).resolve().relative_to(ROOT)

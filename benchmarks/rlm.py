@@ -60,7 +60,7 @@ def floors(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def plain_sampler(grammar: RandomGrammar, *, prepared: bool) -> Callable[[int], list[list[int]]]:
-    """Sentences one by one in plain Python: a list of weights a node, or, prepared, a search in cumulative ones."""
+    """Samples sentences in plain Python, node by node: from weights, or by search in cumulative weights."""
     v, depth = grammar.vocab_size, grammar.depth
     weights = grammar.rules.view(v, v * v).tolist()
     cumulative = [list(itertools.accumulate(row)) for row in weights]
@@ -85,7 +85,7 @@ def plain_sampler(grammar: RandomGrammar, *, prepared: bool) -> Callable[[int], 
 
 
 def rate(action: Callable[[], Any], count: int, repeats: int = 5) -> float:
-    """Sentences a second: the median of several repeats, after one that warms up."""
+    """Sentences per second: median of several repeats after a warm-up."""
     action()
     seconds = []
     for _ in range(repeats):
@@ -96,7 +96,7 @@ def rate(action: Callable[[], Any], count: int, repeats: int = 5) -> float:
 
 
 def speed(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Sampling beside plain Python, and exact posteriors."""
+    """Speed of sampling, compared with plain Python, and of exact posteriors."""
     grammar = RandomGrammar(128, 3, 2.0, 0)
     generator = grammar.new_generator(0)
     result: dict[str, Any] = {"threads": torch.get_num_threads()}
@@ -126,7 +126,7 @@ def preset(name: str) -> RLMConfig:
 
 
 def models(arguments: argparse.Namespace) -> dict[str, Any]:
-    """A preset on several grammars."""
+    """Trains a preset on several grammars."""
     config = preset({"classic": "classic", "best": "best", "deep": "best-deep"}[arguments.part])
     rows = []
     for seed in arguments.grammars:
@@ -151,7 +151,7 @@ def models(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def controllers(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Controllers on TidalRLM-v0 beside the best static setting, tuned with the same number of steps."""
+    """Compares controllers on TidalRLM-v0 with the best static setting, tuned with the same number of steps."""
     parser = controller_parser()
     words = ["--config", "configs/ppo/rlm-tiny.yaml", "--output", "unused"]
     config = config_of(parser, parser.parse_args(words), TrainConfig)
@@ -192,7 +192,7 @@ PARTS = {
 
 
 def main() -> None:
-    """Do one part, write its result."""
+    """Runs one part and writes its result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=PARTS, required=True)
     parser.add_argument("--grammars", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="seeds, for the models")

@@ -22,7 +22,7 @@ from benchmarks.results_file import write_result
 
 
 def main() -> None:
-    """Train, evaluate, write the result."""
+    """Trains, evaluates and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", default="configs/ppo/diversity-floor.yaml")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -76,10 +76,10 @@ def main() -> None:
 
 
 def summary(evaluation: Evaluation, floor: float) -> dict[str, Any]:
-    """The figures that are kept of an evaluation.
+    """Figures of an evaluation.
 
     The cost of an episode is the sum of floor - diversity over its tokens, so that the mean diversity over tokens is
-    the floor less the mean cost over the mean length, and its interval follows from that of the cost.
+    the floor minus mean cost / mean length, and its interval follows from that of the cost.
     """
     cost, length = evaluation.mean_cost, evaluation.text.length
     assert cost is not None

@@ -46,7 +46,7 @@ class States(NamedTuple):
 
 
 def main() -> None:
-    """Sample states, train the networks, evaluate their choices, write the results."""
+    """Samples states, trains the networks, evaluates their choices and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reward", default="tidal")
     parser.add_argument("--static", type=float, nargs=3, required=True, help="gates that lead to the states")
@@ -106,7 +106,7 @@ def ask(reward: str, static: NDArray[np.float64], grid: NDArray[np.float32], ste
 def learn(
     known: NDArray[np.float32], rewards: NDArray[np.float64], unseen: NDArray[np.float32], constant: int
 ) -> NDArray[np.float32]:
-    """(S, A) mean predictions for unseen features (S, F) of networks trained on known ones with rewards (S', A)."""
+    """(S, A) mean predictions for unseen features (S, F) of networks trained on features with rewards (S', A)."""
     mean, deviation = known.mean(axis=0), known.std(axis=0) + 1e-6
     features, asked = (torch.as_tensor((values - mean) / deviation) for values in (known, unseen))
     more = rewards - rewards[:, [constant]]

@@ -1,4 +1,4 @@
-"""Value of looking ahead: planners of 1, 2 and 4 tokens on the same held-out episodes.
+"""Compares planners that look 1, 2 and 4 tokens ahead on the same held-out episodes.
 
 python benchmarks/controllers/planner.py --controller runs/benchmark/controllers/seed-0 --episodes 128 --num_envs 64
 """
@@ -15,7 +15,7 @@ from benchmarks.results_file import write_result
 
 
 def main() -> None:
-    """Run the oracle and the planners, and write their returns and what they gain on the oracle."""
+    """Runs the oracle and the planners; writes returns and advantages over the oracle."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--controller", required=True, help="controller that acts on the copies after the first token")
     parser.add_argument("--depths", type=int, nargs="+", default=[2, 4])

@@ -1,4 +1,4 @@
-"""Training configurations as the presets of configs/ppo hold them."""
+"""Reads presets of training configurations."""
 
 from agents import TrainConfig
 from tidal.cli.parsing import config_of, new_parser

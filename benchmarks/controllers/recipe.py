@@ -1,8 +1,8 @@
 """Ablation of the training recipe, on the training openings only.
 
-Every variant trains with a few seeds and is evaluated on episodes of the training openings that no training saw. The
-held-out openings stay out of it: they are for the figures of the recipe that came out (`tidal benchmark`).
-Variants that are in the result file already are not run again, unless --again names them.
+Every variant is trained with a few seeds and evaluated on other episodes of the training openings. The held-out
+openings are reserved for the final recipe (`tidal benchmark`). Variants in the result file are not run again, unless
+--again is given.
 
     python benchmarks/controllers/recipe.py --steps 100000 --seeds 0 1
     python benchmarks/controllers/recipe.py --reward judge --steps 200000 --seeds 0 --static 0.2283 0.3804 0 \\
@@ -54,7 +54,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Measure the reference agents once, then each missing variant."""
+    """Measures the reference agents once, then each missing variant."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reward", choices=list(VARIANTS), default="tidal")
     parser.add_argument("--variants", nargs="+", default=None, help="default: all of the reward")

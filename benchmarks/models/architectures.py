@@ -1,7 +1,7 @@
-"""Compares the gated transformer with transformers' GPT-2 and with itself without gates: equal data and optimizer.
+"""Compares the gated transformer with GPT-2 and with its variant without gates, on equal data and optimizer.
 
 All three are trained by `lm.pretraining.pretrain` from the same preset with the same tokenizer and seed, for a short
-run, and compared in bits per byte on a text that none of them has seen.
+run, and compared in bits per byte on unseen text.
 
     python benchmarks/models/architectures.py --train data/tinystories/train.txt --test data/tinystories/valid.txt
 """
@@ -24,7 +24,7 @@ from lm.tokenizers.tokenization import load_tokenizer
 
 
 def main() -> None:
-    """Train each, score each, write the result."""
+    """Trains and scores each model, and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train", required=True)
     parser.add_argument("--test", required=True)

@@ -1,8 +1,8 @@
-"""Every causal LM of the installed transformers with tiny random weights: read right, refused by name, or wrong.
+"""Tests every causal LM architecture of the installed transformers with tiny random weights: right, refused or wrong.
 
-Each architecture is saved, loaded and read token by token in rows that begin, end and are copied at random. The judge
-is independent of the self-test that refuses: every prediction is compared with an uncached forward of that row's text
-alone. `wrong` counts predictions that differ and exceptions other than the project's own; it must be 0.
+Each architecture is saved, loaded and read token by token in rows that are reset and copied at random. Independently of
+the self-test, every prediction is compared with an uncached forward pass of that row's text. `wrong` counts
+architectures with different predictions or exceptions other than the project's; it must be 0.
 
     python benchmarks/models/architectures_supported.py            # minutes; each architecture in a process of its own
     python benchmarks/models/architectures_supported.py --only llama gemma3
@@ -41,14 +41,14 @@ PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 BEGIN, END = "<!-- architectures: written by benchmarks/models/architectures_supported.py -->\n", "<!-- end -->\n"
 
 CAPACITIES = (12, 24, 40)
-"""Below and beyond the window (16) and the original context of stretched rotary embeddings (32)."""
+"""Text lengths below and above the window (16) and the original context of scaled rotary embeddings (32)."""
 NUM_ROWS = 5
 TOLERANCE = 1e-3
 """Largest difference of a logit [in standard deviations of the logits]."""
 
 
 def main() -> None:
-    """Try each, count, write the table."""
+    """Tests each architecture and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES), metavar="MODEL_TYPE")
     parser.add_argument("--steps", type=int, default=30, help="Single steps for each capacity.")
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def tables(content: dict[str, Any]) -> str:
-    """The section of docs/models.md that a result becomes."""
+    """The section of docs/models.md for a result."""
 
     def kinds(rows: list[dict[str, Any]]) -> str:
         return textwrap.fill(", ".join(f"`{row['model_type']}`" for row in rows), 120, break_on_hyphens=False)
@@ -96,7 +96,7 @@ def tables(content: dict[str, Any]) -> str:
 
 
 def _cell(reason: str) -> str:
-    """A reason in a cell of a table, without what the row says already."""
+    """A reason as a table cell, without the words of its row."""
     text = " ".join(reason.split()).partition("cannot be run token by token here: ")
     text = (text[2] or text[0]).replace("|", "\\|").replace("<", "&lt;")
     return textwrap.shorten(re.sub(r"^The model 'FOLDER' \([^)]*\) ", "it ", text), 130, placeholder=" …")
@@ -169,7 +169,7 @@ def try_architecture(model_type: str, steps: int) -> dict[str, Any]:
 
 
 def compare(model: transformers.PreTrainedModel, capacity: int, steps: int) -> tuple[int, float]:
-    """Predictions compared, and the largest difference, in rows that are begun, read and copied at random."""
+    """Number of predictions compared and the largest difference, in rows that are reset, read and copied at random."""
     generator = np.random.default_rng(capacity)
     vocab_size = vocab_size_of(model)
 

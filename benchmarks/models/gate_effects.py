@@ -22,7 +22,7 @@ SETTINGS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def sweep(env: EnvConfig, gate: int, samples: int, seed: int) -> list[dict[str, float]]:
-    """Mean and standard error of both statistics at each setting of one gate, same prompts and draws throughout."""
+    """Mean and standard error of both statistics at each setting of a gate, with equal prompts and random numbers."""
     vector_env = env.make(64)
     surprisal = -vector_env.bundle.statistics.unigram_log_prob().numpy()
     rows = []
@@ -50,7 +50,7 @@ def sweep(env: EnvConfig, gate: int, samples: int, seed: int) -> list[dict[str, 
 
 
 def main() -> None:
-    """Sweep, print, write the result."""
+    """Sweeps the gates, prints and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="tidal-tiny")
     parser.add_argument("--samples", type=int, default=256, help="generations per setting, a multiple of 64")

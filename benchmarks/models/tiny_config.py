@@ -1,4 +1,4 @@
-"""Tiny configs of any architecture of transformers: the class's defaults with each size made small by its name."""
+"""Tiny configs of any architecture of transformers: class defaults with small sizes."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ SIZES: dict[int, str] = {
     1: r"n_group|topk_group|n_shared_experts|num_shared_experts|moe_num_shared_experts|mamba_n_groups|n_groups"
        r"|first_k_dense_replace|num_dense_layers|mamba_ngroups",
 }  # fmt: skip
-"""Sizes, and the names of config fields that get them, unless their default is smaller."""
+"""Sizes, with the names of the config fields that are limited to them."""
 
 SPECIAL = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
 
 MISSING = {"num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 48, "moe_intermediate_size": 16,
            "n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1}  # fmt: skip
-"""Values for fields whose default is None and which the model needs."""
+"""Values of required fields with the default None."""
 
 PER_LAYER = ("layer_types", "mlp_layer_types", "per_layer_config", "layers_block_type", "mlp_only_layers",
              "no_rope_layers", "num_attention_heads_per_layer", "kv_sharing_modes", "activation_sparsity_pattern",
              "moe_layers")  # fmt: skip
-"""Lists with a value for each layer, which the class makes again for fewer layers."""
+"""Fields with one value per layer, which the class recomputes for fewer layers."""
 
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 
@@ -58,11 +58,11 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "longcat_flash": {"head_dim": 8, "qk_head_dim": 16},
 }
-"""What the rules by name do not give, for each model type."""
+"""Additional fields by model type."""
 
 
 def tiny_config(model_type: str) -> PreTrainedConfig:
-    """A config of some thousand parameters, made a decoder where the class can be one."""
+    """A config of a model of a few thousand parameters, as a decoder if the class supports it."""
     kind = CONFIG_MAPPING[model_type]
     values = _shrunk(kind().to_dict(), kind)
     if "is_decoder" in values:

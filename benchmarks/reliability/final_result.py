@@ -1,4 +1,4 @@
-"""What a finished run leaves, as one hash a file: equal for two runs that are equal bit for bit.
+"""Hashes of the result files of a run, to compare two runs bit for bit.
 
 ``python benchmarks/reliability/final_result.py FOLDER [FOLDER ...]`` prints the files whose hashes differ between the
 first folder and another one, and ends with 1 if there are any. Times are left out, and so are checkpoints and
@@ -16,10 +16,10 @@ from typing import Any
 from safetensors import safe_open
 
 NOT_COMPARED = {"checkpoints", "tensorboard"}
-"""Folders."""
+"""Folders that are not compared."""
 
 TIMES = {"seconds", "step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second"}
-"""Keys of JSON, at any depth."""
+"""JSON keys that are not compared, at any depth."""
 
 OF_THE_PROCESS = {"command", "created", "finished", "versions", "git_revision"}
 """Keys of a run's record that describe the process and its times rather than the result."""
@@ -61,7 +61,7 @@ def _without(text: str, left_out: set[str]) -> bytes:
 
 
 def main(folders: list[str]) -> int:
-    """Compare; returns the exit code."""
+    """Compares the folders; returns the exit code."""
     first, *others = (final_result(Path(folder)) for folder in folders)
     code = 0
     for folder, other in zip(folders[1:], others, strict=True):

@@ -1,4 +1,4 @@
-"""Kill runs at write events and at random moments, resume them to the end, and compare with the uninterrupted run.
+"""Kills runs at write events and at random times, resumes them, and compares them with the uninterrupted run.
 
     python benchmarks/reliability/kills.py [--kills 300] [--seed 0] [--only train] [--output FILE]
 
@@ -124,7 +124,7 @@ class Counter:
 def run(
     command: Sequence[str], folder: Path, *, event: int | None = None, after: float | None = None
 ) -> tuple[int, str, int, float]:
-    """Run in a process forked from this one; exit code (negative for a signal), standard error, events, seconds."""
+    """Runs a command in a forked process; exit code (negative for a signal), standard error, events, seconds."""
     counter, started, log = Counter(), time.monotonic(), folder / "stderr.txt"
     child = os.fork()
     if child == 0:
@@ -204,9 +204,9 @@ def uninterrupted(command: list[str]) -> UninterruptedRun:
 
 
 def compared(folder: Path) -> dict[str, str]:
-    """The final result, without pages and drawings, which show the same figures with times, and logs of events.
+    """Hashes of the final result, without pages, plots and logs, which contain times.
 
-    Of a run's record only its state is compared: the rest says when and by what it was made.
+    Of a run's record only the state is compared; other fields contain times and provenance.
     """
     untimed = (".html", ".png", ".lock", "events.jsonl", "heartbeat", "run.json")
     result = {name: one for name, one in final_result(folder).items() if not name.endswith(untimed)}
@@ -279,7 +279,7 @@ def damaged(folder: Path) -> list[Path]:
 
 
 def kills_of(name: str, run: UninterruptedRun, number: int, seed: int) -> list[Kill]:
-    """Half of them at different write events, half at random moments."""
+    """Kills of a command: half at different write events, half at random times."""
     generator = random.Random(f"{seed} {name}")
     events = generator.sample(range(1, run.events + 1), min(number // 2, run.events))
     moments = [generator.uniform(0.02, 0.98) for _ in range(number - len(events))]

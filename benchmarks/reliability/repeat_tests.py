@@ -1,4 +1,4 @@
-"""Five whole test runs in a row, in different circumstances: every one must pass.
+"""Runs the whole test suite five times under different conditions; every run must pass.
 
     make test-repeat [seconds a run may take: TIMEOUT=3600]
 

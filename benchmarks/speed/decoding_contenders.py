@@ -1,4 +1,4 @@
-"""Contenders of the decoding benchmark: the environment, the bare model, a textbook environment, `generate`, PPO."""
+"""Contenders of the decoding benchmark: environment, forward passes alone, textbook environment, `generate`, PPO."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def random_actions(num_envs: int, steps: int) -> np.ndarray:
 
 
 def vector_env(env: TidalGatingVectorEnv, steps: int) -> Contender:
-    """The environment under random actions from one seed: the same tokens every time."""
+    """The environment with random actions from a fixed seed, so that tokens repeat."""
     actions = random_actions(env.num_envs, steps)
 
     def run() -> int:
@@ -62,7 +62,7 @@ def vector_env(env: TidalGatingVectorEnv, steps: int) -> Contender:
 
 
 def bare_loop(env: TidalGatingVectorEnv, steps: int) -> Contender:
-    """The forward passes of :func:`vector_env` and nothing else: both streams read the prompts and tokens that it read.
+    """Only the forward passes of :func:`vector_env`: both streams read the same prompts and tokens.
 
     Rows are reset at the same steps, since every method must read the prompts.
     """
@@ -178,7 +178,7 @@ def textbook(
 
 
 def transformers_generate(model: str, dtype: str, device: str, num_rows: int, steps: int) -> Contender:
-    """transformers' `generate`, cached and batched, with one temperature and penalty: a stream a token."""
+    """transformers' `generate`, cached and batched, with one temperature and penalty: one stream per token."""
     bundle = load_bundle(model, dtype=dtype, device=device)
     generator = torch.Generator().manual_seed(0)
     prompts = torch.randint(1, bundle.vocab_size, (num_rows, 8), generator=generator).to(device)

@@ -1,4 +1,4 @@
-"""How fast the machine multiplies matrices, and how many operations an environment step counts."""
+"""Rate of matrix products on this machine, and number of operations of an environment step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `speed.py` compares in pretraining: our model with control codes, and transformers' GPT-2 of equal size."""
+"""Contenders of the pretraining benchmark: the gated transformer with control codes, and GPT-2 of equal size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OPENINGS = Path(__file__).parents[2] / "tidal_gym" / "envs" / "text" / "openings
 def pretraining(family: str, text: Path, cache: Path, steps: int) -> Contender:
     """`tidal pretrain` for a few steps; counts the tokens and the time from the second step on, data included.
 
-    Start, validation and saving, which do not grow with the steps, are left out.
+    Start, validation and saving are excluded, since their time does not grow with the steps.
     """
     config = PretrainConfig(
         model=ModelConfig(family=family),
@@ -48,14 +48,14 @@ class _StepClock(TrainerCallback):
 def flops_per_token(num_parameters: int) -> float:
     """Operations of a training step per token: two in the forward pass and four in the backward pass per parameter.
 
-    Attention and the embedding lookup are left out; a tied head counts once, as the product that it is. Source:
+    Attention and the embedding lookup are excluded; a tied output layer counts once. Source:
     Kaplan et al. 2020 (arXiv:2001.08361), section 2.1.
     """
     return 6.0 * num_parameters
 
 
 def write_text(path: Path, documents: int = 3000) -> Path:
-    """A text to train on: the bundled openings, over and over, a document each."""
+    """Training text: documents of repeated bundled openings."""
     openings = OPENINGS.read_text(encoding="utf-8").splitlines()
     stories = (
         " ".join(openings[(7 * number + step) % len(openings)] for step in range(12)) for number in range(documents)

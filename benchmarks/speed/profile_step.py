@@ -27,13 +27,13 @@ EPISODES, STEPS = 6, 50
 
 
 class Stopwatch:
-    """Seconds in functions, those called within them included; meant for the CPU, which does not run ahead."""
+    """Cumulative seconds in functions; for the CPU, where calls are synchronous."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
 
     def watch(self, owner: Any, name: str, label: str) -> None:
-        """Replace a function by one that is timed under a label."""
+        """Replaces a function by a timed one."""
         function: Callable[..., Any] = getattr(owner, name)
 
         def timed(*arguments: Any, **named: Any) -> Any:
@@ -46,10 +46,10 @@ class Stopwatch:
 
 
 def floor(env: Any) -> dict[str, float]:
-    """What a step has to compute and to read from memory, the rates of this machine, and the time that gives.
+    """Lower bound of the time of a step, from its operations and memory reads and the rates of this machine.
 
-    Read once per stream and step: every weight, and every slot of the cache. The other stream has overwritten both in
-    the processor's own caches when a stream's turn comes again.
+    Every weight and every slot of the KV cache is read once per stream and step, since the streams evict each other
+    from the processor's caches.
     """
     model, num_envs = env.bundle.model, env.num_envs
     weights = sum(parameter.numel() for parameter in model.parameters())
@@ -63,7 +63,7 @@ def floor(env: Any) -> dict[str, float]:
 
 
 def _memory_rate() -> float:
-    """Bytes per second that a sum over an array far larger than the caches reads, the best of several."""
+    """Bytes per second read by a sum over an array far larger than the caches, best of several."""
     array = torch.ones(2**26)
     best = float("inf")
     for _ in range(5):
@@ -74,7 +74,7 @@ def _memory_rate() -> float:
 
 
 def main() -> None:
-    """Measure, print, write the result."""
+    """Measures, prints and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num_envs", type=int, default=64)
     parser.add_argument("--dtype", default="bfloat16" if has_fast_bfloat16() else "float32")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Contender = Callable[[], "int | tuple[int, float]"]
-"""A run, which returns how many units of work it did, and in how many seconds where not all of the run counts."""
+"""A contender's run; returns its units of work, and the seconds if only part of the run counts."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Speed:
     """Units of work per second of one contender."""
 
     per_second: list[float]
-    """One figure a repeat."""
+    """Speed in each repeat."""
 
     @property
     def median(self) -> float:
@@ -27,12 +27,12 @@ class Speed:
 
     @property
     def spread(self) -> tuple[float, float]:
-        """Least and largest."""
+        """Minimum and maximum over the repeats."""
         return min(self.per_second), max(self.per_second)
 
 
 def measure(contenders: Mapping[str, Contender], repeats: int) -> dict[str, Speed]:
-    """Run each once to warm up and then in turn, `repeats` times."""
+    """Runs each contender once as a warm-up, then all in turns, `repeats` times."""
     figures: dict[str, list[float]] = {name: [] for name in contenders}
     for repeat in range(repeats + 1):
         for name, run in contenders.items():
@@ -46,6 +46,6 @@ def measure(contenders: Mapping[str, Contender], repeats: int) -> dict[str, Spee
 
 
 def ratio(speeds: Mapping[str, Speed], name: str, reference: str) -> float:
-    """Median over the repeats of the speed of `name` in units of that of `reference`, taken repeat by repeat."""
+    """Median over the repeats of the speed of `name` divided by that of `reference`."""
     pairs = zip(speeds[name].per_second, speeds[reference].per_second, strict=True)
     return float(np.median([ours / theirs for ours, theirs in pairs]))

@@ -46,7 +46,7 @@ from lm.device import has_fast_bfloat16
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured."""
+    """Settings of the measurements."""
 
     device: str
     dtype: str
@@ -57,18 +57,18 @@ class Settings:
 
 @dataclass
 class Results:
-    """Rows of the table, and all figures behind them."""
+    """Rows of the table, and all figures."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
 
     def add(self, topic: str, what: str, value: str, goal: str = "") -> None:
-        """One line of the table."""
+        """Adds a row to the table."""
         self.rows.append({"topic": topic, "what": what, "value": value, "goal": goal})
         print(f"[{topic}] {what}: {value}" + (f" (goal {goal})" if goal else ""), flush=True)
 
     def compare(self, topic: str, contenders: dict[str, Contender], repeats: int, unit: str) -> dict[str, Speed]:
-        """Measure contenders; a line for the speed of each."""
+        """Measures contenders; adds a row for each."""
         speeds = measure(contenders, repeats)
         self.figures[topic] = {name: asdict(speed) for name, speed in speeds.items()}
         for name, speed in speeds.items():
@@ -78,7 +78,7 @@ class Results:
 
 
 def decoding(settings: Settings, results: Results) -> None:
-    """The environment beside the forward passes that it needs, and PPO beside the environment."""
+    """Compares the environment with its forward passes, and PPO with the environment."""
     model = "tidal-tiny"
     sizes = {settings.num_envs: "85%", 4 * settings.num_envs: "80%"}
     for num_envs, goal in sizes.items():
@@ -115,7 +115,7 @@ def ppo(settings: Settings, results: Results) -> None:
 
 
 def peers(settings: Settings, results: Results) -> None:
-    """The textbook's environment on two models, and transformers' `generate`."""
+    """Compares with the textbook environment on two models, and with transformers' `generate`."""
     large = random_bundle(settings.folder / "tidal-30m", "tidal-30m")
     for model, name, goal in (("tidal-tiny", "tidal-tiny", ">= 15x"), (large, "tidal-30m, random", ">= 40x")):
         sizes = {f"vector env, N = {num_envs}": num_envs for num_envs in (64, 256)}
@@ -149,7 +149,7 @@ def peers(settings: Settings, results: Results) -> None:
 
 
 def pretraining(settings: Settings, results: Results) -> None:
-    """Training tokens per second under the same Trainer, control codes included on our side."""
+    """Training tokens per second under the same Trainer, with control codes for the gated transformer."""
     text, cache = lm_runs.write_text(settings.folder / "text.txt"), settings.folder / "cache"
     families = {"tidal pretrain, gated": "gated", "tidal pretrain, GPT-2": "gpt2"}
     contenders = {name: lm_runs.pretraining(family, text, cache, 12) for name, family in families.items()}
@@ -208,7 +208,7 @@ def _load_seconds() -> float:
 
 
 def _memory_of(num_envs: int, settings: Settings) -> float:
-    """Bytes by which a process grows with an environment of N rows, per row."""
+    """Increase of the process's memory by an environment of N rows, per row [bytes]."""
     program = f"""
 import resource
 from benchmarks.speed.decoding_contenders import make_env, vector_env
@@ -235,7 +235,7 @@ TOPICS: dict[str, Callable[[Settings, Results], None]] = {
 
 
 def main() -> None:
-    """Measure, print, write the result."""
+    """Measures, prints and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=TOPICS, default=list(TOPICS))
     parser.add_argument("--device", default="cpu")

@@ -1,8 +1,8 @@
 """A straightforward implementation of the environment: one episode, no cache, reward in Python.
 
 Every step runs the model over the whole context, twice: once with the gates of every token so far, for the next token,
-and once without, for reward and observation. Rewards and observations are those of the fast environment, which the
-tests hold; nothing here is shared with it but the model.
+and once without, for reward and observation. Tests require the rewards and observations of the fast environment; the
+two implementations share only the model.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class TextbookEnv(gymnasium.Env):
         return 0.4 * perplexity + 0.3 * diversity + 0.2 * repetition + 0.1 * coherence
 
     def observe(self) -> np.ndarray:
-        """The 64 numbers."""
+        """The observation (64,)."""
         logits, text, human = self.logits, self.text, self.human_entropy
         p = logits.softmax(0)
         penalized = logits.clone()
@@ -106,7 +106,7 @@ class TextbookEnv(gymnasium.Env):
         return np.array(numbers, np.float32)
 
     def run(self, text: list[int], actions: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
-        """Logits and hidden state after the text, whose last tokens are read under actions."""
+        """Logits and hidden state after the text, whose last tokens are read with gates."""
         ids = torch.tensor([[*self.prompts.prefix, *text]])
         gated = {}
         if actions is not None:
