@@ -19,6 +19,7 @@ import multiprocessing
 import os
 import random
 import select
+import shlex
 import shutil
 import signal
 import sys
@@ -317,8 +318,10 @@ def main() -> int:
         for fault in row["faults"]:
             print(f"{row['command']}, event {row['event']}, share {row['share']}: {fault}")
     if options.output:
-        content = {"seed": options.seed, "figures": table, "kills": rows}
-        options.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        command = shlex.join(["python", *sys.argv])
+        content = {"command": command, "seed": options.seed, "figures": table}
+        content["faults"] = [row for row in rows if row["faults"]]
+        options.output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return int(any(row["faults"] for row in rows))
 
 
