@@ -12,6 +12,7 @@ from lm.carl.abstention import coherence_gate
 from lm.carl.constants import SIGMA
 from lm.carl.messages import text_of
 from lm.carl.reward import carl_reward
+from lm.checks import COUNT, SEED, TEMPERATURE, Bounds, at_least, require, require_integer, require_number
 from lm.data.text_files import require_text
 from lm.errors import InvalidValueError
 from lm.models.text_config import text_config
@@ -58,24 +59,28 @@ def agent_step(
         prompt: text, or messages with ``role`` and ``content``.
         threshold: mean Φ below which it abstains, at most 1.
         max_new_tokens: maximum number of new tokens, at least 1.
-        temperature: sampling temperature, at least 0; 0 is greedy decoding.
+        temperature: sampling temperature in [1e-4, 1e4], or 0, which is greedy decoding.
         seed: seed of the sampling. torch's global generator does not change.
 
     Raises:
         InvalidValueError: the prompt is empty or fills the model's context, messages are given without a chat template,
             or a number is out of range.
     """
-    if not threshold <= 1.0:  # before the model writes
-        raise InvalidValueError("threshold", "must be a number of at most 1", threshold)
-    if max_new_tokens < 1:
-        raise InvalidValueError("max_new_tokens", "must be at least 1", max_new_tokens)
-    if not 0 <= temperature < float("inf"):
-        raise InvalidValueError("temperature", "must be at least 0 and finite", temperature)
+    # Before the model writes.
+    require_number("threshold", threshold, Bounds(most=1))
+    require_integer("max_new_tokens", max_new_tokens, COUNT)
+    require_integer("seed", seed, SEED)
+    if require_number("temperature", temperature, at_least(0, TEMPERATURE.most)) > 0:
+        require("temperature", f"must be 0 or at least {TEMPERATURE.least:g}", temperature, temperature in TEMPERATURE)
     ids = _prompt_ids(tokenizer, prompt)
     context = getattr(text_config(model), "max_position_embeddings", None)
-    if context is not None and len(ids) + max_new_tokens > context:
-        rule = f"must leave room for `max_new_tokens` ({max_new_tokens}) in the model's context of {context} tokens"
-        raise InvalidValueError("prompt", rule, f"{len(ids)} tokens")
+    if context is not None:
+        where = f"the model's context of {context} tokens"
+        if len(ids) >= context:
+            raise InvalidValueError("prompt", f"must leave room in {where}", f"{len(ids)} tokens")
+        if len(ids) + max_new_tokens > context:
+            rule = f"must be at most {context - len(ids)} for a prompt of {len(ids)} tokens in {where}"
+            raise InvalidValueError("max_new_tokens", rule, max_new_tokens)
     sequence = _generate(model, tokenizer, ids, max_new_tokens, temperature, seed)
     with torch.inference_mode():
         logits = model(input_ids=sequence, use_cache=False).logits

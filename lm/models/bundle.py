@@ -26,7 +26,7 @@ from lm.models.text_config import context_length_of, text_config, vocab_size_of
 from lm.paths import user_path
 from lm.runs.tensors.checksums import write_checksums
 from lm.runs.whole_folder import write_whole_folder
-from lm.tokenizers.tokenization import load_tokenizer
+from lm.tokenizers.tokenization import load_tokenizer, save_tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -192,7 +192,7 @@ def save_bundle(
         copy.deepcopy(model).to(getattr(torch, save_dtype)).save_pretrained(partial)
         tokenizer = copy.deepcopy(tokenizer)
         tokenizer.model_max_length = min(tokenizer.model_max_length, context_length_of(model))
-        tokenizer.save_pretrained(partial)
+        save_tokenizer(tokenizer, partial)
         statistics.save(partial / reference_statistics.FILE_NAME)
         write_checksums(partial)
         (partial / "README.md").write_text("\n".join(lines), encoding="utf-8")

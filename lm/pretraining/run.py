@@ -44,7 +44,7 @@ from lm.runs.progress import Report, ignore
 from lm.runs.stop import StopRequest
 from lm.runs.whole_file import write_json
 from lm.runs.whole_folder import write_whole_folder
-from lm.tokenizers.tokenization import load_tokenizer, train_bpe
+from lm.tokenizers.tokenization import load_tokenizer, save_tokenizer, train_bpe
 
 LENGTH_OF_RUN = frozenset({"training.epochs", "training.max_steps", "training.patience"})
 """Fields that may change when a run is resumed."""
@@ -103,7 +103,7 @@ def pretrain(
         with run_folder.claimed(output_dir, "pretrain", config, **asked) as folder:
             if config.data.tokenizer is None and not (folder / "tokenizer").is_dir():
                 with write_whole_folder(folder / "tokenizer") as partial:
-                    tokenizer.save_pretrained(partial)
+                    save_tokenizer(tokenizer, partial)
             control = TrainerRunControl("Pretraining", progress, stop, config.tokens_per_step)
             return _pretrain_in(folder, config, resume, [control, *callbacks], stop, tokenizer, windows, validation)
 
@@ -236,7 +236,7 @@ def _tokenizer_folder(config: DataConfig, folder: Path, *, resume: bool) -> Iter
         names = ("data.train", "data.text_field")
         documents = read_documents(config.train, text_field=config.text_field, parameters=names)
         with tempfile.TemporaryDirectory() as trained:
-            train_bpe(documents, config.vocab_size).save_pretrained(trained)
+            save_tokenizer(train_bpe(documents, config.vocab_size), trained)
             yield trained
 
 

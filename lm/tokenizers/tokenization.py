@@ -75,6 +75,16 @@ def load_tokenizer(name_or_folder: str) -> PreTrainedTokenizerBase:
         raise ModelFolderError(f"No tokenizer could be loaded from '{name_or_folder}': {first_line(error)}") from error
 
 
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a tokenizer's files. Raises OSError where the disk is full: tokenizers raises a bare Exception."""
+    try:
+        tokenizer.save_pretrained(folder)
+    except Exception as error:
+        if type(error) is Exception and "os error" in str(error):
+            raise OSError(str(error)) from error
+        raise
+
+
 def _load_gpt2(folder: Path) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

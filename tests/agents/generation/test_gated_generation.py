@@ -1,3 +1,4 @@
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -6,12 +7,14 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from agents.baselines.baselines import Fixed, Neutral, Random
+from agents.baselines.tuning import FAMILIES
 from agents.episodes.agent import Agent
 from agents.episodes.env_config import EnvConfig
 from agents.generation.gated_generation import GatedGeneration, generate_tokens
 from lm.errors import InvalidValueError
 from lm.models.bundle import load_bundle
 from tests.agents.conftest import OPENINGS
+from tests.agents.policy.test_controller import OBSERVATIONS, trained
 
 LIMIT = 6
 
@@ -184,3 +187,27 @@ def test_bad_arguments_are_named() -> None:
         GatedGeneration(Neutral(), 0)
     with pytest.raises(InvalidValueError, match="^`modulation` may only have the keys"):
         GatedGeneration(Neutral(), 3.0, {"top_q": 3})
+
+
+def test_agents_and_decoding_methods_can_be_pickled(whole_env: EnvConfig) -> None:
+    controller = trained()[0]
+    copy = pickle.loads(pickle.dumps(controller))
+    np.testing.assert_array_equal(copy.act(OBSERVATIONS), controller.act(OBSERVATIONS))
+    for agent in (Neutral(), Random(), Fixed((0.1, 0.2, 0.3)), *(family.agent() for family in FAMILIES.values())):
+        texts = [
+            [token.token_id for token in generate_tokens(one, whole_env, OPENINGS[0], max_tokens=4, seed=3)]
+            for one in (agent, pickle.loads(pickle.dumps(agent)))
+        ]
+        assert texts[0] == texts[1], agent.name
+    method = pickle.loads(pickle.dumps(GatedGeneration(Fixed((0.1, 0.2, 0.3)), 2.5, {"top_k": 7})))
+    assert (method.human_entropy, method.modulation.top_k) == (2.5, 7)
+    np.testing.assert_allclose(method.agent.act(np.zeros((2, 64))), [[0.1, 0.2, 0.3]] * 2, rtol=1e-6)
+
+
+def test_a_stop_string_is_one_string(whole_env: EnvConfig) -> None:
+    def texts(stop: str | list[str]) -> list[str]:
+        return [token.text for token in generate_tokens(Neutral(), whole_env, OPENINGS[0], max_tokens=6, stop=stop)]
+
+    whole = texts([])
+    assert texts("".join(whole[:3])) == texts(["".join(whole[:3])]) == whole[:3]
+    assert texts(whole[0] + "\u2603") == whole  # none of its letters stops

@@ -73,10 +73,12 @@ def test_chat_template(bundle: Bundle) -> None:
         (
             "One day",
             {"max_new_tokens": 255},
-            r"`prompt` must leave room for `max_new_tokens` \(255\) in the model's context",
+            r"`max_new_tokens` must be at most 25\d for a prompt of \d tokens in the model's context of 256",
         ),
-        ("One day", {"temperature": -1.0}, "`temperature` must be at least 0 and finite. Received -1.0."),
-        ("One day", {"threshold": 1.1}, "`threshold` must be a number of at most 1. Received 1.1."),
+        ("One day", {"temperature": -1.0}, "`temperature` must be at least 0 and at most 10000. Received -1.0."),
+        ("One day", {"temperature": 1e-300}, "`temperature` must be 0 or at least 0.0001. Received 1e-300."),
+        ("day " * 300, {}, "`prompt` must leave room in the model's context of 256 tokens. Received"),
+        ("One day", {"threshold": 1.1}, "`threshold` must be at most 1. Received 1.1."),
     ],
 )
 def test_bad_input(bundle: Bundle, prompt: object, options: dict[str, float], says: str) -> None:

@@ -27,7 +27,8 @@ def make_parser() -> ArgumentParser:
         help="Language model: a bundled name, a folder or a hub id.")  # fmt: skip
     add("--threshold", type=float, default=SIGMA, help="Mean Φ below which to abstain, at most 1.")
     add("--max_tokens", type=int, default=64, help="Maximum number of new tokens, at least 1.")
-    add("--temperature", type=float, default=0.0, help="Sampling temperature, at least 0; 0 is greedy decoding.")
+    add("--temperature", type=float, default=0.0,
+        help="Sampling temperature in [1e-4, 1e4], or 0, which is greedy decoding.")  # fmt: skip
     add("--seed", type=int, default=0, help="Seed of the sampling, at least 0.")
     add("--json", action="store_true", help="Print JSON.")
     return parser
@@ -36,24 +37,24 @@ def make_parser() -> ArgumentParser:
 def run(options: Namespace) -> int:
     """Print the answer, or nothing on abstention; the reason goes to standard error."""
     from lm.carl.agent import agent_step
-    from lm.checks import COUNT, SEED, at_least, require_integer, require_number
+    from lm.errors import InvalidValueError
     from lm.model_names import resolve
     from lm.models.bundle import load_model
     from lm.tokenizers.tokenization import load_tokenizer
 
-    require_integer("seed", options.seed, SEED)
-    require_number("temperature", options.temperature, at_least(0, 1e4))
-    require_integer("max_tokens", options.max_tokens, COUNT)  # the function calls it `max_new_tokens`
     source = resolve(options.model)
-    step = agent_step(
-        load_model(source),
-        load_tokenizer(source),
-        options.prompt,
-        threshold=options.threshold,
-        max_new_tokens=options.max_tokens,
-        temperature=options.temperature,
-        seed=options.seed,
-    )
+    try:
+        step = agent_step(
+            load_model(source),
+            load_tokenizer(source),
+            options.prompt,
+            threshold=options.threshold,
+            max_new_tokens=options.max_tokens,
+            temperature=options.temperature,
+            seed=options.seed,
+        )
+    except InvalidValueError as error:
+        raise error.named("max_tokens") if error.arguments[0] == "max_new_tokens" else error from None
     if options.json:
         print(json.dumps(asdict(step), indent=2))
         return 0
