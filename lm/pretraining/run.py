@@ -236,7 +236,7 @@ def _tokenizer_folder(config: DataConfig, folder: Path, *, resume: bool) -> Iter
         names = ("data.train", "data.text_field")
         documents = read_documents(config.train, text_field=config.text_field, parameters=names)
         with tempfile.TemporaryDirectory() as trained:
-            save_tokenizer(train_bpe(documents, config.vocab_size), trained)
+            save_tokenizer(train_bpe(documents, config.vocab_size), Path(trained))
             yield trained
 
 
