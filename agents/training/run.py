@@ -43,6 +43,7 @@ from lm.default_dtype import float32_by_default
 from lm.errors import CheckpointError, InvalidValueError
 from lm.finite_weights import diverged, require_finite
 from lm.memory import require_memory
+from lm.runs.events import logged
 from lm.runs.progress import Report, ignore
 from lm.runs.run_folder import claimed
 from lm.runs.stop import StopRequest
@@ -101,7 +102,7 @@ def train(
         _require_memory(config, vector_env)
         with claimed(output_dir, "train", config, resume=resume, overwrite=overwrite) as folder:
             try:
-                return _train_in_folder(config, folder, vector_env, progress, stop)
+                return _train_in_folder(config, folder, vector_env, logged(progress, folder), stop)
             except (OSError, SafetensorError) as error:
                 last = newest_checkpoint(folder / CHECKPOINT_FOLDER)
                 kept = f"The checkpoint {last} is intact; resume from it." if last else "There is no checkpoint yet."

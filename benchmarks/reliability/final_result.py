@@ -1,8 +1,8 @@
 """Hashes of the result files of a run, to compare two runs bit for bit.
 
 ``python benchmarks/reliability/final_result.py FOLDER [FOLDER ...]`` prints the files whose hashes differ between the
-first folder and another one, and ends with 1 if there are any. Times are left out, and so are checkpoints and
-TensorBoard's logs, which hold them.
+first folder and another one, and ends with 1 if there are any. Times are left out, and so are checkpoints, the event
+log and TensorBoard's logs, which hold them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 from safetensors import safe_open
 
-NOT_COMPARED = {"checkpoints", "tensorboard"}
-"""Folders that are not compared."""
+NOT_COMPARED = {"checkpoints", "tensorboard", "events.jsonl"}
+"""Folders and files that are not compared."""
 
 TIMES = {"seconds", "step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second"}
 """JSON keys that are not compared, at any depth."""
@@ -32,7 +32,7 @@ def final_result(folder: Path) -> dict[str, str]:
     return {
         str(name): hashlib.sha256(_content(path)).hexdigest()[:16]
         for path, name in relative.items()
-        if not NOT_COMPARED.intersection(name.parts[:-1])
+        if not NOT_COMPARED.intersection(name.parts)
     }
 
 

@@ -171,10 +171,10 @@ def _in_child(command: Sequence[str], folder: Path, log: Path, counter: Counter,
         os.fsync = counted_flush
         sys.addaudithook(listen)
         from tidal.cli.main import main
-        from tidal.stages import worker_processes
+        from tidal.jobs import executors
 
         # A worker is forked with the libraries loaded, and counted as well.
-        worker_processes.multiprocessing = _Forking()
+        executors.multiprocessing = _Forking()
         code = main(list(command))
     except BaseException:
         import traceback

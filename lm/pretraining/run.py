@@ -40,6 +40,7 @@ from lm.pretraining.muon import MuonWithAdamW
 from lm.pretraining.trainer_checkpoints import last_whole_checkpoint, naming_a_full_disk, take_up, train_to_the_end
 from lm.pretraining.trainer_control import TrainerRunControl
 from lm.runs import run_folder
+from lm.runs.events import logged
 from lm.runs.progress import Report, ignore
 from lm.runs.stop import StopRequest
 from lm.runs.whole_file import write_json
@@ -104,7 +105,7 @@ def pretrain(
             if config.data.tokenizer is None and not (folder / "tokenizer").is_dir():
                 with write_whole_folder(folder / "tokenizer") as partial:
                     save_tokenizer(tokenizer, partial)
-            control = TrainerRunControl("Pretraining", progress, stop, config.tokens_per_step)
+            control = TrainerRunControl("Pretraining", logged(progress, folder), stop, config.tokens_per_step)
             return _pretrain_in(folder, config, resume, [control, *callbacks], stop, tokenizer, windows, validation)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from lm.rlm.config import SweepConfig
 from lm.rlm.training import RLMResult, task_of, train_on_grammar
 from lm.runs import run_folder
+from lm.runs.events import logged
 from lm.runs.progress import Progress, Report, ignore
 from lm.runs.stop import StopRequest
 from lm.runs.whole_file import write_json
@@ -71,7 +72,7 @@ def run_sweep(
         task_of(config.run_of(value, config.grammars[0]))  # checked before a claim
     choice: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "adjustable": GROWING}
     with run_folder.claimed(output_dir, "rlm-sweep", config, **choice) as folder:
-        return _sweep_in(folder, config, progress, stop)
+        return _sweep_in(folder, config, logged(progress, folder), stop)
 
 
 def _sweep_in(

@@ -41,6 +41,7 @@ from lm.rlm.optimum import Floors
 from lm.rlm.symbols import symbol_tokenizer
 from lm.rlm.tasks import IGNORED, Examples, Task, make_task
 from lm.runs import run_folder
+from lm.runs.events import logged
 from lm.runs.progress import Report, ignore
 from lm.runs.stop import StopRequest
 from lm.runs.whole_file import write_json
@@ -107,7 +108,7 @@ def train_on_grammar(
     """
     task = task_of(config)
     with run_folder.claimed(output_dir, "rlm-train", config, resume=resume, overwrite=overwrite) as folder:
-        return _train_in(folder, config, task, resume, progress, stop, callbacks)
+        return _train_in(folder, config, task, resume, logged(progress, folder), stop, callbacks)
 
 
 def task_of(config: RLMConfig) -> Task:

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lm.runs.progress import Progress
+from lm.runs.progress import Progress, Report
+
+SECONDS_BETWEEN_EVENTS = 1.0
+"""Least interval between two progress events of a stage [s]."""
 
 EVENTS_FILE = "events.jsonl"
 
@@ -45,6 +49,26 @@ class EventLog:
     def progress(self, progress: Progress) -> None:
         """Write a progress event."""
         self.append("progress", **asdict(progress) | {"metrics": dict(progress.metrics)})
+
+
+def logged(report: Report, folder: Path) -> Report:
+    """A report that also writes progress events to the log of the run in `folder`.
+
+    Written are the first and the last report of each stage, and between them one a second.
+    """
+    log = EventLog(folder / EVENTS_FILE)
+    stage: str | None = None
+    next_event = 0.0
+
+    def write_and_report(progress: Progress) -> None:
+        nonlocal stage, next_event
+        is_end = progress.total is not None and progress.done >= progress.total
+        if progress.stage != stage or is_end or time.monotonic() >= next_event:
+            stage, next_event = progress.stage, time.monotonic() + SECONDS_BETWEEN_EVENTS
+            log.progress(progress)
+        report(progress)
+
+    return write_and_report
 
 
 def read_events(path: Path, *, name: str | None = None) -> Iterator[Event]:

@@ -20,6 +20,8 @@ class Progress:
     """Unit of `done` and `total`: "steps", "env steps", "episodes", "stages"."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Newest metrics by name: losses in nats, rates per second, gates in [0, 1]."""
+    note: str = ""
+    """What is being done, where the stage alone does not say it: "3 of 20 stages: training-0, tuning-edt"."""
 
     @property
     def fraction(self) -> float | None:

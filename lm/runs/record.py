@@ -62,7 +62,7 @@ class RunRecord:
         return cls(
             kind=kind,
             config=plain(config),
-            command=shlex.join([os.path.basename(sys.argv[0]) or "python", *sys.argv[1:]]),
+            command=command_of_process(),
             versions=provenance().versions,
             created=resumed.created if resumed else now(),
             git_revision=_git_revision(),
@@ -111,6 +111,12 @@ def with_defaults(theirs: Mapping[str, Any], config: Any) -> dict[str, Any]:
         elif field.default is not dataclasses.MISSING:
             filled[field.name] = plain(field.default)
     return filled
+
+
+def command_of_process() -> str:
+    """The command line of this process, without the folder of the program."""
+    program = os.path.basename(sys.argv[0]) or "python"
+    return shlex.join(["tidal" if program == "__main__.py" else program, *sys.argv[1:]])
 
 
 def now() -> str:

@@ -1,7 +1,8 @@
 """Run folders: claimed once, written by one run at a time, never overwritten unless that was requested.
 
-A run folder holds ``run.json`` (:class:`lm.runs.record.RunRecord`), ``events.jsonl`` (:mod:`lm.runs.events`), while the
-run goes on ``heartbeat`` (:mod:`lm.runs.heartbeat`) and ``run.lock``, and what its kind of job writes.
+A run folder holds ``run.json`` (:class:`lm.runs.record.RunRecord`), ``events.jsonl`` (:mod:`lm.runs.events`), and what
+its kind of job writes; while the run goes on, also ``heartbeat`` (:mod:`lm.runs.heartbeat`), ``run.lock``, and, once it
+is asked to end, ``stop`` (:mod:`lm.runs.stop`).
 """
 
 from __future__ import annotations

@@ -1,11 +1,21 @@
-"""Stop requests: finish or cancel a run early."""
+"""Stop requests: finish or cancel a run early, from its own process or through a file in its folder."""
 
 from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
+from typing import Literal
 
+from lm.checks import above, require_number, require_one_of
 from lm.errors import TidalGymError
+from lm.runs import run_lock
+from lm.runs.whole_file import write_text
+
+STOP_FILE = "stop"
+"""File in a run's folder that asks the run to end; it holds "finish" or "cancel"."""
+SECONDS_BETWEEN_LOOKS = 1.0
+"""Interval at which a run looks for the file [s]."""
 
 
 class RunCancelledError(TidalGymError, RuntimeError):
@@ -20,11 +30,22 @@ class StopRequest:
 
     Args:
         max_minutes: time after which a finish is requested [minutes], above 0; None: never.
+        folder: run folder where :func:`ask_to_stop` of another process can ask for an end; None: it cannot. What was
+            asked of a run before is forgotten.
+
+    Raises:
+        InvalidValueError: `max_minutes` is not a number above 0.
     """
 
-    def __init__(self, max_minutes: float | None = None) -> None:
+    def __init__(self, max_minutes: float | None = None, folder: Path | None = None) -> None:
         self._finish, self._cancel = threading.Event(), threading.Event()
+        if max_minutes is not None:
+            max_minutes = require_number("max_minutes", max_minutes, above(0))
         self._deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+        self._file = None if folder is None else folder / STOP_FILE
+        self._next_look = 0.0
+        if self._file is not None and not run_lock.is_held(self._file.parent):
+            self._file.unlink(missing_ok=True)  # it concerned a run that has ended
 
     def finish(self) -> None:
         """Requests that the run finishes."""
@@ -43,11 +64,13 @@ class StopRequest:
     @property
     def is_cancelled(self) -> bool:
         """Whether the run is to cancel."""
+        self._look()
         return self._cancel.is_set()
 
     @property
     def is_requested(self) -> bool:
         """Whether the run is to end, in either way."""
+        self._look()
         is_late = self._deadline is not None and time.monotonic() >= self._deadline
         return self._cancel.is_set() or self._finish.is_set() or is_late
 
@@ -59,3 +82,26 @@ class StopRequest:
         """
         if self.is_cancelled:
             raise RunCancelledError("The run was cancelled.")
+
+    def _look(self) -> None:
+        """Take up what the file in the run's folder asks for, at most once a second."""
+        if self._file is None or time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
+        try:
+            asked = self._file.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):
+            return
+        if asked == "cancel":
+            self.cancel()
+        elif asked == "finish":
+            self.finish()
+
+
+def ask_to_stop(folder: Path, way: Literal["finish", "cancel"]) -> None:
+    """Ask the run in a folder, in whatever process it runs, to finish or to cancel. It looks once a second.
+
+    Raises:
+        InvalidValueError: `way` is neither.
+    """
+    write_text(folder / STOP_FILE, require_one_of("way", way, ("finish", "cancel")))

@@ -57,9 +57,11 @@ class BenchmarkConfig:
     """Held-out episodes, the first ones, whose texts are compared with human text, at least 64. 0 skips this."""
     text: TextMeasuresConfig = field(default_factory=TextMeasuresConfig)
     """Judge model and human text of the text measures."""
+    workers: int | None = None
+    """Number of worker processes, at least 1. None: the number of cores. The results do not depend on it."""
 
     def __post_init__(self) -> None:
-        counts = ("total_steps", "seeds", "static_settings", "tuning_steps", "episodes")
+        counts = ("total_steps", "seeds", "static_settings", "tuning_steps", "episodes", "workers")
         parts = ("oracle_episodes", "frozen_episodes", "text_episodes")
         check_fields(
             self,
@@ -125,6 +127,16 @@ class BenchmarkConfig:
             frozen_episodes=min(self.frozen_episodes, 64),
             text_episodes=min(self.text_episodes, 128),
         )
+
+
+@dataclass(frozen=True)
+class BenchmarkStageConfig:
+    """Configuration of one stage of a benchmark."""
+
+    benchmark: BenchmarkConfig
+    """Configuration of the benchmark."""
+    stage: str
+    """Name of the stage, see :func:`tidal.benchmark.stages.stages_of`."""
 
 
 def _same_model(one: str, other: str) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from agents.training.learning_curve import read_learning_curve
 from agents.training.run import CURVE_FILE
-from lm.errors import InvalidValueError
 from lm.runs.progress import Progress, Report, ignore
 from lm.runs.run_folder import claimed
 from lm.runs.stop import StopRequest
@@ -19,12 +19,12 @@ from tidal.benchmark.config import BenchmarkConfig
 from tidal.benchmark.report import write_report
 from tidal.benchmark.results import collect_results
 from tidal.benchmark.stages import STAGES_FOLDER, controller_folder, stages_of, training_stage
+from tidal.stages.schedule import Stage, StagesStatus, run_stages
 from tidal.stages.stage_results import StageResults
-from tidal.stages.worker_processes import Stage, StagesStatus, run_stages
 
 RESULTS_FILE = "results.json"
-EXTENSIBLE = frozenset({"seeds", "decoders"})
-"""Fields that may grow when a benchmark is resumed: each seed and each decoder is a stage of its own."""
+ADJUSTABLE = frozenset({"seeds", "decoders", "workers"})
+"""Fields that may change when a benchmark is resumed: each seed and each decoder is a stage of its own."""
 SECONDS_BETWEEN_RESULTS = 300.0
 """Interval between two updates of the results while stages run [s]."""
 
@@ -39,7 +39,7 @@ def claimed_folder(config: BenchmarkConfig, output: str | Path, *, resume: bool,
         OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is True.
         CheckpointError: `resume` is True and the configuration differs; names the difference.
     """
-    with claimed(output, "benchmark", config, resume=resume, overwrite=overwrite, adjustable=EXTENSIBLE) as folder:
+    with claimed(output, "benchmark", config, resume=resume, overwrite=overwrite, adjustable=ADJUSTABLE) as folder:
         yield folder
 
 
@@ -47,6 +47,7 @@ def run_benchmark(
     config: BenchmarkConfig,
     folder: Path,
     *,
+    submit: Callable[[Stage], Future[Any]],
     workers: int,
     command: str,
     progress: Report = ignore,
@@ -62,20 +63,18 @@ def run_benchmark(
     Args:
         config: configuration of the benchmark.
         folder: folder of the benchmark, see :func:`claimed_folder`.
-        workers: number of worker processes, at least 1.
+        submit: starts a stage elsewhere, see :func:`tidal.stages.schedule.run_stages`.
+        workers: number of stages that run side by side, at least 1.
         command: command line, for the results.
         progress: receives every second the cost of the stages done and of all stages, with the numbers of stages done
             and running as metrics.
-        stop: stop request. Finish: the running stages are completed, and no other is started. Cancel: the workers end
-            at once; the benchmark can be resumed.
+        stop: stop request. Finish: the running stages are completed, and no other is started. Cancel: the caller ends
+            the workers at once; the benchmark can be resumed.
         on_stage: callback that receives the name and the result of each stage that has finished.
 
     Raises:
         RunCancelledError: `stop` requested a cancel.
-        InvalidValueError: `workers` is below 1.
     """
-    if workers < 1:
-        raise InvalidValueError("workers", "must be at least 1", workers)
     stages = stages_of(config, folder)
     results = StageResults(folder / STAGES_FOLDER)
     published = time.monotonic()
@@ -88,12 +87,13 @@ def run_benchmark(
         done = sum(stage.cost * _share(stage, status, results, config, folder) for stage in stages)
         finished = sum(stage.name in results for stage in stages)
         metrics = {"stages_done": finished, "stages_running": len(status.running)}
-        progress(Progress("Benchmark", done, sum(stage.cost for stage in stages), "cost", metrics))
+        note = f"{finished} of {len(stages)}: {', '.join(status.running)}"
+        progress(Progress("Benchmark", done, sum(stage.cost for stage in stages), "cost", metrics, note))
         if status.done and time.monotonic() - published >= SECONDS_BETWEEN_RESULTS:
             published = time.monotonic()
             publish(config, folder, command=command)
 
-    return run_stages(stages, results, workers=workers, look=look, stop=stop)
+    return run_stages(stages, results, submit=submit, workers=workers, look=look, stop=stop)
 
 
 def publish(config: BenchmarkConfig, folder: Path, *, command: str) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from agents.training.run import CONTROLLER_FOLDER, CURVE_FILE, train
 from lm.models.gate_names import GATE_NAMES
 from tidal.benchmark.config import BenchmarkConfig
 from tidal.benchmark.stage_records import read_evaluation
+from tidal.stages.schedule import Stage
 from tidal.stages.stage_results import StageResults
-from tidal.stages.worker_processes import Stage
 
 STATIC, ORACLE = "best static", "one-step oracle"
 REFERENCES: dict[str, Callable[[], Agent]] = {"neutral": Neutral, "random": Random}

@@ -114,7 +114,7 @@ def reporting() -> Iterator[Report]:
                 stage = run.stage
                 update = stack.enter_context(progress(stage))
             if run.total:
-                update(run.done, run.total, note_of(run.metrics))
+                update(run.done, run.total, run.note or note_of(run.metrics))
 
         yield report
 

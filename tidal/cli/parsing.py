@@ -180,6 +180,9 @@ def add_run_folder(parser: CommandParser) -> None:
         "--resume", action="store_true", help="Continue the run in the folder from its last checkpoint."
     )
     add_overwrite(parser, "Replace the run in the folder.")
+    parser.add_option("--max_minutes", type=float | None, default=None,
+        help="Time after which the run ends as completed, with what it has learned or found by then [minutes], "
+        "above 0.")  # fmt: skip
 
 
 def add_overwrite(parser: CommandParser, help: str) -> None:

@@ -12,6 +12,7 @@ from agents.analysis.config import AnalysisConfig
 from agents.episodes.drawn_tokens import DrawnToken
 from agents.episodes.env_config import EnvConfig
 from lm.models.gate_names import GATE_NAMES
+from lm.passed_files import BundledInFiles
 from lm.runs.provenance import Provenance
 from lm.runs.whole_file import write_text
 from tidal.reports.analysis_figures import histogram_figure, quarters_figure, sweep_figure
@@ -35,6 +36,8 @@ class AnalysisRun:
     """Environment of the episodes."""
     config: AnalysisConfig
     """Configuration of the analysis."""
+    model: BundledInFiles | None = None
+    """Language model; overrides that of `env`."""
 
 
 def write_page(analysis: Analysis, run: AnalysisRun, folder: Path, *, command: str, made_with: Provenance) -> Path:

@@ -33,6 +33,7 @@ from lm.passed_files import read_object, record_from
 from lm.pretraining.trainer_checkpoints import last_whole_checkpoint, train_to_the_end
 from lm.pretraining.trainer_control import TrainerRunControl
 from lm.runs import run_folder
+from lm.runs.events import logged
 from lm.runs.progress import Report, ignore
 from lm.runs.stop import StopRequest
 from lm.runs.tensors.checksums import write_checksums
@@ -111,7 +112,7 @@ def train(
         if isinstance(reward, CarlGRPOReward):
             reward.load_judge()  # missed before there is a folder
     with run_folder.claimed(output_dir, "carl-train", config, resume=resume, overwrite=overwrite) as folder:
-        control = _Control(progress, stop, callbacks)
+        control = _Control(logged(progress, folder), stop, callbacks)
         return _train_in(folder, config, model, tokenizer, dataset, prompts, rewards, reward_weights, control)
 
 

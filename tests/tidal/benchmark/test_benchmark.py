@@ -22,6 +22,7 @@ from agents.evaluation.text_measures import MEASURES, Measure, TextMeasures
 from agents.training.config import PPOConfig, TrainConfig, WarmStartConfig
 from agents.training.run import train
 from lm.errors import InvalidValueError
+from lm.runs.events import read_events
 from lm.runs.progress import Progress
 from lm.runs.record import read_record
 from lm.runs.stop import RunCancelledError, StopRequest
@@ -33,6 +34,8 @@ from tidal.benchmark.run import claimed_folder, publish, run_benchmark
 from tidal.benchmark.stages import stages_of
 from tidal.cli.commands import benchmark as command
 from tidal.cli.parsing import config_of
+from tidal.jobs.benchmark import submitting
+from tidal.jobs.executors import ProcessPool
 from tidal.stages.stage_results import StageResults
 
 ROOT = Path(__file__).parents[3]
@@ -40,14 +43,15 @@ Tidal = Callable[..., Any]
 
 KILLED = """
 import os, signal, sys
+from lm.runs.events import EventLog
 from tidal.cli.commands import benchmark
 if __name__ == "__main__":  # and not in a worker
-    tell = benchmark._tell
-    def tell_and_die(name, result):
-        tell(name, result)
-        if name == "train controller 0":
+    append = EventLog.append
+    def append_and_die(log, event, **content):
+        append(log, event, **content)
+        if content.get("stage") == "train controller 0" and event == "stage":
             os.kill(os.getpid(), signal.SIGKILL)
-    benchmark._tell = tell_and_die
+    EventLog.append = append_and_die
     sys.exit(benchmark.run(sys.argv[2:]))
 """
 
@@ -78,14 +82,13 @@ def folder(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert killed.returncode == -signal.SIGKILL
     stages = StageResults(folder / "stages")
     assert "train controller 0" in stages
-    killed_at = len(list(stages.folder.glob("*.json")))
     assert "evaluate controller 1" not in stages and not (folder / "results.json").exists()
 
     command = [sys.executable, "-m", "tidal", *words, "--resume"]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    told = re.findall(r"^(?:tune|train|evaluate|freeze) .*: \d+ s", result.stderr, re.MULTILINE)
-    assert len(told) <= len(list(stages.folder.glob("*.json"))) - killed_at  # what was done was not done again
+    ended = [event["stage"] for event in read_events(folder / "events.jsonl", name="stage")]
+    assert sorted(ended) == sorted(set(ended))  # what was done was not done again
     for wanted in ("controller", "best static", "min-p", "one-step oracle", "neutral", "random", "report.html"):
         assert wanted in result.stdout
     return folder
@@ -118,7 +121,9 @@ def test_one_that_is_cancelled_is_resumed_and_one_that_is_to_finish_is_reported(
 
         with claimed_folder(config, tmp_path / "run", resume=(tmp_path / "run").exists(), overwrite=False) as folder:
             options: dict[str, Any] = {"workers": 1, "command": "", "on_stage": on_stage, "progress": reports.append}
-            return done, run_benchmark(config, folder, stop=stop, **options)
+            with ProcessPool(1) as pool:
+                submit = submitting(pool, config, folder)
+                return done, run_benchmark(config, folder, submit=submit, stop=stop, **options)
 
     with pytest.raises(RunCancelledError):
         run_until_a_stage_is_done("cancel")
@@ -147,7 +152,9 @@ def test_one_that_is_to_finish_before_it_begins_is_reported(model: str, tmp_path
     stop = StopRequest()
     stop.finish()
     with claimed_folder(config, tmp_path / "run", resume=False, overwrite=False) as folder:
-        assert run_benchmark(config, folder, workers=1, command="", stop=stop) == {}
+        with ProcessPool(1) as pool:
+            submit = submitting(pool, config, folder)
+            assert run_benchmark(config, folder, submit=submit, workers=1, command="", stop=stop) == {}
         assert publish(config, folder, command="")["comparison"]["scores"] == ()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lm.errors import CheckpointError, InvalidValueError
-from tidal.cli.agent_names import agent_named
+from tidal.jobs.agent_names import agent_named
 
 Tidal = Callable[..., Any]
 

@@ -45,21 +45,22 @@ def test_a_signal_while_importing(number, code, word, delay):
     assert "Traceback" not in err and (word in err or process.returncode == 0), err
 
 
-STAGES = """
-import sys, time
-from functools import partial
+POOL = """
+import sys
 from pathlib import Path
-from tidal.stages.stage_results import StageResults
-from tidal.stages.worker_processes import Stage, run_stages
+from tests.tidal.jobs.small_jobs import CountConfig
+from tidal.jobs.executors import ProcessPool
+from tidal.jobs.registry import Job
 
 if __name__ == "__main__":
-    def look(status):
-        if status.running and Path(sys.argv[1]).exists():
-            print("running", flush=True)
-    results = StageResults(Path(sys.argv[1]) / "stages")
-    results.folder.mkdir(parents=True)
     try:
-        run_stages([Stage(name, partial(time.sleep, 600)) for name in "ab"], results, workers=2, look=look)
+        with ProcessPool(2) as pool:
+            config = CountConfig(10_000, seconds=0.05)
+            jobs = [pool.submit(Job("count", config, Path(sys.argv[1], name))) for name in "ab"]
+            while not all(Path(sys.argv[1], name, "events.jsonl").exists() for name in "ab"):
+                pass
+            print("running", flush=True)
+            jobs[0].result()
     except KeyboardInterrupt:
         print("interrupted", flush=True)
         sys.exit(130)
@@ -68,7 +69,7 @@ if __name__ == "__main__":
 
 def test_ctrl_c_ends_the_workers_without_a_word(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text(STAGES)
+    script.write_text(POOL)
     process = subprocess.Popen(
         [sys.executable, str(script), str(tmp_path / "run")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,

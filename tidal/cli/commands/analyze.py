@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,11 @@ from jsonargparse import ArgumentParser
 from agents.analysis.config import AnalysisConfig
 from agents.episodes.env_config import EnvConfig
 from lm.passed_files import BundledInFiles, InsideInFiles
-from tidal.cli import agent_names
-from tidal.cli.console import output, print_figures, progress, reporting
+from lm.paths import user_path
+from tidal.cli.console import output, print_figures
 from tidal.cli.parsing import add_overwrite, config_of, instantiated, new_parser
+from tidal.cli.running import run_job
+from tidal.jobs import agent_names
 
 if TYPE_CHECKING:
     from agents.analysis.analysis import Analysis
@@ -41,34 +42,14 @@ def run(arguments: Sequence[str]) -> int:
     config = config_of(parser, options, AnalysisConfig)
     env = instantiated(parser, options).env
 
-    with progress("Importing the libraries"):
-        from agents.analysis.analysis import analyze
-        from agents.analysis.recorder import Recorder
-        from agents.episodes.episodes import require_series
-        from lm.runs.provenance import provenance
-        from lm.runs.run_folder import claimed
-        from lm.runs.whole_file import write_json
-        from tidal.reports.analysis_page import DATA_FILE, AnalysisRun, write_page
+    from tidal.reports.analysis_page import AnalysisRun
 
-    agent = agent_names.agent_named(options.agent)
-    env = agent_names.environment_for([agent], env, model=options.model, prompts=config.prompts)
-    # Checked before the folder is created: agent and environment raise errors here.
-    Recorder(agent, rows=0)
-    require_series(config.episodes, config.seed, env.max_episode_steps)
-    env.make(1).close()
-    analysis_run = AnalysisRun(options.agent, env, config)
-    with claimed(options.output, "analyze", analysis_run, resume=None, overwrite=options.overwrite) as folder:
-        with reporting() as report:
-            analysis = analyze(agent, env, config, progress=report)
-        made_with = provenance()
-        command = shlex.join(["tidal", "analyze", *arguments])
-        data = {"command": command, "made_with": vars(made_with), "analysis": analysis.to_json()}
-        write_json(folder / DATA_FILE, data)
-        page = write_page(analysis, analysis_run, folder, command=command, made_with=made_with)
-
+    wanted = AnalysisRun(options.agent, env, config, options.model)
+    job = run_job("analyze", wanted, user_path(options.output), overwrite=options.overwrite)
+    analysis = job.details
     print_figures(f"{analysis.agent}: {analysis.num_episodes} episodes, {config.prompts} prompts", summary(analysis))
-    output.print(f"Figures  {folder / DATA_FILE}", soft_wrap=True)
-    output.print(f"Page     {page}", soft_wrap=True)
+    output.print(f"Figures  {job.files['figures']}", soft_wrap=True)
+    output.print(f"Page     {job.files['page']}", soft_wrap=True)
     return 0
 
 

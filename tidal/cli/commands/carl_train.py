@@ -6,8 +6,10 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from tidal.cli.console import print_figures, print_next, reporting
+from lm.paths import user_path
+from tidal.cli.console import print_figures, print_next
 from tidal.cli.parsing import add_run_folder, config_of, new_parser
+from tidal.cli.running import run_job
 
 
 def make_parser() -> ArgumentParser:
@@ -26,16 +28,19 @@ def run(options: Namespace) -> int:
     from transformers.utils import logging
 
     from lm.carl.training.config import CarlTrainConfig
-    from lm.carl.training.run import train
 
     logging.set_verbosity_error()  # the trainers' warnings concern their own arguments
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
     config = config_of(make_parser(), options, CarlTrainConfig)
-    with reporting() as report:
-        result = train(
-            config, options.output, resume=options.resume, overwrite=options.overwrite, progress=report
-        )
+    result = run_job(
+        "carl-train",
+        config,
+        user_path(options.output),
+        resume=options.resume,
+        overwrite=options.overwrite,
+        max_minutes=options.max_minutes,
+    ).details
     print_figures("Trained", _figures(result) | {"Model": str(result.model_folder)})
     print_next(
         {

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Annotated
 
 from jsonargparse import ArgumentParser
 
 from agents.episodes.env_config import EnvConfig
 from lm.passed_files import BundledInFiles, InsideInFiles, TextInFiles, one_of
-from tidal.cli import agent_names
-from tidal.cli.console import errors, output, reporting
+from tidal.cli.console import errors, output
 from tidal.cli.parsing import add_overwrite, instantiated, new_parser
+from tidal.cli.running import run_job
+from tidal.jobs import agent_names
+from tidal.jobs.config import EvaluateConfig
 
 
 def make_parser() -> ArgumentParser:
@@ -47,43 +47,32 @@ def run(arguments: Sequence[str]) -> int:
     options = parser.parse_args(list(arguments))
     env = instantiated(parser, options).env
 
-    from agents.evaluation.evaluation import evaluate
     from agents.evaluation.text_measures_config import TextMeasuresConfig
     from lm.runs.output_file import require_writable
     from lm.runs.whole_file import write_json
     from tidal.cli.evaluation_table import evaluation_table
 
     target = require_writable(options.output, overwrite=options.overwrite) if options.output else None
-    agents = [agent_names.agent_named(name) for name in options.agent]
-    env = agent_names.environment_for(agents, env, model=options.model, prompts=options.prompts)
-
     measures = TextMeasuresConfig(options.judge, options.human) if options.measures else None
-    evaluations = []
-    for agent in agents:
-        with reporting() as report:
-            evaluations.append(
-                evaluate(
-                    agent,
-                    env,
-                    prompts=options.prompts,
-                    episodes=options.episodes,
-                    seed=options.seed,
-                    num_envs=options.num_envs,
-                    measures=measures,
-                    progress=report,
-                )
-            )
-    title = f"{options.episodes} episodes, {options.prompts} prompts, {env.model}"
+    config = EvaluateConfig(
+        agents=tuple(options.agent),
+        env=env,
+        model=options.model,
+        prompts=options.prompts,
+        episodes=options.episodes,
+        num_envs=options.num_envs,
+        seed=options.seed,
+        measures=measures,
+    )
+    job = run_job("evaluate", config)
+    evaluations = job.details
+    title = f"{options.episodes} episodes, {options.prompts} prompts, {job.figures['environment']['model']}"
     output.print(evaluation_table(evaluations, title, output.width))
     if measures is not None:
         from tidal.cli.measures_table import measures_table
 
         output.print(measures_table(evaluations))
     if target is not None:
-        content = {
-            "environment": asdict(env),
-            "agents": [json.loads(evaluation.to_json()) for evaluation in evaluations],
-        }
-        write_json(target, content)
+        write_json(target, job.figures)
         errors.print(f"Written to {target}", soft_wrap=True)
     return 0

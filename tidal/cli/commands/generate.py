@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser
 
 from lm.passed_files import BundledInFiles, InsideInFiles, NotInFiles
 from tidal.cli.console import output, print_text
 from tidal.cli.parsing import new_parser
+from tidal.jobs.config import GenerateConfig
 
 if TYPE_CHECKING:
     from agents.episodes.drawn_tokens import DrawnToken
@@ -46,25 +46,23 @@ def run(arguments: Sequence[str]) -> int:
     """Print the prompt and the tokens as they are drawn."""
     options = make_parser().parse_args(list(arguments))
 
-    from agents.baselines.baselines import Fixed, Neutral
-    from agents.episodes.env_config import EnvConfig
-    from agents.generation.gated_generation import generate_tokens
-    from agents.policy.controller import Controller
-    from lm.errors import InvalidValueError
-    from tidal.cli.agent_names import trained_env
     from tidal.cli.coloured_text import gates_table, legend, token_text
+    from tidal.jobs.texts import drawn_tokens
 
-    if options.gates is not None and options.controller is not None:
-        raise InvalidValueError("gates", "must not be given together with `controller`", options.gates)
-    agent: Any = Neutral()
-    if options.controller is not None:
-        agent = Controller.load(options.controller)
-    elif options.gates is not None:
-        agent = Fixed(options.gates)
-    env = _with_options(trained_env(agent, _given(options)) or EnvConfig(**_given(options)), options)
-    tokens = generate_tokens(
-        agent, env, options.prompt, max_tokens=options.max_tokens, seed=options.seed, stop=options.stop
+    config = GenerateConfig(
+        prompt=options.prompt,
+        controller=options.controller,
+        gates=None if options.gates is None else tuple(options.gates),
+        model=options.model,
+        statistics=options.statistics,
+        max_tokens=options.max_tokens,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        seed=options.seed,
+        stop=tuple(options.stop),
     )
+    tokens = drawn_tokens(config)
 
     drawn: list[DrawnToken] = []
     is_coloured = options.show_gates and output.is_terminal
@@ -78,16 +76,3 @@ def run(arguments: Sequence[str]) -> int:
         output.print()
         output.print(legend(drawn) if is_coloured else gates_table(drawn))
     return 0
-
-
-def _given(options: Namespace) -> dict[str, Any]:
-    """Environment fields that are not taken from a controller; generation needs no reward."""
-    named = {"model": options.model, "statistics": options.statistics}
-    unpaid = {"reward": "tidal", "reward_weights": None, "judge": None, "cost": None, "cost_bound": None, "carl": None}
-    return {name: value for name, value in named.items() if value is not None} | unpaid | {"prompts": "train"}
-
-
-def _with_options(env: Any, options: Namespace) -> Any:
-    given = {"base_temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
-    modulation = {**(env.modulation or {}), **{name: value for name, value in given.items() if value is not None}}
-    return replace(env, modulation=modulation)

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser
 
-from tidal.cli.console import print_figures, print_next, reporting
+from lm.paths import user_path
+from tidal.cli.console import print_figures, print_next
 from tidal.cli.parsing import add_run_folder, config_of, new_parser
+from tidal.cli.running import run_job
 
 
 def make_parser() -> ArgumentParser:
@@ -28,18 +30,17 @@ def run(arguments: Sequence[str]) -> int:
     from transformers.utils import logging
 
     from lm.pretraining.config import PretrainConfig
-    from lm.pretraining.run import pretrain
 
     logging.set_verbosity_error()  # the Trainer's warnings concern its own arguments
     config = config_of(parser, options, PretrainConfig)
-    with reporting() as report:
-        result = pretrain(
-            config,
-            options.output,
-            resume=options.resume,
-            overwrite=options.overwrite,
-            progress=report,
-        )
+    result = run_job(
+        "pretrain",
+        config,
+        user_path(options.output),
+        resume=options.resume,
+        overwrite=options.overwrite,
+        max_minutes=options.max_minutes,
+    ).details
     validation = result.validation
     figures = {
         "Parameters": f"{result.num_parameters:,}",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 
 from lm.paths import user_path
-from tidal.cli.console import print_figures, print_next, reporting
+from tidal.cli.console import print_figures, print_next
 from tidal.cli.parsing import CommandParser, add_run_folder, config_of, new_parser
+from tidal.cli.running import run_job
 
 TRAIN = "Train a model on the sentences of a random grammar, and compare it with the optimal model."
 SWEEP = "Train a model for each value of a parameter and each grammar, and measure the excess over the optimum."
@@ -62,22 +62,17 @@ def run(arguments: Sequence[str]) -> int:
 
 def _train(options: Namespace) -> int:
     from lm.rlm.config import RLMConfig
-    from lm.rlm.dynamics import FILE_NAME, read_dynamics
-    from lm.rlm.training import train_on_grammar
-    from tidal.reports.rlm_figures import dynamics_figure, save_figure
 
     config = config_of(train_parser(), options, RLMConfig)
-    with reporting() as report:
-        result = train_on_grammar(
-            config,
-            options.output,
-            resume=options.resume,
-            overwrite=options.overwrite,
-            progress=report,
-        )
-    folder = user_path(options.output)
-    plot = folder / "dynamics.png"
-    save_figure(dynamics_figure(read_dynamics(folder / FILE_NAME), result.floors), plot)
+    job = run_job(
+        "rlm-train",
+        config,
+        user_path(options.output),
+        resume=options.resume,
+        overwrite=options.overwrite,
+        max_minutes=options.max_minutes,
+    )
+    result = job.details
     test, floors = result.best.test, result.floors
     figures = {
         "Parameters": f"{result.num_parameters:,}",
@@ -88,7 +83,7 @@ def _train(options: Namespace) -> int:
         "Excess": f"{test.excess:.4f} nats above the optimum",
         "Accuracy": f"{test.accuracy:.4f}, best possible {floors.best_accuracy:.4f}",
         "Model": str(result.model_folder),
-        "Plot": str(plot),
+        "Plot": str(job.files["plot"]),
     }
     print_figures("Trained", figures)
     following = {"show the learning curves": f"tensorboard --logdir {options.output}"}
@@ -103,26 +98,20 @@ def _train(options: Namespace) -> int:
 
 def _sweep(options: Namespace) -> int:
     from lm.rlm.config import SweepConfig
-    from lm.rlm.sweep import RESULTS_FILE, run_sweep
-    from tidal.reports.rlm_figures import save_figure, sweep_figure
 
     config = config_of(sweep_parser(), options, SweepConfig)
-    with reporting() as report:
-        points = run_sweep(
-            config,
-            options.output,
-            resume=options.resume,
-            overwrite=options.overwrite,
-            progress=report,
-        )
-    folder = user_path(options.output)
-    plot = folder / "sweep.png"
-    save_figure(sweep_figure(points, config.parameter), plot)
+    job = run_job(
+        "rlm-sweep",
+        config,
+        user_path(options.output),
+        resume=options.resume,
+        overwrite=options.overwrite,
+        max_minutes=options.max_minutes,
+    )
     figures = {}
-    for value in config.values:
-        excesses = [point.excess for point in points if point.value == value]
-        spread = f", {min(excesses):.4f} to {max(excesses):.4f}" if len(excesses) > 1 else ""
-        figures[f"{config.parameter} {value:g}"] = f"{np.mean(excesses):.4f} nats{spread}"
-    figures |= {"Results": str(folder / RESULTS_FILE), "Plot": str(plot)}
+    for value, excess in job.figures["excess"].items():
+        spread = f", {excess['min']:.4f} to {excess['max']:.4f}" if len(config.grammars) > 1 else ""
+        figures[f"{config.parameter} {value}"] = f"{excess['mean']:.4f} nats{spread}"
+    figures |= {"Results": str(job.files["results"]), "Plot": str(job.files["plot"])}
     print_figures(f"Excess over the optimum, mean of {len(config.grammars)} grammars", figures)
     return 0

@@ -1,4 +1,4 @@
-"""`tidal runs`: list run folders, show one, remove what is not needed."""
+"""`tidal runs`: list run folders, show one, end one that is running, remove what is not needed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import ArgumentParser
 from rich.table import Table
@@ -16,25 +17,32 @@ from lm.paths import user_path
 from lm.runs import heartbeat, run_lock
 from lm.runs.events import EVENTS_FILE, read_events
 from lm.runs.record import RUN_FILE, RunRecord, read_record
+from lm.runs.stop import ask_to_stop
 from tidal.cli.console import errors, output, print_figures
 from tidal.cli.parsing import new_parser
 
 
 def make_parser() -> ArgumentParser:
     """The command's options."""
-    parser = new_parser("runs", "List run folders, show one, or remove those that failed or were cancelled.")
+    parser = new_parser("runs", "List run folders, show one, end one, or remove those that failed or were "
+        "cancelled.")  # fmt: skip
     actions = parser.add_subcommands(dest="action", required=True)
     for name, purpose in (
         ("list", "List the runs below a folder."),
         ("show", "Show the record and the newest progress of a run."),
+        ("stop", "Ask a running run to end: to cancel with a checkpoint, or to finish with what it has."),
         ("clean", "Remove runs below a folder that failed or were cancelled."),
     ):
         action = new_parser(f"runs {name}", purpose)
-        if name == "show":
+        if name in ("show", "stop"):
             action.add_argument("folder", type=str, help="Folder of the run.")
         else:
             action.add_argument("folder", type=str, nargs="?", default="runs", help="Folder that is searched.")
-        action.add_argument("--json", action="store_true", help="Print JSON.")
+        if name == "stop":
+            action.add_argument("--finish", action="store_true",
+                help="End as completed: stop working, save and evaluate what there is.")  # fmt: skip
+        else:
+            action.add_argument("--json", action="store_true", help="Print JSON.")
         if name == "clean":
             action.add_argument("--yes", action="store_true", help="Remove them; without it they are only listed.")
         actions.add_subcommand(name, action, help=purpose)
@@ -42,12 +50,14 @@ def make_parser() -> ArgumentParser:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """List, show or remove runs."""
+    """List, show, stop or remove runs."""
     options = make_parser().parse_args(list(arguments))
     chosen = options[options.action]
     folder = user_path(chosen.folder)
     if options.action == "show":
         return _show(folder, is_json=chosen.json)
+    if options.action == "stop":
+        return _stop(folder, "finish" if chosen.finish else "cancel")
     if not folder.is_dir():
         raise CheckpointError(f"There is no folder {folder}. Name the folder that holds the runs.")
     runs = list(_runs_below(folder))
@@ -87,9 +97,7 @@ def _runs_below(folder: Path) -> Iterator[tuple[Path, RunRecord]]:
 
 
 def _show(folder: Path, *, is_json: bool) -> int:
-    record = read_record(folder)
-    if record is None:
-        raise CheckpointError(f"{folder} holds no run: there is no {RUN_FILE} of this format.")
+    record = _record_in(folder)
     events = list(read_events(folder / EVENTS_FILE, name="progress"))
     progress = events[-1] if events else None
     if is_json:
@@ -111,6 +119,22 @@ def _show(folder: Path, *, is_json: bool) -> int:
     print_figures(str(folder), figures)
     output.print_json(json.dumps(dict(record.config)), indent=2, highlight=False)
     return 0
+
+
+def _stop(folder: Path, way: Literal["finish", "cancel"]) -> int:
+    state = state_of(folder, _record_in(folder))
+    if state != "running":
+        raise CheckpointError(f"The run in {folder} is not running: it is {state}.")
+    ask_to_stop(folder, way)
+    errors.print(f"The run is asked to {way}. `tidal runs show {folder}` says when it has ended.", soft_wrap=True)
+    return 0
+
+
+def _record_in(folder: Path) -> RunRecord:
+    record = read_record(folder)
+    if record is None:
+        raise CheckpointError(f"{folder} holds no run: there is no {RUN_FILE} of this format.")
+    return record
 
 
 def _summary(folder: Path, record: RunRecord) -> dict[str, object]:

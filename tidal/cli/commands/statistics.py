@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
 from lm.passed_files import BundledInFiles, InsideInFiles, TextInFiles
-from tidal.cli.console import errors, print_figures, print_next
+from tidal.cli.console import print_figures, print_next
 from tidal.cli.parsing import add_overwrite, new_parser
+from tidal.cli.running import run_job
+from tidal.jobs.config import StatisticsConfig
 
 
 def make_parser() -> ArgumentParser:
@@ -35,41 +36,13 @@ def run(arguments: Sequence[str]) -> int:
     """Measure and write the file."""
     options = make_parser().parse_args(list(arguments))
 
-    from lm.data.documents import read_documents, tokenize_documents
-    from lm.errors import InvalidValueError
-    from lm.evaluation.reference_statistics import measure_reference_statistics
-    from lm.model_names import resolve
-    from lm.models.bundle import load_model
-    from lm.models.reference_statistics import FILE_NAME
-    from lm.models.text_config import context_length_of
-    from lm.paths import user_path
-    from lm.runs.output_file import require_writable
-    from lm.tokenizers.tokenization import load_tokenizer
-
-    if not 0 < options.held_out < 1:
-        raise InvalidValueError("held_out", "must lie between 0 and 1", options.held_out)
-    source = resolve(options.model)
-    target = user_path(options.output) if options.output else Path(source) / FILE_NAME
-    if not target.parent.is_dir():
-        rule = "must name a file in an existing folder; a model from the hub has no folder to write to"
-        raise InvalidValueError("output", rule, target)
-    target = require_writable(target, overwrite=options.overwrite)
-    names = ("data", "text_field")
-    documents = list(read_documents(options.data, text_field=options.text_field, parameters=names))
-    if len(documents) < 2:
-        rule = "must hold at least two documents, one to count and one to measure H* on"
-        raise InvalidValueError("data", rule, f"{len(documents)} in {options.data}")
-    model, tokenizer = load_model(source), load_tokenizer(source)
-    with errors.status("Reading the text"):
-        stream = tokenize_documents(documents, tokenizer)
-    train, held_out = stream.split(options.held_out, "held_out")
-    with errors.status(f"Measuring H* on {held_out.num_documents:,} documents"):
-        statistics = measure_reference_statistics(model, train, held_out, context_length_of(model))
-    statistics.save(target)
+    config = StatisticsConfig(options.model, options.data, options.text_field, options.held_out, options.output)
+    job = run_job("statistics", config, overwrite=options.overwrite)
+    found, target = job.figures, job.files["statistics"]
 
     figures = {
-        "H*": f"{statistics.human_entropy:.4f} nats, on {len(held_out.tokens):,} tokens",
-        "Counted": f"{len(train.tokens):,} tokens, {len(statistics.bigram_keys):,} different bigrams",
+        "H*": f"{found['human_entropy']:.4f} nats, on {found['measured_tokens']:,} tokens",
+        "Counted": f"{found['counted_tokens']:,} tokens, {found['bigrams']:,} different bigrams",
         "File": str(target),
     }
     print_figures(f"Statistics of {options.model}", figures)

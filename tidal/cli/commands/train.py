@@ -11,8 +11,9 @@ from jsonargparse import ArgumentParser
 from agents.training.config import TrainConfig
 from lm.passed_files import BundledInFiles
 from lm.paths import user_path
-from tidal.cli.console import print_figures, print_next, reporting
+from tidal.cli.console import print_figures, print_next
 from tidal.cli.parsing import add_run_folder, config_of, new_parser
+from tidal.cli.running import run_job
 
 
 def make_parser() -> ArgumentParser:
@@ -35,21 +36,19 @@ def run(arguments: Sequence[str]) -> int:
 
     from agents.episodes.env_config import OWN_IDS
     from agents.training.learning_curve import action_names
-    from agents.training.run import CONTROLLER_FOLDER, train
     from lm.model_names import bundled_models
 
-    with reporting() as report:
-        controller = train(
-            config,
-            options.output,
-            resume=options.resume,
-            overwrite=options.overwrite,
-            progress=report,
-        )
-    folder = user_path(options.output) / CONTROLLER_FOLDER
+    job = run_job(
+        "train",
+        config,
+        user_path(options.output),
+        resume=options.resume,
+        overwrite=options.overwrite,
+        max_minutes=options.max_minutes,
+    )
+    folder, metrics = job.files["controller"], job.figures
     # A controller's file may name bundled models only.
     model = "" if config.env.model in bundled_models() else f" --model {shlex.quote(config.env.model)}"
-    metrics = controller.metrics
     gates = zip(action_names(len(metrics["gate_means"])), metrics["gate_means"], metrics["gate_stds"], strict=True)
     reward = metrics["episode_reward"]
     figures = {
