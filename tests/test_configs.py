@@ -23,7 +23,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 COMMANDS = {
     "ppo": ("train", "make_parser", TrainConfig),
     "pretrain": ("pretrain", "make_parser", PretrainConfig),
-    "carl": ("carl_train", "make_parser", CarlTrainConfig),
+    "carl": ("carl.train", "make_parser", CarlTrainConfig),
     "benchmark": ("benchmark", "make_parser", BenchmarkConfig),
     "rlm": ("rlm", "train_parser", RLMConfig),
 }

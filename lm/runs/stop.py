@@ -16,6 +16,8 @@ STOP_FILE = "stop"
 """File in a run's folder that asks the run to end; it holds "finish" or "cancel"."""
 SECONDS_BETWEEN_LOOKS = 1.0
 """Interval at which a run looks for the file [s]."""
+MINUTES = above(0, 366 * 24 * 60)
+"""Range of a time limit [minutes]."""
 
 
 class RunCancelledError(TidalGymError, RuntimeError):
@@ -29,18 +31,18 @@ class StopRequest:
     where the kind of run has one, and end as cancelled. A cancel overrides a finish; neither can be taken back.
 
     Args:
-        max_minutes: time after which a finish is requested [minutes], above 0; None: never.
+        max_minutes: time after which a finish is requested [minutes], above 0, at most a year; None: never.
         folder: run folder where :func:`ask_to_stop` of another process can ask for an end; None: it cannot. What was
             asked of a run before is forgotten.
 
     Raises:
-        InvalidValueError: `max_minutes` is not a number above 0.
+        InvalidValueError: `max_minutes` is out of its range.
     """
 
     def __init__(self, max_minutes: float | None = None, folder: Path | None = None) -> None:
         self._finish, self._cancel = threading.Event(), threading.Event()
         if max_minutes is not None:
-            max_minutes = require_number("max_minutes", max_minutes, above(0))
+            max_minutes = require_number("max_minutes", max_minutes, MINUTES)
         self._deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
         self._file = None if folder is None else folder / STOP_FILE
         self._next_look = 0.0

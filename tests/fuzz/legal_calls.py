@@ -53,6 +53,7 @@ def legal_calls(materials: Path) -> dict[tuple[str, ...], list[str]]:
         ("rlm", "sweep"): [*words(sweep), *output],
         ("runs", "list"): [str(materials / "train")],
         ("runs", "show"): [str(materials / "train")],
+        ("runs", "stop"): [str(materials / "train")],
         ("runs", "clean"): [str(materials / "train")],
         ("statistics",): ["--model", model, "--data", text, "--held_out", "0.5", "--output", "new.safetensors"],
     }

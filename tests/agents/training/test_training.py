@@ -56,7 +56,8 @@ def names_in(folder: Path) -> set[str]:
 def test_run_leaves_everything_in_its_folder(config: TrainConfig, output: Path, capsys) -> None:
     reports: list[Progress] = []
     controller = train(config, output, progress=reports.append)
-    assert names_in(output) == {"run.json", "learning_curve.jsonl", "tensorboard", "checkpoints", "controller"}
+    assert names_in(output) == {
+        "run.json", "events.jsonl", "learning_curve.jsonl", "tensorboard", "checkpoints", "controller"}  # fmt: skip
     assert names_in(output / "checkpoints") == {"0000000128"}
     assert json.loads((output / "run.json").read_text())["config"]["ppo"]["num_envs"] == 4
     assert capsys.readouterr().out == ""

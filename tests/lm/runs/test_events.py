@@ -21,7 +21,7 @@ def test_events_are_read_as_written(tmp_path: Path) -> None:
     assert started["event"] == "started" and started["kind"] == "train"
     assert datetime.fromisoformat(progress.pop("time")).tzinfo is not None
     assert progress == {"event": "progress", "stage": "Training", "done": 25, "total": 100, "unit": "env steps",
-                        "metrics": {"reward": 0.5}}  # fmt: skip
+                        "metrics": {"reward": 0.5}, "note": ""}  # fmt: skip
     assert [event["event"] for event in read_events(log.path, name="progress")] == ["progress"]
 
 

@@ -72,13 +72,14 @@ def folder(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_figures_as_json(folder: Path) -> None:
     data = json.loads((folder / "analysis.json").read_text(encoding="utf-8"))
-    assert data["command"].startswith("tidal analyze --agent random") and "torch" in data["made_with"]["versions"]
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert data["command"] == record["command"] and "torch" in data["made_with"]["versions"]
     analysis = data["analysis"]
     assert (analysis["agent"], analysis["num_episodes"]) == ("random", 4)
     assert list(analysis["gates"]) == ["creativity", "focus", "stability"]
     assert len(analysis["sweep"]) == 15 and len(analysis["stories"]) == 2
     assert len(analysis["correlations"]) == 9
-    config = json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"]
+    config = record["config"]
     assert config["agent"] == "random" and config["env"]["max_episode_steps"] == 5 and config["config"]["window"] == 2
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 from rich.table import Table
 
-from tidal.cli.commands import carl_agent, carl_train
+from tidal.cli.commands.carl import agent, train
 from tidal.cli.console import output, print_figures
 from tidal.cli.parsing import new_parser
 
@@ -159,6 +159,6 @@ SUBCOMMANDS: dict[str, tuple[Callable[[], ArgumentParser], Callable[[Namespace],
     "reward": (_reward_parser, _reward),
     "gate-check": (_gate_parser, _gate),
     "constants": (_constants_parser, _constants),
-    "train": (carl_train.make_parser, carl_train.run),
-    "agent": (carl_agent.make_parser, carl_agent.run),
+    "train": (train.make_parser, train.run),
+    "agent": (agent.make_parser, agent.run),
 }

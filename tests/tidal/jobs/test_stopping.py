@@ -93,5 +93,5 @@ def test_a_run_ends_as_completed_when_its_time_is_over(tidal: Any, tmp_path: Pat
     assert result.code == 0 and state_of(tmp_path / "run") == "completed"
     for minutes in ("0", "-1", "nan"):
         refused = tidal(*TRAIN, "--output", tmp_path / "none", "--max_minutes", minutes)
-        assert refused.code == 2 and "`max_minutes` must be above 0" in refused.err
+        assert refused.code == 2 and "`max_minutes` must be" in refused.err
     assert not (tmp_path / "none").exists()
