@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from agents.episodes.env_config import EnvConfig
 from agents.evaluation.text_measures_config import TextMeasuresConfig
 from lm.checks import COUNT, SEED, above, at_least, check_fields, require
+from lm.errors import InvalidValueError
 from lm.passed_files import BundledInFiles, InsideInFiles, NotInFiles, TextInFiles
 
 
@@ -92,9 +93,9 @@ class ScoreConfig:
     """Number of most probable tokens for each token, at least 0."""
 
     def __post_init__(self) -> None:
-        received = "neither" if self.text is None else "both"
-        is_one = (self.text is None) != (self.file is None)
-        require("text", "or `file` must be given, and not both", received, is_one)
+        if (self.text is None) == (self.file is None):
+            received = "neither" if self.text is None else "both"
+            raise InvalidValueError("text", "or `file` must be given, and not both", received)
         check_fields(self, top_k=at_least(0))
 
 
