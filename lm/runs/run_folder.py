@@ -18,7 +18,7 @@ from lm.errors import CheckpointError, InvalidValueError, OutputExistsError
 from lm.paths import user_path
 from lm.runs import heartbeat, run_lock
 from lm.runs.record import RUN_FILE, RunRecord, plain, read_record, with_defaults
-from lm.runs.stop import RunCancelledError
+from lm.runs.stop import STOP_FILE, RunCancelledError
 from lm.runs.whole_file import PARTIAL, partial_name
 
 
@@ -68,6 +68,8 @@ def claimed(
             record.ended("failed", str(error) or type(error).__name__).write(path)
         raise
     finally:
+        with suppress(OSError):
+            (path / STOP_FILE).unlink(missing_ok=True)
         run_lock.release(path)
 
 

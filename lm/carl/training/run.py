@@ -104,6 +104,8 @@ def train(
         InvalidValueError: the data are invalid.
     """
     require_extra("trl", "trl", "Training with CARL")
+    # Before anything is read, perhaps from the hub.
+    run_folder.require_claimable(output_dir, "carl-train", config, resume=resume, overwrite=overwrite)
     tokenizer, model = load_tokenizer(resolve(config.model)), load_model(resolve(config.model))
     dataset = read_training_data(config.data)
     prompts = prompts_of(dataset, config.data, tokenizer) if config.has_grpo else dataset
