@@ -28,13 +28,17 @@ class Provenance:
 
 def provenance() -> Provenance:
     """Provenance of results of this process."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return Provenance(
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        machine=f"{_processor()}, {cores} cores",
+        machine=f"{_processor()}, {cores()} cores",
         system=platform.platform(terse=True),
         versions={"python": platform.python_version()} | {name: version_of(name) for name in LIBRARIES},
     )
+
+
+def cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def version_of(library: str) -> str:

@@ -11,6 +11,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from jsonargparse import Namespace
+
+from lm.paths import user_path
 from lm.runs.stop import RunCancelledError, StopRequest
 from tidal.cli.console import reporting
 from tidal.jobs.registry import Job, JobResult, job_kind
@@ -52,6 +55,18 @@ def run_job(
             return job.run(progress=report, stop=stop)
 
 
+def run_in_folder(kind: str, config: Any, options: Namespace) -> JobResult:
+    """Run a job as :func:`run_job` does, with the options of :func:`tidal.cli.parsing.add_run_folder`."""
+    return run_job(
+        kind,
+        config,
+        user_path(options.output),
+        resume=options.resume,
+        overwrite=options.overwrite,
+        max_minutes=options.max_minutes,
+    )
+
+
 @contextmanager
 def cancelled_by_signals(stop: StopRequest) -> Iterator[None]:
     """Let the first Ctrl-C or SIGTERM cancel through `stop`; a second one acts as it did before.
@@ -80,11 +95,10 @@ def cancelled_by_signals(stop: StopRequest) -> Iterator[None]:
     try:
         yield
     except RunCancelledError as error:
-        restore()
-        if received and callable(handler := before[signal.Signals(received[0])]):
+        if not received:
+            raise
+        if callable(handler := before[signal.Signals(received[0])]):
             handler(received[0], None)
-        if received:
-            raise KeyboardInterrupt(*received) from error
-        raise
+        raise KeyboardInterrupt(*received) from error
     finally:
         restore()

@@ -17,6 +17,7 @@ from lm.runs.stop import StopRequest
 from lm.runs.whole_file import write_json
 from tidal.jobs.agent_names import agent_named, environment_for
 from tidal.jobs.config import EvaluateConfig, TuneConfig
+from tidal.jobs.optional_folder import claimed_if_given
 from tidal.jobs.registry import JobResult
 from tidal.reports.analysis_page import DATA_FILE, AnalysisRun, write_page
 
@@ -108,7 +109,9 @@ def evaluate(
     agents = [agent_named(name) for name in config.agents]
     env = environment_for(agents, config.env, model=config.model, prompts=config.prompts)
 
-    def compare(report: Report) -> JobResult:
+    if folder is not None:
+        env.make(1).close()  # a missing model raises before the folder is claimed
+    with claimed_if_given(folder, "evaluate", config, progress, overwrite=overwrite) as (folder, report):
         evaluations: list[Evaluation] = []
         for agent in agents:
             if evaluations and stop is not None and stop.is_requested:
@@ -131,15 +134,10 @@ def evaluate(
             "environment": asdict(env),
             "agents": [json.loads(evaluation.to_json()) for evaluation in evaluations],
         }
-        return JobResult(figures, details=evaluations)
-
-    if folder is None:
-        return compare(progress)
-    env.make(1).close()  # a missing model raises before the folder is claimed
-    with claimed(folder, "evaluate", config, resume=None, overwrite=overwrite) as folder:
-        result = compare(logged(progress, folder))
-        write_json(folder / EVALUATION_FILE, result.figures)
-    return JobResult(result.figures, {"evaluation": folder / EVALUATION_FILE}, result.details)
+        if folder is None:
+            return JobResult(figures, details=evaluations)
+        write_json(folder / EVALUATION_FILE, figures)
+        return JobResult(figures, {"evaluation": folder / EVALUATION_FILE}, evaluations)
 
 
 def analyze(

@@ -19,6 +19,7 @@ from typing import Protocol
 from lm.checks import COUNT, require_integer
 from lm.errors import TidalGymError
 from lm.runs.progress import Report, ignore
+from lm.runs.provenance import cores
 from lm.runs.stop import StopRequest, ask_to_stop
 from tidal.jobs.registry import Job, JobResult
 
@@ -186,11 +187,6 @@ class ProcessPool:
             initializer=_begin_worker,
             initargs=(threads, self._alive),
         )
-
-
-def cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _copy(source: Future[JobResult], target: Future[JobResult]) -> None:

@@ -20,15 +20,14 @@ from lm.models.bundle import load_model
 from lm.models.reference_statistics import FILE_NAME
 from lm.models.text_config import context_length_of, vocab_size_of
 from lm.paths import user_path
-from lm.runs.events import logged
 from lm.runs.output_file import require_writable
 from lm.runs.progress import Progress, Report, ignore
-from lm.runs.run_folder import claimed
 from lm.runs.stop import StopRequest
 from lm.runs.whole_file import write_json
 from lm.tokenizers.tokenization import load_tokenizer
 from tidal.jobs.agent_names import trained_env
 from tidal.jobs.config import GenerateConfig, ScoreConfig, StatisticsConfig
+from tidal.jobs.optional_folder import claimed_if_given
 from tidal.jobs.registry import JobResult
 
 if TYPE_CHECKING:
@@ -48,12 +47,9 @@ def statistics(
 ) -> JobResult:
     """Measure H* and n-gram counts, and write the statistics file; `overwrite` replaces the file as well."""
     source = resolve(config.model)
-    if folder is not None:
-        with claimed(folder, "statistics", config, resume=None, overwrite=overwrite) as folder:
-            target = user_path(config.output) if config.output else folder / FILE_NAME
-            return _measure(config, source, target, overwrite, logged(progress, folder), stop)
-    target = user_path(config.output) if config.output else Path(source) / FILE_NAME
-    return _measure(config, source, target, overwrite, progress, stop)
+    with claimed_if_given(folder, "statistics", config, progress, overwrite=overwrite) as (folder, report):
+        target = user_path(config.output) if config.output else (folder or Path(source)) / FILE_NAME
+        return _measure(config, source, target, overwrite, report, stop)
 
 
 def _measure(
@@ -102,12 +98,12 @@ def score(
     stream = tokenize_documents(documents, tokenizer)
     ids = [stream.document(index) for index in range(stream.num_documents)]
     top_k = min(config.top_k, vocab_size_of(model)) if config.per_token else 0
-    if folder is not None:
-        with claimed(folder, "score", config, resume=None, overwrite=overwrite) as folder:
-            figures = _score(config, model, tokenizer, stream, ids, top_k)
-            write_json(folder / SCORES_FILE, figures)
+    with claimed_if_given(folder, "score", config, progress, overwrite=overwrite) as (folder, _):
+        figures = _score(config, model, tokenizer, stream, ids, top_k)
+        if folder is None:
+            return JobResult(figures)
+        write_json(folder / SCORES_FILE, figures)
         return JobResult(figures, {"scores": folder / SCORES_FILE})
-    return JobResult(_score(config, model, tokenizer, stream, ids, top_k))
 
 
 def _score(config: ScoreConfig, model: Any, tokenizer: Any, stream: Any, ids: list[Any], top_k: int) -> dict[str, Any]:
@@ -173,12 +169,12 @@ def generate(
     A generation that is asked to finish keeps what it has written. Details: a list of drawn tokens.
     """
     tokens = drawn_tokens(config)
-    if folder is not None:
-        with claimed(folder, "generate", config, resume=None, overwrite=overwrite) as folder:
-            result = _generate(config, tokens, logged(progress, folder), stop)
-            write_json(folder / TEXT_FILE, result.figures)
+    with claimed_if_given(folder, "generate", config, progress, overwrite=overwrite) as (folder, report):
+        result = _generate(config, tokens, report, stop)
+        if folder is None:
+            return result
+        write_json(folder / TEXT_FILE, result.figures)
         return replace(result, files={"text": folder / TEXT_FILE})
-    return _generate(config, tokens, progress, stop)
 
 
 def _generate(

@@ -10,7 +10,7 @@ from lm.paths import user_path
 from tidal.benchmark.config import BenchmarkConfig
 from tidal.cli.console import errors, output, progress
 from tidal.cli.parsing import add_run_folder, config_of, new_parser
-from tidal.cli.running import run_job
+from tidal.cli.running import run_in_folder
 
 EXIT_INCOMPLETE = 1
 
@@ -41,14 +41,7 @@ def run(arguments: Sequence[str]) -> int:
         with progress("Collecting the results"):
             job = report_only(config, user_path(options.output))
     else:
-        job = run_job(
-            "benchmark",
-            config,
-            user_path(options.output),
-            resume=options.resume,
-            overwrite=options.overwrite,
-            max_minutes=options.max_minutes,
-        )
+        job = run_in_folder("benchmark", config, options)
 
     from tidal.benchmark.table import comparison_table
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser
 
-from lm.paths import user_path
 from tidal.cli.console import print_figures, print_next
 from tidal.cli.parsing import add_run_folder, config_of, new_parser
-from tidal.cli.running import run_job
+from tidal.cli.running import run_in_folder
 
 
 def make_parser() -> ArgumentParser:
@@ -33,14 +32,7 @@ def run(arguments: Sequence[str]) -> int:
 
     logging.set_verbosity_error()  # the Trainer's warnings concern its own arguments
     config = config_of(parser, options, PretrainConfig)
-    result = run_job(
-        "pretrain",
-        config,
-        user_path(options.output),
-        resume=options.resume,
-        overwrite=options.overwrite,
-        max_minutes=options.max_minutes,
-    ).details
+    result = run_in_folder("pretrain", config, options).details
     validation = result.validation
     figures = {
         "Parameters": f"{result.num_parameters:,}",

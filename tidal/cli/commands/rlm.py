@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser, Namespace
 
-from lm.paths import user_path
 from tidal.cli.console import print_figures, print_next
 from tidal.cli.parsing import CommandParser, add_run_folder, config_of, new_parser
-from tidal.cli.running import run_job
+from tidal.cli.running import run_in_folder
 
 TRAIN = "Train a model on the sentences of a random grammar, and compare it with the optimal model."
 SWEEP = "Train a model for each value of a parameter and each grammar, and measure the excess over the optimum."
@@ -64,14 +63,7 @@ def _train(options: Namespace) -> int:
     from lm.rlm.config import RLMConfig
 
     config = config_of(train_parser(), options, RLMConfig)
-    job = run_job(
-        "rlm-train",
-        config,
-        user_path(options.output),
-        resume=options.resume,
-        overwrite=options.overwrite,
-        max_minutes=options.max_minutes,
-    )
+    job = run_in_folder("rlm-train", config, options)
     result = job.details
     test, floors = result.best.test, result.floors
     figures = {
@@ -100,14 +92,7 @@ def _sweep(options: Namespace) -> int:
     from lm.rlm.config import SweepConfig
 
     config = config_of(sweep_parser(), options, SweepConfig)
-    job = run_job(
-        "rlm-sweep",
-        config,
-        user_path(options.output),
-        resume=options.resume,
-        overwrite=options.overwrite,
-        max_minutes=options.max_minutes,
-    )
+    job = run_in_folder("rlm-sweep", config, options)
     figures = {}
     for value, excess in job.figures["excess"].items():
         spread = f", {excess['min']:.4f} to {excess['max']:.4f}" if len(config.grammars) > 1 else ""

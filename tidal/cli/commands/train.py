@@ -10,10 +10,9 @@ from jsonargparse import ArgumentParser
 
 from agents.training.config import TrainConfig
 from lm.passed_files import BundledInFiles
-from lm.paths import user_path
 from tidal.cli.console import print_figures, print_next
 from tidal.cli.parsing import add_run_folder, config_of, new_parser
-from tidal.cli.running import run_job
+from tidal.cli.running import run_in_folder
 
 
 def make_parser() -> ArgumentParser:
@@ -38,14 +37,7 @@ def run(arguments: Sequence[str]) -> int:
     from agents.training.learning_curve import action_names
     from lm.model_names import bundled_models
 
-    job = run_job(
-        "train",
-        config,
-        user_path(options.output),
-        resume=options.resume,
-        overwrite=options.overwrite,
-        max_minutes=options.max_minutes,
-    )
+    job = run_in_folder("train", config, options)
     folder, metrics = job.files["controller"], job.figures
     # A controller's file may name bundled models only.
     model = "" if config.env.model in bundled_models() else f" --model {shlex.quote(config.env.model)}"

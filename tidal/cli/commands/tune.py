@@ -9,10 +9,9 @@ from jsonargparse import ArgumentParser
 
 from agents.episodes.env_config import EnvConfig
 from lm.passed_files import BundledInFiles
-from lm.paths import user_path
 from tidal.cli.console import print_figures, print_next
 from tidal.cli.parsing import add_run_folder, instantiated, new_parser
-from tidal.cli.running import run_job
+from tidal.cli.running import run_in_folder
 from tidal.jobs.config import TuneConfig
 
 
@@ -39,14 +38,7 @@ def run(arguments: Sequence[str]) -> int:
         env = replace(env, model=options.model)
     config = TuneConfig(env, tuple(options.decoder), options.env_steps, options.num_envs, options.seed)
 
-    job = run_job(
-        "tune",
-        config,
-        user_path(options.output),
-        resume=options.resume,
-        overwrite=options.overwrite,
-        max_minutes=options.max_minutes,
-    )
+    job = run_in_folder("tune", config, options)
     figures = {}
     for family, found in job.figures.items():
         settings = ", ".join(f"{name} {value:.4g}" for name, value in found["parameters"].items())

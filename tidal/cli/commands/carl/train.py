@@ -6,10 +6,9 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from lm.paths import user_path
 from tidal.cli.console import print_figures, print_next
 from tidal.cli.parsing import add_run_folder, config_of, new_parser
-from tidal.cli.running import run_job
+from tidal.cli.running import run_in_folder
 
 
 def make_parser() -> ArgumentParser:
@@ -33,14 +32,7 @@ def run(options: Namespace) -> int:
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
     config = config_of(make_parser(), options, CarlTrainConfig)
-    result = run_job(
-        "carl-train",
-        config,
-        user_path(options.output),
-        resume=options.resume,
-        overwrite=options.overwrite,
-        max_minutes=options.max_minutes,
-    ).details
+    result = run_in_folder("carl-train", config, options).details
     print_figures("Trained", _figures(result) | {"Model": str(result.model_folder)})
     print_next(
         {
